@@ -1,0 +1,111 @@
+"""The one result object: the people found in an image."""
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from bottomup.skeleton import COCO, Skeleton
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Poses:
+    """The people of one image. N may be 0: an image without people is an ordinary value.
+
+    Attributes:
+        keypoints: (N, K, 2) float32, x and y in pixels, the centre of the top-left pixel being (0, 0). A joint that
+            was not found stands at (0, 0).
+        keypoint_scores: (N, K) float32, the heatmap's value at each joint, 0 where the joint was not found.
+        scores: (N,) float32, one confidence per person.
+        skeleton: the names and limbs of the K joints.
+    """
+
+    keypoints: Float[np.ndarray, "N K 2"]
+    keypoint_scores: Float[np.ndarray, "N K"]
+    scores: Float[np.ndarray, " N"]
+    skeleton: Skeleton = COCO
+
+    def __post_init__(self) -> None:
+        num_people, num_keypoints = len(self.scores), self.skeleton.num_keypoints
+        if self.keypoints.shape != (num_people, num_keypoints, 2):
+            raise ValueError(f"keypoints have shape {self.keypoints.shape}, not ({num_people}, {num_keypoints}, 2)")
+        if self.keypoint_scores.shape != (num_people, num_keypoints):
+            raise ValueError(
+                f"keypoint_scores have shape {self.keypoint_scores.shape}, not ({num_people}, {num_keypoints})"
+            )
+
+    @classmethod
+    def empty(cls, skeleton: Skeleton = COCO) -> "Poses":
+        """No people."""
+        num_keypoints = skeleton.num_keypoints
+        return cls(
+            np.zeros((0, num_keypoints, 2), np.float32),
+            np.zeros((0, num_keypoints), np.float32),
+            np.zeros(0, np.float32),
+            skeleton,
+        )
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __getitem__(self, index: Any) -> "Poses":
+        """Some of the people: an int (still a `Poses`, of one), a slice, a list of ints or a boolean mask."""
+        if isinstance(index, int | np.integer):
+            index = range(len(self))[index]  # raises IndexError beyond the end, which also ends iteration
+            index = slice(index, index + 1)
+        elif isinstance(index, list) and not index:
+            index = slice(0)
+        return Poses(self.keypoints[index], self.keypoint_scores[index], self.scores[index], self.skeleton)
+
+    @property
+    def boxes(self) -> Float[np.ndarray, "N 4"]:
+        """(N, 4) x0, y0, x1, y1 in pixels, tight around the joints that were found; zeros for a person without any."""
+        found = self.keypoint_scores[..., None] > 0
+        low = np.where(found, self.keypoints, np.inf).min(axis=1)
+        high = np.where(found, self.keypoints, -np.inf).max(axis=1)
+        boxes = np.concatenate([low, high], axis=1)
+        return np.where(np.isfinite(boxes), boxes, 0).astype(np.float32)
+
+    def filter(self, score: float) -> "Poses":
+        """The people whose score is at least `score`."""
+        return self[self.scores >= score]
+
+    def to_coco(self, image_id: int, category_id: int = 1) -> list[dict[str, Any]]:
+        """One COCO keypoint result per person, ready for `json.dump` and `COCO.loadRes`.
+
+        Returns:
+            dicts with image_id, category_id, keypoints (x, y, score of every joint, flat) and score.
+        """
+        triples = np.concatenate([self.keypoints, self.keypoint_scores[..., None]], axis=2)
+        triples = triples.reshape(len(self), 3 * self.skeleton.num_keypoints)
+        return [
+            {
+                "image_id": image_id,
+                "category_id": category_id,
+                "keypoints": [round(float(value), 4) for value in values],
+                "score": float(score),
+            }
+            for values, score in zip(triples, self.scores, strict=True)
+        ]
+
+    @classmethod
+    def from_coco(cls, people: Iterable[dict[str, Any]], skeleton: Skeleton = COCO) -> "Poses":
+        """People from COCO results or annotations of one image; an annotation's visibility becomes the joint's score.
+
+        Raises:
+            ValueError: an entry does not hold three numbers per joint of the skeleton.
+        """
+        people = list(people)
+        expected = 3 * skeleton.num_keypoints
+        for person in people:
+            if len(person.get("keypoints", ())) != expected:
+                raise ValueError(
+                    f"an entry of image {person.get('image_id')} has {len(person.get('keypoints', ()))} keypoint numbers, "
+                    f"not {expected}: pass the skeleton that the file was made with"
+                )
+        triples = np.array([person["keypoints"] for person in people], np.float32)
+        triples = triples.reshape(len(people), skeleton.num_keypoints, 3)
+        scores = np.array([person.get("score", 1.0) for person in people], np.float32)
+        return cls(triples[..., :2], triples[..., 2], scores, skeleton)
