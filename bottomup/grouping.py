@@ -1,0 +1,374 @@
+"""From maps to people: peaks of the heatmaps are joints, joints whose tags agree are a person.
+
+The method is that of Newell, Huang and Deng, "Associative Embedding" (2017), with the steps and the constants of
+HigherHRNet (Cheng et al., 2020): suppress, top k, match, refine, adjust. Only map cells above a threshold leave the
+device; a person is a row of K cell indices until its coordinates are read at the very end.
+"""
+
+import dataclasses
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from bottomup.poses import Poses
+from bottomup.skeleton import COCO, Skeleton
+
+ABSENT = -1  # in place of a cell's index, where a person lacks a joint
+
+Members = Int[np.ndarray, "N K"]
+"""One row per person: the index y * W + x of each joint's cell in its own H W map, or `ABSENT`."""
+
+
+class Cells(NamedTuple):
+    """The M cells of one image's K H W heatmaps that exceed a threshold, on the host, in ascending order of index.
+
+    Attributes:
+        index: k * H * W + y * W + x.
+        value: the heatmap there.
+        tags: the tag there.
+        is_peak: whether the cell is the largest of its neighbourhood and exceeds the detection threshold.
+    """
+
+    index: Int[np.ndarray, " M"]
+    value: Float[np.ndarray, " M"]
+    tags: Float[np.ndarray, "M L"]
+    is_peak: Bool[np.ndarray, " M"]
+
+    def of_joint(self, joint: int, map_size: int) -> "Cells":
+        """The cells of one joint's map; the index is then y * W + x."""
+        first, last = np.searchsorted(self.index, (joint * map_size, (joint + 1) * map_size))
+        cells = Cells(*(array[first:last] for array in self))
+        return cells._replace(index=cells.index - joint * map_size)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Grouper:
+    """Assembles people from aggregated heatmaps and tags.
+
+    Attributes:
+        mode: "official" gives the numbers of the reference implementation; "robust" never forces a match beyond the
+            tag threshold, invents no joint where there is no heat, and locates peaks without bias.
+        detection_threshold: a peak of a heatmap must exceed it to be a joint.
+        tag_threshold: joints of one person differ by less than this from the person's mean tag.
+        refine_threshold: robust mode only: a joint that a person lacks is filled in where its heatmap exceeds this.
+        max_candidates: peaks kept per joint, the best first; None keeps all. Official: 30.
+        kernel_size: cells; the side of the square in which a peak is the largest.
+        nms_oks: robust mode only: drop a person that resembles a better one by more than this OKS; None drops nobody.
+        skeleton: the K joints, and the order in which they are visited.
+    """
+
+    mode: Literal["robust", "official"] = "robust"
+    detection_threshold: float = 0.1
+    tag_threshold: float = 1.0
+    refine_threshold: float = 0.05
+    max_candidates: int | None = None
+    kernel_size: int = 5
+    nms_oks: float | None = None
+    skeleton: Skeleton = COCO
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("robust", "official"):
+            raise ValueError(f"mode is {self.mode!r}; choose 'robust' or 'official'")
+        if self.kernel_size < 1 or self.kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size is {self.kernel_size}; choose an odd number such as 5")
+        if self.tag_threshold <= 0:
+            raise ValueError(f"tag_threshold is {self.tag_threshold}; choose a positive number such as 1.0")
+
+    @classmethod
+    def official(cls, skeleton: Skeleton = COCO) -> "Grouper":
+        """The settings of the reference implementation."""
+        return cls(mode="official", max_candidates=30, skeleton=skeleton)
+
+    @torch.inference_mode()
+    def __call__(self, heatmaps: Float[Tensor, "B K H W"], tags: Float[Tensor, "B K H W L"]) -> list[Poses]:
+        """Find the people of every image.
+
+        Args:
+            heatmaps: one map per joint; on any device, as the tags are.
+            tags: L tag dimensions per cell (two with a flip test).
+
+        Returns:
+            B `Poses` in cells of the maps, the centre of the top-left cell being (0, 0) (official mode: with the
+            reference's half cell on top). People come in the order in which they were opened.
+
+        Raises:
+            ValueError: the maps do not have the K joints of the skeleton, or do not fit each other.
+        """
+        num_keypoints = self.skeleton.num_keypoints
+        if heatmaps.shape[1] != num_keypoints or tags.shape[:4] != heatmaps.shape:
+            raise ValueError(
+                f"heatmaps {tuple(heatmaps.shape)} and tags {tuple(tags.shape)} do not fit "
+                f"a skeleton of {num_keypoints} joints"
+            )
+        heatmaps = heatmaps.float()
+        all_cells = find_cells(
+            heatmaps,
+            tags,
+            detection_threshold=self.detection_threshold,
+            refine_threshold=self.refine_threshold if self.mode == "robust" else self.detection_threshold,
+            kernel_size=self.kernel_size,
+        )
+        map_size = heatmaps.shape[2] * heatmaps.shape[3]
+        matched = [self._match(cells, map_size) for cells in all_cells]
+        if self.mode == "official":
+            filled = [refine_official(*image) for image in zip(heatmaps, tags, matched, strict=True)]
+        else:
+            filled = [
+                refine(cells, members, map_size, threshold=self.refine_threshold, tag_threshold=self.tag_threshold)
+                for cells, members in zip(all_cells, matched, strict=True)
+            ]
+        return self._read(heatmaps, matched, filled)
+
+    def _match(self, cells: Cells, map_size: int) -> Members:
+        return match(
+            cells,
+            map_size,
+            order=self.skeleton.grouping_order,
+            tag_threshold=self.tag_threshold,
+            max_candidates=self.max_candidates,
+            force=self.mode == "official",
+        )
+
+    def _read(self, heatmaps: Tensor, matched: list[Members], filled: list[Members]) -> list[Poses]:
+        """Coordinates and scores of all joints of all images, read from the device at once."""
+        counts = [len(members) for members in filled]
+        members = np.concatenate(filled)  # P K, the people of all images
+        present = members != ABSENT
+        person, joint = np.nonzero(present)
+        image = np.repeat(np.arange(len(filled)), counts)[person]
+        where = torch.from_numpy(np.stack([image, joint, members[present]])).to(heatmaps.device)
+        xy, value = locate(heatmaps, *where, quarter=self.mode == "official")
+
+        keypoints = np.zeros((*members.shape, 2), np.float32)
+        keypoint_scores = np.zeros(members.shape, np.float32)
+        keypoints[present], keypoint_scores[present] = xy.cpu().numpy(), value.cpu().numpy()
+        # a person's score is the mean over all K joints, those lacking and those filled in counting zero
+        scores = np.where(np.concatenate(matched) != ABSENT, keypoint_scores, 0).mean(1, dtype=np.float32)
+
+        people = Poses(keypoints, keypoint_scores, scores, self.skeleton)
+        starts = np.cumsum([0, *counts])
+        poses = [people[start:end] for start, end in zip(starts[:-1], starts[1:], strict=True)]
+        return poses if self.nms_oks is None else [suppress_similar(p, self.nms_oks) for p in poses]
+
+
+def find_cells(
+    heatmaps: Float[Tensor, "B K H W"],
+    tags: Float[Tensor, "B K H W L"],
+    *,
+    detection_threshold: float,
+    refine_threshold: float,
+    kernel_size: int,
+) -> list[Cells]:
+    """The cells that can matter, one `Cells` per image: those above the lower of the two thresholds.
+
+    Thresholding comes first because hardly a cell survives it; a dense maximum filter costs more than all the rest.
+    """
+    size = heatmaps[0].numel()
+    flat = heatmaps.flatten()
+    index = torch.nonzero(flat > min(detection_threshold, refine_threshold)).squeeze(1)
+    value = flat[index]
+    is_peak = value > detection_threshold
+    is_peak[is_peak.clone()] = _is_largest(heatmaps, index[is_peak], kernel_size)
+    image, joint, y, x = torch.unravel_index(index, heatmaps.shape)
+    tag = tags[image, joint, y, x].float()
+
+    index, value, tag, is_peak = (array.cpu().numpy() for array in (index, value, tag, is_peak))
+    bounds = np.searchsorted(index, np.arange(len(heatmaps) + 1) * size)
+    return [
+        Cells(index[a:b] - i * size, value[a:b], tag[a:b], is_peak[a:b])
+        for i, (a, b) in enumerate(zip(bounds[:-1], bounds[1:], strict=True))
+    ]
+
+
+def _is_largest(heatmaps: Float[Tensor, "B K H W"], index: Int[Tensor, " M"], kernel_size: int) -> Bool[Tensor, " M"]:
+    """Whether each cell is the largest of its square; of equal ones, the first in reading order is."""
+    height, width = heatmaps.shape[2:]
+    flat = heatmaps.flatten()
+    radius = kernel_size // 2
+    offsets = [(dy, dx) for dy in range(-radius, radius + 1) for dx in range(-radius, radius + 1) if (dy, dx) != (0, 0)]
+    alive = torch.arange(len(index), device=index.device)
+    for dy, dx in sorted(offsets, key=lambda offset: offset[0] ** 2 + offset[1] ** 2):  # near ones rule out most
+        cell = index[alive]
+        y, x = cell // width % height + dy, cell % width + dx
+        inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
+        other = flat[torch.where(inside, cell + dy * width + dx, cell)]
+        beaten = other >= flat[cell] if (dy, dx) < (0, 0) else other > flat[cell]
+        alive = alive[~(beaten & inside)]
+    largest = torch.zeros(len(index), dtype=torch.bool, device=index.device)
+    largest[alive] = True
+    return largest
+
+
+def match(
+    cells: Cells,
+    map_size: int,
+    *,
+    order: tuple[int, ...],
+    tag_threshold: float,
+    max_candidates: int | None = None,
+    force: bool = False,
+) -> Members:
+    """Assign the peaks to people, one joint after the other.
+
+    Every peak of the next joint is compared with the mean tag of every person so far; the Hungarian algorithm finds
+    the cheapest assignment, and a peak without a person within the tag threshold opens a new one.
+
+    Args:
+        cells: of one image.
+        map_size: H * W.
+        order: the joints in the order of visit.
+        tag_threshold: see `Grouper`.
+        max_candidates: see `Grouper`.
+        force: the reference's cost, 100 * round(distance) - value, unbounded: far pairs compete with near ones, and
+            crowds fall to pieces. Otherwise all pairs beyond the threshold cost the same.
+
+    Returns:
+        One row per person, in the order in which they were opened.
+    """
+    members = np.zeros((0, len(order)), np.int64)
+    tag_sum = np.zeros((0, cells.tags.shape[1]), np.float32)
+    tag_count = np.zeros((0, 1), np.float32)
+    peaks = Cells(*(array[cells.is_peak] for array in cells))
+    for joint in order:
+        index, value, tags, _ = peaks.of_joint(joint, map_size)
+        best = np.argsort(-value, kind="stable")[:max_candidates]
+        index, value, tags = index[best], value[best], tags[best]
+
+        distance = np.linalg.norm(tags[:, None] - tag_sum / tag_count, axis=2)  # M N
+        if force:
+            cost = 100 * np.round(distance) - value[:, None]
+        else:
+            cost = np.minimum(distance - tag_threshold, 0)
+        candidate, person = linear_sum_assignment(cost)
+        accepted = distance[candidate, person] < tag_threshold
+        candidate, person = candidate[accepted], person[accepted]
+        members[person, joint] = index[candidate]
+        tag_sum[person] += tags[candidate]
+        tag_count[person] += 1
+
+        unmatched = np.delete(np.arange(len(index)), candidate)
+        opened = np.full((len(unmatched), len(order)), ABSENT)
+        opened[:, joint] = index[unmatched]
+        members = np.concatenate([members, opened])
+        tag_sum = np.concatenate([tag_sum, tags[unmatched]])
+        tag_count = np.concatenate([tag_count, np.ones((len(unmatched), 1), np.float32)])
+    return members
+
+
+def _mean_tags(cells: Cells, members: Members, map_size: int) -> Float[np.ndarray, "N L"]:
+    """The mean tag of each person's joints."""
+    present = members != ABSENT
+    position = np.searchsorted(cells.index, (members + np.arange(members.shape[1]) * map_size)[present])
+    total = np.zeros((len(members), cells.tags.shape[1]), np.float32)
+    np.add.at(total, np.nonzero(present)[0], cells.tags[position])
+    return total / present.sum(1, keepdims=True)
+
+
+def refine(cells: Cells, members: Members, map_size: int, *, threshold: float, tag_threshold: float) -> Members:
+    """Fill in the joints that people lack: where heat and tag both speak for it, and nowhere else.
+
+    Of the cells whose heatmap exceeds `threshold` and whose tag lies within `tag_threshold` of the person's mean, the
+    one with the largest value - distance / tag_threshold becomes the joint.
+    """
+    members = members.copy()
+    mean_tags = _mean_tags(cells, members, map_size)
+    for joint in range(members.shape[1]):
+        people = np.flatnonzero(members[:, joint] == ABSENT)
+        index, value, tags, _ = cells.of_joint(joint, map_size)
+        if len(people) == 0 or len(index) == 0:
+            continue
+        # by the first tag dimension, the cells near a person are one run: look at those only
+        by_tag = np.argsort(tags[:, 0])
+        first_tag, wanted = tags[by_tag, 0], mean_tags[people]
+        start = np.searchsorted(first_tag, wanted[:, 0] - tag_threshold)
+        length = np.searchsorted(first_tag, wanted[:, 0] + tag_threshold) - start
+        row = np.repeat(np.arange(len(people)), length)
+        cell = by_tag[np.arange(length.sum()) + np.repeat(start - np.cumsum(length) + length, length)]
+        distance = np.linalg.norm(tags[cell] - wanted[row], axis=1)
+        near = (distance < tag_threshold) & (value[cell] > threshold)
+        row, cell, distance = row[near], cell[near], distance[near]
+        best_last = np.lexsort((value[cell] - distance / tag_threshold, row))
+        members[people[row[best_last]], joint] = index[cell[best_last]]  # of a person's cells, the last one stays
+    return members
+
+
+def refine_official(
+    heatmaps: Float[Tensor, "K H W"], tags: Float[Tensor, "K H W L"], members: Members
+) -> Members:
+    """Fill in every joint that a person lacks at the maximum over the whole map of heatmap - round(tag distance).
+
+    The reference's rule: it looks at every cell for every person, and takes any heat above zero.
+    """
+    members = members.copy()
+    flat, flat_tags = heatmaps.flatten(1), tags.flatten(1, 2)  # K HW, K HW L
+    for person in members:
+        has, lacks = (torch.from_numpy(np.flatnonzero(m)).to(flat.device) for m in (person != ABSENT, person == ABSENT))
+        at = torch.from_numpy(person).to(flat.device)[has]
+        distance = torch.linalg.vector_norm(flat_tags[lacks] - flat_tags[has, at].mean(0), dim=2)
+        best = (flat[lacks] - distance.round()).argmax(1)
+        found = flat[lacks, best] > 0
+        person[lacks[found].cpu().numpy()] = best[found].cpu().numpy()
+    return members
+
+
+def locate(
+    heatmaps: Float[Tensor, "B K H W"],
+    image: Int[Tensor, " M"],
+    joint: Int[Tensor, " M"],
+    cell: Int[Tensor, " M"],
+    *,
+    quarter: bool,
+) -> tuple[Float[Tensor, "M 2"], Float[Tensor, " M"]]:
+    """Coordinates finer than a cell, and the heatmap's value.
+
+    Args:
+        heatmaps: of all images.
+        image: index of the image.
+        joint: index of the map.
+        cell: y * W + x.
+        quarter: the reference's rule, a quarter of a cell towards the larger neighbour, plus half a cell for targets
+            drawn at truncated coordinates. Otherwise the vertex of the parabola through the logarithms of the three
+            cells along each axis, which is exact for a Gaussian; zero where that is undefined or at the border.
+
+    Returns:
+        (M, 2) x, y in cells and (M,) values.
+    """
+    height, width = heatmaps.shape[2:]
+    y, x = cell // width, cell % width
+    value = heatmaps[image, joint, y, x]
+    offsets = []
+    for dx, dy in ((1, 0), (0, 1)):
+        low = heatmaps[image, joint, (y - dy).clamp(min=0), (x - dx).clamp(min=0)]
+        high = heatmaps[image, joint, (y + dy).clamp(max=height - 1), (x + dx).clamp(max=width - 1)]
+        if quarter:
+            offsets.append(torch.where(high > low, 0.75, 0.25))
+        else:
+            at_border = (x == 0) | (x == width - 1) if dx else (y == 0) | (y == height - 1)
+            a, b, c = (v.clamp(min=1e-6).log() for v in (low, value, high))
+            vertex = (c - a) / (2 * (2 * b - a - c)).clamp(min=1e-6)
+            offsets.append(torch.where(at_border, 0, vertex.clamp(-0.5, 0.5)))
+    return torch.stack([x + offsets[0], y + offsets[1]], dim=1), value
+
+
+def suppress_similar(poses: Poses, oks_threshold: float) -> Poses:
+    """Drop every person that resembles a better one (a larger score) by an object keypoint similarity above the threshold.
+
+    OKS as in the COCO evaluation, over the joints that both have, with the area of the better one's box.
+    """
+    variances = (2 * np.array(poses.skeleton.sigmas)) ** 2
+    extent = poses.boxes[:, 2:] - poses.boxes[:, :2]
+    area = np.maximum(extent[:, 0] * extent[:, 1], 1)
+    has = poses.keypoint_scores > 0
+    kept: list[int] = []
+    for person in np.argsort(-poses.scores, kind="stable"):
+        squared = ((poses.keypoints[kept] - poses.keypoints[person]) ** 2).sum(2)  # kept K
+        both = has[kept] & has[person]
+        similarity = np.exp(-squared / (2 * variances * area[kept][:, None]))
+        oks = (similarity * both).sum(1) / np.maximum(both.sum(1), 1)
+        if not (oks > oks_threshold).any():
+            kept.append(int(person))
+    return poses[sorted(kept)]
