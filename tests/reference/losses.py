@@ -1,0 +1,23 @@
+"""Pull and push of one image, person by person, with autograd through plain Python."""
+
+import torch
+
+
+def pull_push(tags: torch.Tensor, people: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """tags (L, K*H*W), and for every person the flat indices of its joints -> pull, push."""
+    means, pulls = [], []
+    for joints in people:
+        if joints:
+            vectors = torch.stack([tags[:, joint] for joint in joints])
+            mean = vectors.mean(0)
+            means.append(mean)
+            pulls.append(torch.stack([((vector - mean) ** 2).sum() for vector in vectors]).mean())
+    if not means:
+        return tags.sum() * 0, tags.sum() * 0
+    count = len(means)
+    push = tags.sum() * 0
+    for i, mean in enumerate(means):
+        for j, other in enumerate(means):
+            if i != j:
+                push = push + torch.exp(-((mean - other) ** 2).sum())
+    return torch.stack(pulls).mean(), 0.5 * push / max(count * (count - 1), 1)
