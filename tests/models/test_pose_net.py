@@ -1,0 +1,128 @@
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from bottomup import COCO, CROWDPOSE
+from bottomup.models.heads import MultiResolutionHead
+from bottomup.models.pose_net import BUILDERS, PoseNet, higherhrnet, higherhrnet_w32, higherhrnet_w48, hrnet_w32_ae
+from tests.reference import golden_weights
+
+DATA = Path(__file__).parents[1] / "data" / "network"
+GOLDEN = json.loads((DATA / "golden.json").read_text())
+GOLDEN_BUILDERS = {
+    "w32_coco": higherhrnet_w32,
+    "w32_crowdpose": lambda: higherhrnet_w32(CROWDPOSE),
+    "w48_coco": higherhrnet_w48,
+}
+
+
+def official_state(net: PoseNet) -> dict[str, torch.Tensor]:
+    """The official names and their order: trunk, then head, without a prefix."""
+    return {**net.trunk.state_dict(), **net.head.state_dict()}
+
+
+def golden_net(model: str) -> PoseNet:
+    """The golden network, its weights rebuilt from their names."""
+    with torch.device("meta"):
+        net = GOLDEN_BUILDERS[model]()
+    shapes = {name: tuple(tensor.shape) for name, tensor in official_state(net).items()}
+    weights = {name: golden_weights.weight(name, shape, GOLDEN["rule"]) for name, shape in shapes.items()}
+    assert golden_weights.digest(weights) == GOLDEN["models"][model]["weights_sha256"]
+    for part in (net.trunk, net.head):
+        part.load_state_dict({name: torch.from_numpy(weights[name]) for name in part.state_dict()}, assign=True)
+    return net.eval()
+
+
+@torch.inference_mode()
+def stages(net: PoseNet, images: np.ndarray) -> list[np.ndarray]:
+    """Heatmaps, then tags, in the channel axis, of every resolution."""
+    outputs = net.head(net.trunk(torch.from_numpy(images)))
+    return [torch.cat([o.heatmaps, *([] if o.tags is None else [o.tags.flatten(1, 2)])], 1).numpy() for o in outputs]
+
+
+@pytest.mark.parametrize("model", GOLDEN_BUILDERS)
+def test_names_shapes_and_order_are_official(model):
+    with torch.device("meta"):
+        state = official_state(GOLDEN_BUILDERS[model]())
+    lines = [f"{name} {list(t.shape)} {str(t.dtype).removeprefix('torch.')}" for name, t in state.items()]
+    assert len(lines) == GOLDEN["models"][model]["num_tensors"]
+    assert hashlib.sha256("\n".join(lines).encode()).hexdigest() == GOLDEN["models"][model]["names_sha256"]
+
+
+@pytest.mark.parametrize("model", GOLDEN_BUILDERS)
+def test_outputs_equal_the_reference(model):
+    with np.load(DATA / f"{model}.npz") as golden:
+        stage0, stage1 = stages(golden_net(model), golden["input"])
+        np.testing.assert_allclose(stage0[:, :, ::5, ::7], golden["stage0"], rtol=1e-4, atol=2e-4)
+        np.testing.assert_allclose(stage1[:, :, ::9, ::11], golden["stage1"], rtol=1e-4, atol=2e-4)
+
+
+@pytest.mark.parametrize("model", GOLDEN_BUILDERS)
+def test_outputs_equal_all_golden_data(shared, model):
+    folder = shared / "conformance" / "network"
+    net = golden_net(model)
+    keys = [[name, list(t.shape), str(t.dtype).removeprefix("torch.")] for name, t in official_state(net).items()]
+    assert keys == json.loads((folder / f"{model}.keys.json").read_text())
+    with np.load(folder / f"{model}.npz") as golden:
+        for i in range(2):
+            for s, stage in enumerate(stages(net, golden[f"input{i}"])):
+                np.testing.assert_allclose(stage, golden[f"output{i}_stage{s}"], rtol=1e-4, atol=2e-4)
+
+
+@pytest.mark.parametrize(
+    ("build", "millions"), [(higherhrnet_w32, 28.645), (higherhrnet_w48, 63.827), (hrnet_w32_ae, 28.537)]
+)
+def test_number_of_parameters(build, millions):
+    with torch.device("meta"):
+        net = build()
+    assert round(sum(p.numel() for p in net.parameters()) / 1e6, 3) == millions
+
+
+def test_integers_and_floats_give_the_same():
+    torch.manual_seed(0)
+    net = higherhrnet(4).eval()
+    images = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    with torch.inference_mode():
+        for a, b in zip(net(images), net(images.float()), strict=True):
+            torch.testing.assert_close(a.heatmaps, b.heatmaps)
+
+
+def test_a_batch_equals_one_by_one():
+    torch.manual_seed(0)
+    net = higherhrnet(4)
+    images = torch.randint(0, 256, (3, 3, 64, 96), dtype=torch.uint8)
+    with torch.no_grad():
+        for _ in range(10):
+            net.train()(images)  # norms with sensible statistics
+        together = net.eval()(images)
+        for i in range(3):
+            for a, b in zip(together, net(images[i : i + 1]), strict=True):
+                torch.testing.assert_close(a.heatmaps[i], b.heatmaps[0], rtol=1e-4, atol=1e-6)
+
+
+def test_images_are_normalised_by_the_buffers():
+    net = PoseNet(nn.Identity(), nn.Identity(), skeleton=COCO, mean=(10.0, 20.0, 30.0), std=(1.0, 2.0, 5.0))
+    image = torch.tensor([11, 22, 35], dtype=torch.uint8).reshape(1, 3, 1, 1)
+    assert net.head(net.trunk((image - net.mean) / net.std)).flatten().tolist() == [1, 1, 1]
+    assert list(net.state_dict()) == ["mean", "std"]
+    assert not any(p.requires_grad for p in net.buffers())
+
+
+def test_any_trunk_with_stride_4_will_do():
+    trunk = nn.Conv2d(3, 6, 4, stride=4)
+    net = PoseNet(trunk, MultiResolutionHead(6, 17, num_deconvs=2), skeleton=COCO, input_side="long", size_multiple=4)
+    sizes = [output.heatmaps.shape for output in net(torch.zeros(1, 3, 16, 24, dtype=torch.uint8))]
+    assert sizes == [(1, 17, 4, 6), (1, 17, 8, 12), (1, 17, 16, 24)]
+
+
+def test_a_recipe_builds_the_same_network():
+    with torch.device("meta"):
+        net = higherhrnet(8, skeleton=CROWDPOSE, tag_dims=2, num_deconvs=2, deconv_channels=6, num_blocks=1)
+        again = BUILDERS[net.recipe.builder](**net.recipe.arguments, skeleton=net.skeleton)
+    shapes = [{name: t.shape for name, t in n.state_dict().items()} for n in (net, again)]
+    assert shapes[0] == shapes[1]
