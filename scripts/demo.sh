@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Find the people in photos: scripts/demo.sh [PHOTO | FOLDER ...] [options of `bottomup predict`]
+# Without photos it takes the sample images. The results are in out/, to look at in out/index.html.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/setup_env.sh"
+
+status=0
+bottomup predict --out out "$@" || status=$?
+[ ! -e out/index.html ] || echo "Look at $PWD/out/index.html"
+exit "$status"

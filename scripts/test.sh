@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# Run all quick tests: scripts/test.sh [options of pytest]
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/setup_env.sh"
+
+cd "$repo"
+exec python -m pytest -rs "$@"
