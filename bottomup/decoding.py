@@ -1,0 +1,173 @@
+"""Bytes of an image file to pixels, safely: what a header claims is checked before anything is allocated for it.
+
+Whatever is not an 8-bit RGB picture becomes one: grayscale and palettes are spread to three channels, 16 bits are
+scaled to 8, CMYK is converted, an alpha channel is dropped, an animation gives its first frame.
+"""
+
+import re
+import struct
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+
+MAX_PIXELS = 1 << 28  # 0.8 GB decoded; the largest phone cameras make 200 million
+KINDS = "JPEG, PNG, WebP, GIF, BMP, TIFF, PPM or AVIF"
+
+Size = tuple[int, int]
+
+
+class DecodingError(ValueError):
+    """Why a file gives no picture, in words for its owner."""
+
+
+def decode(data: bytes, *, exif: bool = True) -> UInt8[np.ndarray, "H W 3"]:
+    """Decode an image file.
+
+    A file that ends too early is refused: half a picture, the rest of it grey, would lose people silently.
+
+    Args:
+        data: the whole content of the file.
+        exif: turn the picture as its EXIF orientation says.
+
+    Raises:
+        DecodingError: it is no image of a known kind, is damaged, or is too large.
+    """
+    size = declared_size(data)
+    if min(size) < 1:
+        raise DecodingError(f"its header claims {size[0]} x {size[1]} pixels")
+    if size[0] * size[1] > MAX_PIXELS:
+        raise DecodingError(f"its header claims {size[0]} x {size[1]} pixels, more than {MAX_PIXELS:,}")
+    if _is_cut_short(data):
+        raise DecodingError("truncated: the file ends before its picture does")
+    flags = cv2.IMREAD_COLOR if exif else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:
+        raise DecodingError(f"cannot be decoded: {error.err or error}") from error
+    if image is None:
+        raise DecodingError("cannot be decoded: it is damaged, or of an unusual variety")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
+
+
+def declared_size(data: bytes) -> Size:
+    """Width and height as the header states them, before any EXIF rotation.
+
+    Raises:
+        DecodingError: the header is of no known kind, or incomplete.
+    """
+    if not data:
+        raise DecodingError("empty: the file has 0 bytes")
+    for signature, read_size in _HEADERS:
+        if re.match(signature, data, re.DOTALL):
+            try:
+                size = read_size(data)
+            except (struct.error, IndexError):
+                size = None
+            if size is None:
+                raise DecodingError("truncated or damaged: its header is incomplete")
+            return size
+    if re.match(rb"....ftyp(hei|hev|mif1|msf1)", data, re.DOTALL):
+        raise DecodingError("HEIC, which cannot be read: convert it to JPEG or PNG")
+    raise DecodingError(f"not an image: neither {KINDS}")
+
+
+def _is_cut_short(data: bytes) -> bool:
+    """Whether the mark of the end is missing, for the kinds that have one or state their length."""
+    if data.startswith(b"\xff\xd8"):
+        return data.rfind(b"\xff\xd9") < _jpeg_frame_header(data)  # the end of image; a thumbnail's comes earlier
+    if data.startswith(b"\x89PNG"):
+        return b"IEND" not in data[-4096:] and b"IEND" not in data
+    if data.startswith(b"RIFF"):
+        return struct.unpack_from("<I", data, 4)[0] + 8 > len(data) + 1  # writers forget the byte of padding
+    return False
+
+
+def _jpeg_size(data: bytes) -> Size:
+    height, width = struct.unpack_from(">HH", data, _jpeg_frame_header(data) + 5)
+    return width, height
+
+
+def _jpeg_frame_header(data: bytes) -> int:
+    """Where the frame header (SOFn) begins: walk from segment to segment, past embedded thumbnails.
+
+    Raises:
+        IndexError: there is none.
+    """
+    at = 2
+    while True:
+        while data[at] == 0xFF and data[at + 1] == 0xFF:  # fill bytes
+            at += 1
+        marker = data[at + 1]
+        if data[at] != 0xFF or marker in (0xD9, 0xDA):
+            raise IndexError("no frame header")
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            return at
+        has_length = marker != 0x01 and not 0xD0 <= marker <= 0xD8
+        at += 2 + (int.from_bytes(data[at + 2 : at + 4]) if has_length else 0)
+
+
+def _png_size(data: bytes) -> Size | None:
+    return struct.unpack_from(">II", data, 16) if data[12:16] == b"IHDR" else None
+
+
+def _gif_size(data: bytes) -> Size:
+    return struct.unpack_from("<HH", data, 6)
+
+
+def _bmp_size(data: bytes) -> Size:
+    if struct.unpack_from("<I", data, 14)[0] == 12:  # the oldest header
+        return struct.unpack_from("<HH", data, 18)
+    width, height = struct.unpack_from("<ii", data, 18)
+    return width, abs(height)
+
+
+def _webp_size(data: bytes) -> Size | None:
+    kind = data[12:16]
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
+    if kind == b"VP8L":
+        bits = struct.unpack_from("<I", data, 21)[0]
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    if kind == b"VP8 ":
+        width, height = struct.unpack_from("<HH", data, 26)
+        return width & 0x3FFF, height & 0x3FFF
+    return None
+
+
+def _tiff_size(data: bytes) -> Size | None:
+    """From the first directory; the ends of the numbers are those that the first two bytes name."""
+    order = "<" if data[:2] == b"II" else ">"
+    directory = struct.unpack_from(order + "I", data, 4)[0]
+    found: dict[int, int] = {}
+    for entry in range(struct.unpack_from(order + "H", data, directory)[0]):
+        at = directory + 2 + 12 * entry
+        tag, kind = struct.unpack_from(order + "HH", data, at)
+        if tag in (256, 257):
+            found[tag] = struct.unpack_from(order + ("H" if kind == 3 else "I"), data, at + 8)[0]
+    return (found[256], found[257]) if len(found) == 2 else None
+
+
+def _pnm_size(data: bytes) -> Size | None:
+    gap = rb"(?:\s|#[^\n]*\n)+"
+    match = re.match(rb"P[1-6]" + gap + rb"(\d{1,9})" + gap + rb"(\d{1,9})\s", data[:65536])
+    return (int(match[1]), int(match[2])) if match else None
+
+
+def _avif_size(data: bytes) -> Size | None:
+    """The largest of the stated extents: a picture may be made of tiles."""
+    extents = [struct.unpack_from(">II", data, match.end() + 4) for match in re.finditer(b"ispe", data[:65536])]
+    return max(extents, key=lambda size: size[0] * size[1], default=None)
+
+
+_HEADERS = (
+    (rb"\xff\xd8\xff", _jpeg_size),
+    (rb"\x89PNG\r\n\x1a\n", _png_size),
+    (rb"GIF8[79]a", _gif_size),
+    (rb"BM", _bmp_size),
+    (rb"RIFF....WEBP", _webp_size),
+    (rb"II\*\0|MM\0\*", _tiff_size),
+    (rb"P[1-6]\s", _pnm_size),
+    (rb"....ftyp(avif|avis)", _avif_size),
+)
+"""What files of each kind begin with, and where they state their size."""
