@@ -84,7 +84,9 @@ class Transform:
         return dataclasses.replace(poses, keypoints=keypoints)
 
 
-def fit(image_wh: tuple[int, int], size: int, *, side: Literal["long", "short"] = "long", multiple: int = 32) -> Transform:
+def fit(
+    image_wh: tuple[int, int], size: int, *, side: Literal["long", "short"] = "long", multiple: int = 32
+) -> Transform:
     """Bring one side of a picture to a size, uniformly; the picture stands at the top left, black beyond it.
 
     Args:
@@ -93,10 +95,8 @@ def fit(image_wh: tuple[int, int], size: int, *, side: Literal["long", "short"] 
         side: "long" or "short". A short side gives way where the long one would exceed four times the size.
         multiple: the sides of the input are multiples of it.
     """
-    if side == "long":
-        scale = size / max(image_wh)
-    else:
-        scale = min(size / min(image_wh), 4 * size / max(image_wh))
+    long, short = max(image_wh), min(image_wh)
+    scale = size / long if side == "long" else min(size / short, 4 * size / long)
     content_wh = tuple(max(round(pixels * scale), 1) for pixels in image_wh)
     wide, high = (math.ceil(pixels / multiple) * multiple for pixels in content_wh)
     return Transform(_resize_matrix(image_wh, content_wh), (wide, high))

@@ -6,43 +6,24 @@ device; a person is a row of K cell indices until its coordinates are read at th
 """
 
 import dataclasses
-from typing import Literal, NamedTuple
+import itertools
+from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
 from torch import Tensor
 
+from bottomup.peaks import Cells, find_cells, locate
 from bottomup.poses import Poses
 from bottomup.skeleton import COCO, Skeleton
 
 ABSENT = -1  # in place of a cell's index, where a person lacks a joint
 
-Members = Int[np.ndarray, "N K"]
+Members = Int[np.ndarray, "_ K"]
 """One row per person: the index y * W + x of each joint's cell in its own H W map, or `ABSENT`."""
-
-
-class Cells(NamedTuple):
-    """The M cells of one image's K H W heatmaps that exceed a threshold, on the host, in ascending order of index.
-
-    Attributes:
-        index: k * H * W + y * W + x.
-        value: the heatmap there.
-        tags: the tag there.
-        is_peak: whether the cell is the largest of its neighbourhood and exceeds the detection threshold.
-    """
-
-    index: Int[np.ndarray, " M"]
-    value: Float[np.ndarray, " M"]
-    tags: Float[np.ndarray, "M L"]
-    is_peak: Bool[np.ndarray, " M"]
-
-    def of_joint(self, joint: int, map_size: int) -> "Cells":
-        """The cells of one joint's map; the index is then y * W + x."""
-        first, last = np.searchsorted(self.index, (joint * map_size, (joint + 1) * map_size))
-        cells = Cells(*(array[first:last] for array in self))
-        return cells._replace(index=cells.index - joint * map_size)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -73,7 +54,7 @@ class Grouper:
     def __post_init__(self) -> None:
         if self.mode not in ("robust", "official"):
             raise ValueError(f"mode is {self.mode!r}; choose 'robust' or 'official'")
-        if self.kernel_size < 1 or self.kernel_size % 2 == 0:
+        if self.kernel_size < 3 or self.kernel_size % 2 == 0:
             raise ValueError(f"kernel_size is {self.kernel_size}; choose an odd number such as 5")
         if self.tag_threshold <= 0:
             raise ValueError(f"tag_threshold is {self.tag_threshold}; choose a positive number such as 1.0")
@@ -135,6 +116,8 @@ class Grouper:
 
     def _read(self, heatmaps: Tensor, matched: list[Members], filled: list[Members]) -> list[Poses]:
         """Coordinates and scores of all joints of all images, read from the device at once."""
+        if not filled:
+            return []
         counts = [len(members) for members in filled]
         members = np.concatenate(filled)  # P K, the people of all images
         present = members != ABSENT
@@ -151,56 +134,8 @@ class Grouper:
 
         people = Poses(keypoints, keypoint_scores, scores, self.skeleton)
         starts = np.cumsum([0, *counts])
-        poses = [people[start:end] for start, end in zip(starts[:-1], starts[1:], strict=True)]
+        poses = [people[start:end] for start, end in itertools.pairwise(starts)]
         return poses if self.nms_oks is None else [suppress_similar(p, self.nms_oks) for p in poses]
-
-
-def find_cells(
-    heatmaps: Float[Tensor, "B K H W"],
-    tags: Float[Tensor, "B K H W L"],
-    *,
-    detection_threshold: float,
-    refine_threshold: float,
-    kernel_size: int,
-) -> list[Cells]:
-    """The cells that can matter, one `Cells` per image: those above the lower of the two thresholds.
-
-    Thresholding comes first because hardly a cell survives it; a dense maximum filter costs more than all the rest.
-    """
-    size = heatmaps[0].numel()
-    flat = heatmaps.flatten()
-    index = torch.nonzero(flat > min(detection_threshold, refine_threshold)).squeeze(1)
-    value = flat[index]
-    is_peak = value > detection_threshold
-    is_peak[is_peak.clone()] = _is_largest(heatmaps, index[is_peak], kernel_size)
-    image, joint, y, x = torch.unravel_index(index, heatmaps.shape)
-    tag = tags[image, joint, y, x].float()
-
-    index, value, tag, is_peak = (array.cpu().numpy() for array in (index, value, tag, is_peak))
-    bounds = np.searchsorted(index, np.arange(len(heatmaps) + 1) * size)
-    return [
-        Cells(index[a:b] - i * size, value[a:b], tag[a:b], is_peak[a:b])
-        for i, (a, b) in enumerate(zip(bounds[:-1], bounds[1:], strict=True))
-    ]
-
-
-def _is_largest(heatmaps: Float[Tensor, "B K H W"], index: Int[Tensor, " M"], kernel_size: int) -> Bool[Tensor, " M"]:
-    """Whether each cell is the largest of its square; of equal ones, the first in reading order is."""
-    height, width = heatmaps.shape[2:]
-    flat = heatmaps.flatten()
-    radius = kernel_size // 2
-    offsets = [(dy, dx) for dy in range(-radius, radius + 1) for dx in range(-radius, radius + 1) if (dy, dx) != (0, 0)]
-    alive = torch.arange(len(index), device=index.device)
-    for dy, dx in sorted(offsets, key=lambda offset: offset[0] ** 2 + offset[1] ** 2):  # near ones rule out most
-        cell = index[alive]
-        y, x = cell // width % height + dy, cell % width + dx
-        inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
-        other = flat[torch.where(inside, cell + dy * width + dx, cell)]
-        beaten = other >= flat[cell] if (dy, dx) < (0, 0) else other > flat[cell]
-        alive = alive[~(beaten & inside)]
-    largest = torch.zeros(len(index), dtype=torch.bool, device=index.device)
-    largest[alive] = True
-    return largest
 
 
 def match(
@@ -238,11 +173,9 @@ def match(
         best = np.argsort(-value, kind="stable")[:max_candidates]
         index, value, tags = index[best], value[best], tags[best]
 
-        distance = np.linalg.norm(tags[:, None] - tag_sum / tag_count, axis=2)  # M N
-        if force:
-            cost = 100 * np.round(distance) - value[:, None]
-        else:
-            cost = np.minimum(distance - tag_threshold, 0)
+        distance = cdist(tags, tag_sum / tag_count)  # M N
+        forced_cost = 100 * np.round(distance) - value[:, None]
+        cost = forced_cost if force else np.minimum(distance - tag_threshold, 0)
         candidate, person = linear_sum_assignment(cost)
         accepted = distance[candidate, person] < tag_threshold
         candidate, person = candidate[accepted], person[accepted]
@@ -262,7 +195,7 @@ def match(
 def _mean_tags(cells: Cells, members: Members, map_size: int) -> Float[np.ndarray, "N L"]:
     """The mean tag of each person's joints."""
     present = members != ABSENT
-    position = np.searchsorted(cells.index, (members + np.arange(members.shape[1]) * map_size)[present])
+    position = np.searchsorted(cells.flat, (members + np.arange(members.shape[1]) * map_size)[present])
     total = np.zeros((len(members), cells.tags.shape[1]), np.float32)
     np.add.at(total, np.nonzero(present)[0], cells.tags[position])
     return total / present.sum(1, keepdims=True)
@@ -296,9 +229,7 @@ def refine(cells: Cells, members: Members, map_size: int, *, threshold: float, t
     return members
 
 
-def refine_official(
-    heatmaps: Float[Tensor, "K H W"], tags: Float[Tensor, "K H W L"], members: Members
-) -> Members:
+def refine_official(heatmaps: Float[Tensor, "K H W"], tags: Float[Tensor, "K H W L"], members: Members) -> Members:
     """Fill in every joint that a person lacks at the maximum over the whole map of heatmap - round(tag distance).
 
     The reference's rule: it looks at every cell for every person, and takes any heat above zero.
@@ -315,49 +246,11 @@ def refine_official(
     return members
 
 
-def locate(
-    heatmaps: Float[Tensor, "B K H W"],
-    image: Int[Tensor, " M"],
-    joint: Int[Tensor, " M"],
-    cell: Int[Tensor, " M"],
-    *,
-    quarter: bool,
-) -> tuple[Float[Tensor, "M 2"], Float[Tensor, " M"]]:
-    """Coordinates finer than a cell, and the heatmap's value.
-
-    Args:
-        heatmaps: of all images.
-        image: index of the image.
-        joint: index of the map.
-        cell: y * W + x.
-        quarter: the reference's rule, a quarter of a cell towards the larger neighbour, plus half a cell for targets
-            drawn at truncated coordinates. Otherwise the vertex of the parabola through the logarithms of the three
-            cells along each axis, which is exact for a Gaussian; zero where that is undefined or at the border.
-
-    Returns:
-        (M, 2) x, y in cells and (M,) values.
-    """
-    height, width = heatmaps.shape[2:]
-    y, x = cell // width, cell % width
-    value = heatmaps[image, joint, y, x]
-    offsets = []
-    for dx, dy in ((1, 0), (0, 1)):
-        low = heatmaps[image, joint, (y - dy).clamp(min=0), (x - dx).clamp(min=0)]
-        high = heatmaps[image, joint, (y + dy).clamp(max=height - 1), (x + dx).clamp(max=width - 1)]
-        if quarter:
-            offsets.append(torch.where(high > low, 0.75, 0.25))
-        else:
-            at_border = (x == 0) | (x == width - 1) if dx else (y == 0) | (y == height - 1)
-            a, b, c = (v.clamp(min=1e-6).log() for v in (low, value, high))
-            vertex = (c - a) / (2 * (2 * b - a - c)).clamp(min=1e-6)
-            offsets.append(torch.where(at_border, 0, vertex.clamp(-0.5, 0.5)))
-    return torch.stack([x + offsets[0], y + offsets[1]], dim=1), value
-
-
 def suppress_similar(poses: Poses, oks_threshold: float) -> Poses:
-    """Drop every person that resembles a better one (a larger score) by an object keypoint similarity above the threshold.
+    """Drop every person that resembles a better one (a larger score) by an OKS above the threshold.
 
-    OKS as in the COCO evaluation, over the joints that both have, with the area of the better one's box.
+    OKS is the object keypoint similarity of the COCO evaluation, here over the joints that both have and with the area
+    of the better one's box.
     """
     variances = (2 * np.array(poses.skeleton.sigmas)) ** 2
     extent = poses.boxes[:, 2:] - poses.boxes[:, :2]

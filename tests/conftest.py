@@ -6,7 +6,9 @@ import pytest
 import torch
 from jaxtyping import install_import_hook
 
-install_import_hook("bottomup", "beartype.beartype")  # before the first import of the package
+import tests.typecheck  # noqa: F401  the hook below finds it by name
+
+install_import_hook("bottomup", "tests.typecheck.check")  # before the first import of the package
 torch.set_num_threads(1)
 
 
@@ -17,3 +19,18 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the full golden data are not at {folder}")
     return folder
+
+
+@pytest.fixture(params=["small", "full"])
+def golden(request: pytest.FixtureRequest) -> Path:
+    """The folder of golden data: the small copy beside the tests, then all of it where it is at hand."""
+    if request.param == "small":
+        return Path(__file__).parent / "data"
+    return request.getfixturevalue("shared") / "conformance"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests marked `gpu` skip where there is no CUDA device."""
+    for item in items:
+        if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+            item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))

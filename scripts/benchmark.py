@@ -1,0 +1,72 @@
+"""Timings as ratios of two things measured in one run: medians, one table per command.
+
+python scripts/benchmark.py decode        # heatmaps and tags -> people, beside the reference's algorithm
+"""
+
+import argparse
+import functools
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent.parent))  # tests/reference holds the slow versions
+
+
+def median_ms(function: Callable[[], object], repeats: int) -> float:
+    """Median wall-clock time of a call in milliseconds, after one to warm up."""
+    if repeats > 1:
+        function()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - start)
+    return float(np.median(times)) * 1e3
+
+
+def decode(arguments: argparse.Namespace) -> None:
+    """Aggregated maps (17, 512, 512) and tags (17, 512, 512, 2) in memory -> Poses, with refine, on one thread."""
+    from bottomup import COCO
+    from bottomup.grouping import Grouper
+    from tests.reference import crowd
+    from tests.reference import grouping as reference
+
+    torch.set_num_threads(1)
+    grouper = Grouper()
+    ours = {}
+    print("people  found  bottomup ms  reference ms   ratio")
+    for num_people in arguments.people:
+        heatmaps, tags = crowd.render(*crowd.random_crowd(num_people, (512, 512)), (512, 512))
+        batch = torch.from_numpy(heatmaps)[None], torch.from_numpy(tags)[None]
+        found = len(grouper(*batch)[0])
+        ours[num_people] = median_ms(functools.partial(grouper, *batch), arguments.repeats)
+        if arguments.no_reference:
+            print(f"{num_people:6} {found:6} {ours[num_people]:12.2f}")
+            continue
+        theirs = functools.partial(reference.decode, heatmaps, tags, COCO.grouping_order, max(num_people, 30))
+        slow = median_ms(theirs, 3 if num_people <= 20 else 1)
+        row = f"{num_people:6} {found:6} {ours[num_people]:12.2f} {slow:13.0f} {slow / ours[num_people]:7.0f}"
+        print(row, flush=True)
+    few, many = min(ours), max(ours)
+    if many > few:
+        print(f"each further person: {(ours[many] - ours[few]) / (many - few):.3f} ms ({few} to {many} people)")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True)
+    command = commands.add_parser("decode", help=decode.__doc__)
+    command.add_argument("--people", type=int, nargs="+", default=[1, 5, 20, 50, 100])
+    command.add_argument("--repeats", type=int, default=21)
+    command.add_argument("--no-reference", action="store_true", help="skip the slow side")
+    command.set_defaults(run=decode)
+    arguments = parser.parse_args()
+    arguments.run(arguments)
+
+
+if __name__ == "__main__":
+    main()

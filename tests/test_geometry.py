@@ -1,0 +1,124 @@
+import gzip
+import json
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bottomup import Poses
+from bottomup.geometry import fit, official
+
+SIZES = [(640, 480), (333, 500), (97, 1013), (1500, 1001), (40, 30)]
+
+
+def geometry_cases(golden):
+    packed = golden / "geometry/geometry.json.gz"
+    if packed.exists():
+        return json.loads(gzip.decompress(packed.read_bytes()))
+    return json.loads((golden / "geometry/geometry.json").read_text())
+
+
+def test_official_transforms_equal_the_reference(golden):
+    for case in geometry_cases(golden):
+        transforms = official(tuple(case["image_wh"]), case["input_size"], case["scale_list"])
+        for ours, expected in zip(transforms, case["scales"], strict=True):
+            assert list(ours.input_wh) == expected["resized_wh"]
+            np.testing.assert_allclose(ours.matrix, expected["affine"], rtol=1e-4, atol=1e-4)
+            extent = np.array(ours.input_wh) / ours.matrix[0, 0] / 200
+            np.testing.assert_allclose(extent, expected["scale"], rtol=1e-9)
+            center = (np.array(ours.input_wh) / 2 - ours.matrix[:, 2]) / ours.matrix[0, 0]
+            np.testing.assert_allclose(center, expected["center"], rtol=1e-12)
+
+
+def test_official_coordinates_equal_the_reference(golden):
+    for case in geometry_cases(golden):
+        last = official(tuple(case["image_wh"]), case["input_size"], case["scale_list"])[-1]
+        for final in case["final"].values():
+            points = last.to_image(np.array(final["points"]), tuple(final["heatmap_wh"]))
+            np.testing.assert_allclose(points, final["image_points"], rtol=0, atol=1e-6 * max(case["image_wh"]))
+
+
+def test_official_pictures_equal_the_reference(golden):
+    cases = np.load(golden / "geometry/warp.npz", allow_pickle=False)
+    for name in (name for name in cases.files if name.startswith("warped")):
+        number, smallest, scale = name.removeprefix("warped").split("_")
+        image = cases[f"image{number}"]
+        scales = sorted({float(smallest.removeprefix("min")), float(scale.removeprefix("s"))}, reverse=True)
+        transforms = dict(zip(scales, official(image.shape[1::-1], 64, scales), strict=True))
+        difference = cv2.absdiff(transforms[float(scale.removeprefix("s"))].warp(image), cases[name])
+        assert difference.mean() <= 0.5
+        assert difference.max() <= 3
+
+
+@pytest.mark.parametrize("image_wh", SIZES)
+@pytest.mark.parametrize("side", ["long", "short"])
+@pytest.mark.parametrize("scale", [0.5, 1, 2])
+def test_a_blob_is_seen_where_it_is(image_wh, side, scale):
+    """The centre of gravity of a warped blob, taken back, is its centre: through shrinking and growing."""
+    transform = fit(image_wh, 256, side=side, multiple=32)
+    if scale != 1:
+        transform = transform.scaled(scale, 32)
+    width, height = image_wh
+    sigma = min(image_wh) / 12
+    ys, xs = np.mgrid[:height, :width]
+    rng = np.random.default_rng(0)
+    errors = []
+    for _ in range(8):
+        center = rng.uniform(0.4, 0.6, 2) * image_wh
+        blob = np.exp(-((xs - center[0]) ** 2 + (ys - center[1]) ** 2) / (2 * sigma**2))
+        image = np.repeat((255 * blob).round().astype(np.uint8)[..., None], 3, axis=2)
+        seen = transform.warp(image)[..., 0].astype(float) ** 2  # squared: eight bits lose the tails
+        at_input = np.array(
+            [(seen.sum(0) * np.arange(seen.shape[1])).sum(), (seen.sum(1) * np.arange(seen.shape[0])).sum()]
+        )
+        errors.append(transform.to_image((at_input / seen.sum())[None], transform.input_wh)[0] - center)
+    assert np.abs(np.mean(errors, axis=0)).max() < 0.1
+
+
+@given(
+    wide=st.integers(1, 3000),
+    high=st.integers(1, 3000),
+    size=st.sampled_from([256, 512]),
+    side=st.sampled_from(["long", "short"]),
+)
+@settings(max_examples=50, deadline=None)
+def test_to_image_undoes_the_matrix(wide, high, size, side):
+    transform = fit((wide, high), size, side=side)
+    points = np.random.default_rng(0).uniform(-50, 3000, (5, 2))
+    at_input = points @ transform.matrix[:, :2].T + transform.matrix[:, 2]
+    np.testing.assert_allclose(transform.to_image(at_input, transform.input_wh), points, atol=1e-6)
+    half = tuple(s // 2 for s in transform.input_wh)  # cell i of a map at stride 2 covers pixels 2i and 2i + 1
+    np.testing.assert_allclose(transform.to_image((at_input + 0.5) / 2 - 0.5, half), points, atol=1e-6)
+
+
+def test_sides_are_multiples_and_scales_see_the_same_ground():
+    base = fit((640, 427), 512, multiple=32)
+    assert base.input_wh == (512, 352)
+    half = base.scaled(0.5, 32)
+    assert half.input_wh == (256, 192)
+    corner = np.array([[-0.5, -0.5], [0.5, 0.5]])
+    for transform in (base, half):
+        edges = np.array([[-0.5, -0.5], transform.input_wh - np.array([0.5, 0.5])])
+        corner = transform.to_image(edges, transform.input_wh)
+        np.testing.assert_allclose(corner, [[-0.5, -0.5], [639.5, 439.5]], atol=0.6)
+
+
+def test_a_thin_picture_stays_within_four_sizes():
+    assert fit((20000, 40), 512, side="short").input_wh == (2048, 32)
+    assert fit((20000, 40), 512, side="long").warp(np.zeros((40, 20000, 3), np.uint8)).shape == (32, 512, 3)
+    assert fit((1, 1), 512).warp(np.full((1, 1, 3), 9, np.uint8)).shape == (512, 512, 3)
+
+
+def test_an_input_beyond_all_reason_is_refused():
+    transform = official((20000, 40), 512)[0]
+    with pytest.raises(ValueError, match="256000 x 512 pixels"):
+        transform.warp(np.zeros((40, 20000, 3), np.uint8))
+
+
+def test_absent_joints_stay_at_the_origin():
+    poses = Poses(np.ones((1, 17, 2), np.float32), np.eye(1, 17, dtype=np.float32), np.ones(1, np.float32))
+    moved = fit((640, 480), 512).poses_to_image(poses, (256, 192), offset=0.5)
+    assert (moved.keypoints[0, 1:] == 0).all()
+    np.testing.assert_allclose(moved.keypoints[0, 0], (1.5 * 2.5 - 0.5 + 0.5 * 1.25,) * 2)
