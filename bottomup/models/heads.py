@@ -74,7 +74,7 @@ class MultiResolutionHead(nn.Module):
         for layer in self.final_layers:
             assert isinstance(layer, nn.Conv2d)
             assert layer.bias is not None
-            nn.init.normal_(layer.weight, std=0.001)  # start from empty heatmaps: nearly every pixel is background
+            nn.init.uniform_(layer.weight, -0.001, 0.001)  # start from empty heatmaps: nearly every pixel is background
             nn.init.zeros_(layer.bias)
 
     def forward(self, features: Float[Tensor, "B C h w"]) -> list[HeadOutput]:
@@ -100,5 +100,5 @@ class MultiResolutionHead(nn.Module):
 def _double(in_channels: int, out_channels: int) -> nn.Sequential:
     """A transposed convolution that doubles height and width, with its norm."""
     deconv = nn.ConvTranspose2d(in_channels, out_channels, 4, stride=2, padding=1, bias=False)
-    nn.init.kaiming_normal_(deconv.weight, mode="fan_out", nonlinearity="relu")
+    nn.init.kaiming_uniform_(deconv.weight, mode="fan_out", nonlinearity="relu")
     return nn.Sequential(deconv, nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True))
