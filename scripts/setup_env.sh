@@ -36,18 +36,19 @@ missing_packages() { # prints Debian's names of what this machine lacks
 
 install_missing_packages() {
     local packages
-    packages=$(missing_packages | xargs)
-    [ -n "$packages" ] || return 0
+    read -ra packages <<<"$(missing_packages | xargs)"
+    [ ${#packages[@]} -gt 0 ] || return 0
     if ! command -v apt-get >/dev/null; then
-        echo "This machine lacks what Debian calls: $packages. Please install it and run this again." >&2
+        echo "This machine lacks what Debian calls: ${packages[*]}. Please install it and run this again." >&2
         return 1
     elif [ "$(id -u)" -ne 0 ]; then
-        printf 'This machine lacks some packages. Please run\n  sudo apt-get install -y %s\nand then this again.\n' "$packages" >&2
+        printf 'This machine lacks some packages. Please run\n  sudo apt-get install -y %s\nand then this again.\n' \
+            "${packages[*]}" >&2
         return 1
     fi
-    echo "Installing $packages"
+    echo "Installing ${packages[*]}"
     export DEBIAN_FRONTEND=noninteractive
-    apt-get -qq update && apt-get -qq install -y --no-install-recommends $packages >/dev/null
+    apt-get -qq update && apt-get -qq install -y --no-install-recommends "${packages[@]}" >/dev/null
 }
 
 make_venv() {
@@ -60,7 +61,7 @@ make_venv() {
     # The marker says what .venv was made from, or that it is unfinished; one of ours that differs is made anew.
     key=$(cd "$repo" && { pwd; "$python" --version; cat setup.cfg pyproject.toml scripts/constraints.txt; } | sha256sum)
     if [ -e "$venv/.made-from" ]; then
-        [ "$(cat "$venv/.made-from")" = "$key" ] && [ -x "$venv/bin/bottomup" ] && return
+        [ "$(cat "$venv/.made-from")" = "$key" ] && "$venv/bin/python" -c "" 2>/dev/null && return
         rm -rf "$venv"
     fi
     if [ ! -e "$venv" ]; then
@@ -70,7 +71,7 @@ make_venv() {
     [ -t 1 ] || verbosity=(--quiet)
     echo "Setting up $venv: some minutes, once"
     "$venv/bin/python" -m pip install "${verbosity[@]}" --constraint "$repo/scripts/constraints.txt" \
-        --editable "$repo[dev]" || return 1
+        --editable "${repo}[dev]" || return 1
     echo "$key" >"$venv/.made-from"
 }
 
