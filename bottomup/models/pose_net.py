@@ -110,8 +110,9 @@ def higherhrnet(
         num_blocks: residual blocks at each of those resolutions.
         input_size: pixels of an image's short side.
     """
+    trunk = HRNet(width)
     head = MultiResolutionHead(
-        width,
+        trunk.out_channels,
         skeleton.num_keypoints,
         tag_dims=tag_dims,
         num_deconvs=num_deconvs,
@@ -126,7 +127,7 @@ def higherhrnet(
         "num_blocks": num_blocks,
     }
     recipe = Recipe("higherhrnet", arguments)
-    return PoseNet(HRNet(width), head, skeleton=skeleton, input_size=input_size, recipe=recipe)
+    return PoseNet(trunk, head, skeleton=skeleton, input_size=input_size, recipe=recipe)
 
 
 def higherhrnet_w32(skeleton: Skeleton = COCO) -> PoseNet:
@@ -147,4 +148,8 @@ def hrnet_w32_ae(skeleton: Skeleton = COCO) -> PoseNet:
 BUILDERS: dict[str, Callable[..., PoseNet]] = {
     "higherhrnet": higherhrnet,
 }
-"""What a weights file may ask for. A builder takes its recipe's arguments and `skeleton` by keyword."""
+"""What a weights file may ask for.
+
+A builder takes its recipe's arguments and `skeleton` by keyword. It has to work on the device "meta", where a network is
+built before its weights are read, and to refuse sizes that make no sense, since a file may ask for anything.
+"""
