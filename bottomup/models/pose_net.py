@@ -150,6 +150,6 @@ BUILDERS: dict[str, Callable[..., PoseNet]] = {
 }
 """What a weights file may ask for.
 
-A builder takes its recipe's arguments and `skeleton` by keyword. It has to work on the device "meta", where a network is
-built before its weights are read, and to refuse sizes that make no sense, since a file may ask for anything.
+A builder takes its recipe's arguments and `skeleton` by keyword. It has to work on the device "meta", where a network
+is built before its weights are read, and to refuse sizes that make no sense, since a file may ask for anything.
 """
