@@ -77,7 +77,7 @@ def _is_cut_short(data: bytes) -> bool:
     if data.startswith(b"\xff\xd8"):
         return data.rfind(b"\xff\xd9") < _jpeg_frame_header(data)  # the end of image; a thumbnail's comes earlier
     if data.startswith(b"\x89PNG"):
-        return b"IEND" not in data[-4096:] and b"IEND" not in data
+        return not _png_is_whole(data)
     if data.startswith(b"RIFF"):
         return struct.unpack_from("<I", data, 4)[0] + 8 > len(data) + 1  # writers forget the byte of padding
     return False
@@ -109,6 +109,17 @@ def _jpeg_frame_header(data: bytes) -> int:
 
 def _png_size(data: bytes) -> Size | None:
     return struct.unpack_from(">II", data, 16) if data[12:16] == b"IHDR" else None
+
+
+def _png_is_whole(data: bytes) -> bool:
+    """Whether every chunk up to the last lies within the file; libpng would make room for whatever one claims."""
+    at = 8
+    while at + 12 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        at += 12 + length
+        if kind == b"IEND":
+            return at <= len(data)
+    return False
 
 
 def _gif_size(data: bytes) -> Size:
