@@ -100,10 +100,11 @@ class Poses:
         people = list(people)
         expected = 3 * skeleton.num_keypoints
         for person in people:
-            if len(person.get("keypoints", ())) != expected:
+            given = len(person.get("keypoints", ()))
+            if given != expected:
                 raise ValueError(
-                    f"an entry of image {person.get('image_id')} has {len(person.get('keypoints', ()))} keypoint numbers, "
-                    f"not {expected}: pass the skeleton that the file was made with"
+                    f"an entry of image {person.get('image_id')} has {given} keypoint numbers, not {expected}: "
+                    "pass the skeleton that the file was made with"
                 )
         triples = np.array([person["keypoints"] for person in people], np.float32)
         triples = triples.reshape(len(people), skeleton.num_keypoints, 3)

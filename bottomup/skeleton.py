@@ -58,7 +58,7 @@ class Skeleton:
         """
         names = tuple(category.get("keypoints") or ())
         if not names:
-            raise ValueError(f"category {category.get('name')!r} names no keypoints: is this a keypoint annotation file?")
+            raise ValueError(f"category {category.get('name')!r} names no keypoints: is this a keypoint file?")
         for known in (COCO, CROWDPOSE):
             if names == known.keypoints and sigmas is None:
                 return known
