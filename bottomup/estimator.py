@@ -1,0 +1,197 @@
+"""Training a network: what Lightning has to know about the method, and nothing else."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from pytorch_lightning import LightningModule
+from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor
+
+from bottomup import metrics
+from bottomup.data.datamodule import PoseData
+from bottomup.data.evaluation_sets import EvaluationImage
+from bottomup.data.loader import ResumableLoader
+from bottomup.data.sample import Batch
+from bottomup.grouping import Grouper
+from bottomup.losses import Criterion
+from bottomup.models.description import describe
+from bottomup.models.pose_net import PoseNet
+from bottomup.predictor import Predictor
+from bottomup.targets import EXACT
+
+
+class PoseEstimator(LightningModule):
+    """A network, what it is trained with, and how its people are read when it is validated.
+
+    No setting is stored in checkpoints, so those of the config and the command line always hold.
+
+    Args:
+        network: what is trained.
+        criterion: the losses and their weights.
+        optimizer: makes the optimiser.
+        schedule: makes the learning rate schedule; None keeps the rate.
+        schedule_interval: whether the schedule counts epochs or steps.
+        mode: of decoding at validation, "robust" or "official".
+        scales: at which validation looks at each image.
+        flip: whether validation looks at each image mirrored, too.
+        detection_threshold: smallest peak that is a joint at validation.
+        tag_threshold: largest distance of tags within a person.
+        channels_last: keep pixels' channels together in memory, faster on most devices.
+        compile: compile the network for training with torch.compile.
+    """
+
+    def __init__(
+        self,
+        network: PoseNet,
+        criterion: Criterion = Criterion(),  # noqa: B008  frozen
+        *,
+        optimizer: OptimizerCallable = torch.optim.Adam,
+        schedule: LRSchedulerCallable | None = None,
+        schedule_interval: Literal["epoch", "step"] = "epoch",
+        mode: Literal["robust", "official"] = "robust",
+        scales: Sequence[float] = (1.0,),
+        flip: bool = False,
+        detection_threshold: float = 0.1,
+        tag_threshold: float = 1.0,
+        channels_last: bool = True,
+        compile: bool = False,
+    ):
+        super().__init__()
+        offset = 0.0 if criterion.centres == EXACT else 0.5
+        if network.keypoint_offset != offset:
+            raise ValueError(
+                f"targets with {criterion.centres} centres go with a keypoint_offset of {offset}, "
+                f"not {network.keypoint_offset}: set model.network.keypoint_offset or model.criterion.centres"
+            )
+        self.network = network.to(memory_format=_layout(channels_last))  # type: ignore[call-overload]
+        self.criterion = criterion
+        self.optimizer, self.schedule, self.schedule_interval = optimizer, schedule, schedule_interval
+        self.mode: Literal["robust", "official"] = mode
+        self.scales, self.flip = scales, flip
+        self.grouper = Grouper(
+            mode=mode,
+            detection_threshold=detection_threshold,
+            tag_threshold=tag_threshold,
+            max_candidates=30 if mode == "official" else None,
+            skeleton=network.skeleton,
+        )
+        self.channels_last = channels_last
+        self.run = torch.compile(network.forward) if compile else network.forward
+        self.found: list[dict[str, Any]] = []
+        self.seen: list[int] = []
+        self._previous: tuple[Tensor, int] | None = None
+
+    def setup(self, stage: str) -> None:
+        """Check that data and network speak of the same joints.
+
+        Raises:
+            ValueError: they do not.
+        """
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        if isinstance(data, PoseData) and data.skeleton.keypoints != self.network.skeleton.keypoints:
+            raise ValueError(
+                f"the data have the joints {', '.join(data.skeleton.keypoints)}, the network "
+                f"{', '.join(self.network.skeleton.keypoints)}: set model.network.skeleton to the annotation file"
+            )
+
+    def configure_optimizers(self) -> Any:
+        """The optimiser and, if there is one, the schedule."""
+        optimizer = self.optimizer(self.network.parameters())
+        if self.schedule is None:
+            return optimizer
+        scheduler = {"scheduler": self.schedule(optimizer), "interval": self.schedule_interval}
+        return {"optimizer": optimizer, "lr_scheduler": scheduler}
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The sum of the losses of a batch; each is logged.
+
+        Raises:
+            FloatingPointError: the sum is not finite; the message names the images.
+        """
+        outputs = self.run(batch.image.contiguous(memory_format=_layout(self.channels_last)))
+        losses = self.criterion(outputs, batch.keypoints, batch.mask)
+        total = torch.stack(list(losses.values())).sum()
+        self._stop_unless_finite(total.detach(), batch_idx)
+        self.log_dict({f"train/{name}": value.detach() for name, value in losses.items()}, batch_size=len(batch.image))
+        self.log("train/loss", total.detach(), prog_bar=True, batch_size=len(batch.image))
+        return total
+
+    def _stop_unless_finite(self, total: Tensor, batch_idx: int) -> None:
+        """On a GPU the previous step's loss is looked at, which is there by now: nothing waits for it."""
+        previous, self._previous = self._previous, (total, batch_idx)
+        value, number = (total, batch_idx) if total.device.type == "cpu" else previous or (torch.zeros(()), 0)
+        if torch.isfinite(value):
+            return
+        loader = self.trainer.train_dataloader
+        names = loader.names(number) if isinstance(loader, ResumableLoader) and number <= batch_idx else []
+        images = "\n  ".join(names) or "unknown"
+        raise FloatingPointError(
+            f"the loss is {value.item()} in epoch {self.current_epoch}, batch {number}; its images:\n  {images}\n"
+            "look at their annotations, or lower the learning rate"
+        )
+
+    def on_validation_epoch_start(self) -> None:
+        """Get ready to find people with the weights as they are (averaged ones, if they are averaged)."""
+        self.found, self.seen = [], []
+
+    def validation_step(self, batch: list[EvaluationImage], batch_idx: int) -> None:
+        """Find the people of some images, in float32, exactly as prediction does."""
+        with torch.autocast(self.device.type, enabled=False):
+            people = self.predictor(len(batch))([image.image for image in batch])
+        assert isinstance(people, list)
+        for image, poses in zip(batch, people, strict=True):
+            self.seen.append(image.image_id)
+            self.found += poses.to_coco(image.image_id)
+
+    def on_validation_epoch_end(self) -> None:
+        """Compute average precision from the images of all processes, each image once, and log it."""
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        assert isinstance(data, PoseData)
+        assert data.evaluation_set is not None
+        found, seen = _gather(self.found, self.seen)
+        truth = data.evaluation_set.ground_truth(seen)
+        figures = metrics.evaluate(found, truth, skeleton=self.network.skeleton)
+        prefix = "test" if self.trainer.testing else "val"
+        self.log_dict({f"{prefix}/{name}": value for name, value in figures.items()})
+        if not self.channels_last:
+            self.network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+
+    on_test_epoch_start = on_validation_epoch_start
+    test_step = validation_step
+    on_test_epoch_end = on_validation_epoch_end
+
+    def predictor(self, batch_size: int) -> Predictor:
+        """Finds people with the network as it is now and the settings of validation."""
+        return Predictor(
+            self.network,
+            device=self.device,
+            mode=self.mode,
+            scales=self.scales,
+            flip=self.flip,
+            batch_size=batch_size,
+            grouper=self.grouper,
+        )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Say in the checkpoint what the network is, so that `load_model` and `convert` take it."""
+        checkpoint["bottomup"] = describe(self.network)
+
+
+def _layout(channels_last: bool) -> torch.memory_format:
+    return torch.channels_last if channels_last else torch.contiguous_format
+
+
+def _gather(found: list[dict[str, Any]], seen: list[int]) -> tuple[list[dict[str, Any]], set[int]]:
+    """People and images of all processes; an image that several have seen counts once."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return found, set(seen)
+    everything: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(everything, (found, seen))
+    people: list[dict[str, Any]] = []
+    images: set[int] = set()
+    for their_people, their_images in everything:
+        new = set(their_images) - images
+        people += [person for person in their_people if person["image_id"] in new]
+        images |= new
+    return people, images

@@ -1,0 +1,88 @@
+"""Networks as configs name them: a builder's arguments, the joints, and weights to start from.
+
+model:
+network:
+class_path: bottomup.networks.higherhrnet
+init_args: {width: 32, weights: null}
+"""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from bottomup.data.coco import read_skeleton
+from bottomup.models import pose_net
+from bottomup.models.checkpoints import read_checkpoint
+from bottomup.models.pose_net import PoseNet
+from bottomup.models.weights import find
+from bottomup.skeleton import COCO, CROWDPOSE, Skeleton
+
+log = logging.getLogger(__name__)
+
+
+def higherhrnet(
+    weights: str | None = None, skeleton: str = "coco", keypoint_offset: float = 0.5, **arguments: Any
+) -> PoseNet:
+    """HigherHRNet of any width, or HRNet-AE.
+
+    Args:
+        weights: a file or the name of bundled weights to start from; what does not fit is left as it is, and reported.
+        skeleton: "coco", "crowdpose", or an annotation file whose category names the joints.
+        keypoint_offset: input pixels to add to a located peak: 0.5 for truncated target centres, 0 for exact ones.
+        **arguments: of `bottomup.models.pose_net.higherhrnet`.
+    """
+    return _ready(pose_net.higherhrnet(skeleton=named_skeleton(skeleton), **arguments), weights, keypoint_offset)
+
+
+def named_skeleton(name: str) -> Skeleton:
+    """The joints of COCO, of CrowdPose, or of an annotation file.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    known = {"coco": COCO, "crowdpose": CROWDPOSE}
+    if name in known:
+        return known[name]
+    if not Path(name).is_file():
+        raise ValueError(f"skeleton must be 'coco', 'crowdpose' or an annotation file, not {name!r}")
+    return read_skeleton(name)
+
+
+def start_from(net: PoseNet, weights: str | Path) -> tuple[list[str], list[str], list[str]]:
+    """Copy every tensor of a weights file that fits the network by name and shape; says in the log what did not.
+
+    Args:
+        net: the network to fill.
+        weights: a file of any kind that `load_model` takes, or the name of bundled weights.
+
+    Returns:
+        the names that were loaded, those of the network that were not, and those of the file that were left over.
+
+    Raises:
+        ValueError: nothing fits.
+    """
+    given = read_checkpoint(find(weights)).tensors
+    own = net.state_dict()
+    loaded = [name for name in own if name in given and given[name].shape == own[name].shape]
+    fresh = [name for name in own if name not in loaded]
+    left = [name for name in given if name not in loaded]
+    if not loaded:
+        raise ValueError(
+            f"{weights}: none of its {len(given)} tensors fits the network: were they made for another one?"
+        )
+    net.load_state_dict({name: given[name] for name in loaded}, strict=False)
+    log.warning("%s: %d tensors loaded%s%s", weights, len(loaded), _some("not in it", fresh), _some("left over", left))
+    return loaded, fresh, left
+
+
+def _ready(net: PoseNet, weights: str | None, keypoint_offset: float) -> PoseNet:
+    net.keypoint_offset = keypoint_offset
+    if weights is not None:
+        start_from(net, weights)
+    return net.train()
+
+
+def _some(what: str, names: list[str]) -> str:
+    if not names:
+        return ""
+    return f"; {len(names)} {what}: {', '.join(names[:4])}{' ...' if len(names) > 4 else ''}"
