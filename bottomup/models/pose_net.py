@@ -12,12 +12,16 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from bottomup.models.center_voting import CenterVotingHead
 from bottomup.models.heads import HeadOutput, MultiResolutionHead
 from bottomup.models.hrnet import HRNet
+from bottomup.models.mobilenet import MobileNetPyramid
 from bottomup.skeleton import COCO, Skeleton
 
 IMAGENET_MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)  # RGB, of images of 0..255
 IMAGENET_STD = (0.229 * 255, 0.224 * 255, 0.225 * 255)
+
+MOVENET_MEAN = (1 / 0.007843017578125,) * 3  # RGB, mean and deviation alike: 0..255 becomes about -1..1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,8 +149,31 @@ def hrnet_w32_ae(skeleton: Skeleton = COCO) -> PoseNet:
     return higherhrnet(32, skeleton=skeleton, num_deconvs=0)
 
 
+def mobile(skeleton: Skeleton = COCO, *, input_size: int = 512) -> PoseNet:
+    """The light network: MobileNetV2 with a pyramid, and tags by centre voting; 4.7 M parameters.
+
+    Args:
+        skeleton: the joints to find.
+        input_size: pixels of an image's long side.
+    """
+    trunk = MobileNetPyramid()
+    return PoseNet(
+        trunk,
+        CenterVotingHead(trunk.out_channels, skeleton.num_keypoints),
+        skeleton=skeleton,
+        mean=MOVENET_MEAN,
+        std=MOVENET_MEAN,
+        input_size=input_size,
+        input_side="long",
+        size_multiple=32,
+        keypoint_offset=0.25,
+        recipe=Recipe("mobile", {}),
+    )
+
+
 BUILDERS: dict[str, Callable[..., PoseNet]] = {
     "higherhrnet": higherhrnet,
+    "mobile": mobile,
 }
 """What a weights file may ask for.
 

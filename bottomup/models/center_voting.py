@@ -1,0 +1,183 @@
+"""A head whose tags are coordinates: each person's centre votes for where its joints are, and so claims those places.
+
+Networks of the CenterNet kind (Zhou et al., arXiv:1904.07850) predict a heatmap of person centres and, at every cell,
+where the joints of a person centred there are. That is rough, but it tells people apart: a vote spreads as a Gaussian
+as wide as its person is large, and the strongest vote at a cell names the cell's owner. The owner's centre, measured
+in a few cells, is a tag as associative embedding wants it, equal within a person and different between people.
+Heatmaps are weighed by how much a vote supports them: heat that belongs to nobody weighs little.
+
+The Gaussians are separable, so all votes for all cells are one matrix product per joint.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from bottomup.models.heads import HeadOutput
+from bottomup.models.mobilenet import Conv, SeparableConv
+
+
+class DenseHead(nn.Module):
+    """Features to some numbers per cell, by one hidden layer."""
+
+    def __init__(self, in_channels: int, out_channels: int, hidden_channels: int):
+        super().__init__()
+        self.hidden = SeparableConv(in_channels, hidden_channels)
+        self.out = Conv(hidden_channels, out_channels, 1)
+
+    def forward(self, features: Float[Tensor, "B C h w"]) -> Float[Tensor, "B D h w"]:
+        """B C h w to B D h w."""
+        return self.out(self.hidden(features))
+
+
+class Votes(NamedTuple):
+    """M person centres of every image, as many as the image with the most has; all lengths are in cells.
+
+    Attributes:
+        score: 0 to 1; 0 for a centre that does not vote.
+        center: x, y.
+        joints: x, y of each joint.
+        size: the larger side of the person's box.
+    """
+
+    score: Float[Tensor, "B M"]
+    center: Float[Tensor, "B M 2"]
+    joints: Float[Tensor, "B M K 2"]
+    size: Float[Tensor, "B M"]
+
+
+class CenterVotingHead(nn.Module):
+    """Heatmaps and two-dimensional tags at stride 4, for any number of people.
+
+    Args:
+        in_channels: channels of the features.
+        num_keypoints: K, the number of joints.
+        hidden_channels: of each of the four dense heads.
+        min_score: centres below it do not vote.
+        relative_spread: the standard deviation of a vote, in sizes of its person, ...
+        spread: ... plus this many cells.
+        sharpness: the larger, the more a cell belongs to its strongest vote alone.
+        tag_unit: cells in which tags are measured; a difference of 1 means two people.
+        same_person: centres whose joints resemble those of a stronger one by more than this (0 to 1) do not vote.
+        support_power: how much a heatmap depends on votes; 0 is not at all.
+        heatmap_power: applied to the result, so that a joint worth reporting exceeds 0.1.
+        faint_power: applied to what is still below 0.1, relative to it: where a person is known to be, faint heat is
+            enough to fill in a joint.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_keypoints: int,
+        *,
+        hidden_channels: int = 96,
+        min_score: float = 0.05,
+        relative_spread: float = 0.1,
+        spread: float = 0.5,
+        sharpness: float = 8.0,
+        tag_unit: float = 4.0,
+        same_person: float = 0.5,
+        support_power: float = 0.6,
+        heatmap_power: float = 1.2,
+        faint_power: float = 0.3,
+    ):
+        super().__init__()
+        self.num_keypoints = num_keypoints
+        self.min_score = min_score
+        self.relative_spread, self.spread = relative_spread, spread
+        self.sharpness = sharpness
+        self.tag_unit = tag_unit
+        self.same_person = same_person
+        self.support_power, self.heatmap_power, self.faint_power = support_power, heatmap_power, faint_power
+        self.center = DenseHead(in_channels, 1, hidden_channels)
+        self.heatmaps = DenseHead(in_channels, num_keypoints, hidden_channels)
+        self.displacements = DenseHead(in_channels, 2 * num_keypoints, hidden_channels)  # y, x of each joint
+        self.box_size = DenseHead(in_channels, 2, hidden_channels)  # height, width
+
+    def forward(self, features: Float[Tensor, "B C h w"]) -> list[HeadOutput]:
+        """Predict.
+
+        Args:
+            features: of the trunk.
+
+        Returns:
+            One output: B K h w heatmaps and B K 2 h w tags.
+        """
+        heatmaps = self.heatmaps(features).sigmoid()
+        votes = self.find_votes(features)
+        support, tags = spread_votes(
+            votes,
+            heatmaps.shape[2:],
+            sigma=self.relative_spread * votes.size + self.spread,
+            sharpness=self.sharpness,
+        )
+        heatmaps = (heatmaps * support**self.support_power) ** self.heatmap_power
+        faint = 0.1 * (heatmaps / 0.1) ** self.faint_power
+        heatmaps = torch.where(heatmaps < 0.1, faint, heatmaps)
+        return [HeadOutput(heatmaps, tags / self.tag_unit)]
+
+    def find_votes(self, features: Float[Tensor, "B C h w"]) -> Votes:
+        """The centres of the people, and where each thinks that its joints are."""
+        width = features.shape[3]
+        center = self.center(features).sigmoid()  # B 1 h w
+        is_peak = (center == F.max_pool2d(center, 3, stride=1, padding=1)) & (center > self.min_score)
+        num_votes = max(int(is_peak.sum(dim=(1, 2, 3)).max()), 1)
+        score, cell = (center * is_peak).flatten(1).topk(num_votes)  # B M
+
+        displacements = self.displacements(features).flatten(2)  # B 2K hw
+        displacements = displacements.gather(2, cell[:, None].expand(-1, displacements.shape[1], -1))  # B 2K M
+        sides = self.box_size(features).relu().flatten(2).amax(1)  # B hw
+        xy = torch.stack([cell % width, cell // width], dim=2).to(score.dtype)  # B M 2
+        joints = xy[:, :, None] + displacements.mT.unflatten(2, (self.num_keypoints, 2)).flip(3)  # B M K 2
+        votes = Votes(score, xy, joints, sides.gather(1, cell))
+        return votes._replace(score=torch.where(_resembles_stronger(votes, self.same_person), 0, score))
+
+
+def _resembles_stronger(votes: Votes, threshold: float) -> Tensor:
+    """B M, whether the joints of a vote are nearly those of a stronger vote (in the manner of OKS, with one sigma)."""
+    squared = (votes.joints[:, :, None] - votes.joints[:, None]).square().sum(4)  # B M M K
+    size = (votes.size[:, :, None] * votes.size[:, None] + 1).sqrt()  # B M M
+    similarity = torch.exp(-squared / (2 * (0.1 * size + 0.5).square()[..., None])).mean(3)
+    is_stronger = votes.score[:, None] > votes.score[:, :, None]
+    return (similarity * is_stronger).amax(2) >= threshold
+
+
+def spread_votes(
+    votes: Votes, size: tuple[int, ...], *, sigma: Float[Tensor, "B M"], sharpness: float, floor: float = 1e-3
+) -> tuple[Float[Tensor, "B K h w"], Float[Tensor, "B K 2 h w"]]:
+    """What every cell of every joint's map hears of the votes.
+
+    A vote of score s weighs s * exp(-d^2 / (2 sigma^2)) at distance d from its joint. Of the weights at a cell, the
+    support is the norm of order `sharpness`, nearly the largest one, and the tag is the mean of the centres, each
+    counted by its weight to that power, nearly the centre of the largest one. Where none exceeds `floor`, a cell's
+    tag is its own place: a joint without a person resembles none.
+
+    Args:
+        votes: of each image.
+        size: h, w of the maps.
+        sigma: of each vote, in cells.
+        sharpness: 1 is a plain mean.
+        floor: of the weights.
+
+    Returns:
+        Support from `floor` to 1, and tags x, y in cells.
+    """
+    height, width = size
+    y = torch.arange(height, dtype=sigma.dtype, device=sigma.device)
+    x = torch.arange(width, dtype=sigma.dtype, device=sigma.device)
+    joints = votes.joints.permute(0, 2, 1, 3)  # B K M 2
+    rate = (sharpness / (2 * sigma.square()))[:, None, None]  # B 1 1 M
+    down = torch.exp(-rate * (y[:, None] - joints[..., None, :, 1]).square())  # B K h M
+    across = torch.exp(-rate * (x[:, None] - joints[..., None, :, 0]).square()).mT  # B K M w
+
+    weight = votes.score**sharpness  # B M
+    values = torch.stack([weight, weight * votes.center[..., 0], weight * votes.center[..., 1]], dim=1)  # B 3 M
+    total = (down[:, :, None] * values[:, None, :, None]) @ across[:, :, None]  # B K 3 h w
+    own = floor**sharpness
+    own_place = torch.stack([x.expand(height, width), y[:, None].expand(height, width)])  # 2 h w
+    mass = total[:, :, :1] + own
+    tags = (total[:, :, 1:] + own * own_place) / mass
+    return mass[:, :, 0].clamp(max=1) ** (1 / sharpness), tags

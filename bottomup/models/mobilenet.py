@@ -1,0 +1,137 @@
+"""MobileNetV2 with a feature pyramid to stride 4: the light trunk.
+
+Widths, wiring and padding are those of the public MoveNet MultiPose network, whose weights `scripts/import_movenet.py`
+brings here: MobileNetV2 (Sandler et al., arXiv:1801.04381) one and a half times as wide, and a pyramid (Lin et al.,
+arXiv:1612.03144) of 64, 32, 24 and 24 channels. Batch norm is folded into the convolutions, as it is there.
+"""
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+STRIDE = 32  # of the coarsest features: the input's sides must be multiples of it
+
+STEM_CHANNELS = 48
+STAGES = (  # expansion, channels, blocks, stride of the first block
+    (1, 24, 1, 1),
+    (6, 40, 2, 2),
+    (6, 48, 3, 2),
+    (6, 96, 4, 2),
+    (6, 144, 3, 1),
+    (6, 240, 3, 2),
+    (6, 480, 1, 1),
+)
+LAST_CHANNELS = 1280
+TAPPED_STAGES = (1, 2, 3)  # give the pyramid their features at strides 4, 8 and 16; stride 32 are the last ones
+PYRAMID_CHANNELS = (24, 24, 32, 64)  # at strides 4, 8, 16 and 32
+
+
+class Conv(nn.Conv2d):
+    """A convolution with TensorFlow's "same" padding, which stride 2 puts on the right and the bottom only.
+
+    Args:
+        in_channels: of the input B C h w, where h and w are even if the stride is 2.
+        out_channels: of the output, h w at stride 1 and h/2 w/2 at stride 2.
+        kernel_size: 1 or 3.
+        stride: 1 or 2.
+        groups: as in `torch.nn.Conv2d`.
+        bias: likewise.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        stride: int = 1,
+        groups: int = 1,
+        bias: bool = True,
+    ):
+        padding = kernel_size // 2 if stride == 1 else 0
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding, groups=groups, bias=bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """B C h w to B C' h/stride w/stride."""
+        return super().forward(input if self.stride[0] == 1 else F.pad(input, (0, 1, 0, 1)))
+
+
+class InvertedResidual(nn.Module):
+    """Widen, filter every channel by itself, narrow again without a nonlinearity; added to the input where it fits."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, stride: int, expansion: int):
+        super().__init__()
+        hidden = in_channels * expansion
+        self.expand = Conv(in_channels, hidden, 1) if expansion > 1 else None
+        self.depthwise = Conv(hidden, hidden, 3, stride=stride, groups=hidden)
+        self.project = Conv(hidden, out_channels, 1)
+        self.is_residual = stride == 1 and in_channels == out_channels
+
+    def forward(self, features: Float[Tensor, "B C h w"]) -> Float[Tensor, "B D i j"]:
+        """B C h w to B C' h/stride w/stride."""
+        hidden = features if self.expand is None else F.relu6(self.expand(features))
+        hidden = self.project(F.relu6(self.depthwise(hidden)))
+        return features + hidden if self.is_residual else hidden
+
+
+class SeparableConv(nn.Module):
+    """3x3 filters, one per channel, then a mixture of the channels and ReLU."""
+
+    def __init__(self, in_channels: int, out_channels: int):
+        super().__init__()
+        self.depthwise = Conv(in_channels, in_channels, 3, groups=in_channels, bias=False)
+        self.pointwise = Conv(in_channels, out_channels, 1)
+
+    def forward(self, features: Float[Tensor, "B C h w"]) -> Float[Tensor, "B D h w"]:
+        """B C h w to B C' h w."""
+        return F.relu(self.pointwise(self.depthwise(features)))
+
+
+class MobileNetPyramid(nn.Module):
+    """Images to features of 24 channels at stride 4: 4.70 M parameters.
+
+    Attributes:
+        out_channels: channels of the features.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.out_channels = PYRAMID_CHANNELS[0]
+        self.stem = Conv(3, STEM_CHANNELS, 3, stride=2)
+        self.stages = nn.ModuleList()
+        channels = STEM_CHANNELS
+        for expansion, out_channels, num_blocks, stride in STAGES:
+            blocks = [InvertedResidual(channels, out_channels, stride=stride, expansion=expansion)]
+            for _ in range(num_blocks - 1):
+                blocks.append(InvertedResidual(out_channels, out_channels, stride=1, expansion=expansion))
+            self.stages.append(nn.Sequential(*blocks))
+            channels = out_channels
+        self.last = Conv(channels, LAST_CHANNELS, 1)
+
+        tapped = [STAGES[stage][1] for stage in TAPPED_STAGES] + [LAST_CHANNELS]  # strides 4, 8, 16, 32
+        inner = [*PYRAMID_CHANNELS[1:], PYRAMID_CHANNELS[-1]]  # channels that meet at each of them
+        self.lateral = nn.ModuleList(Conv(*pair, 1) for pair in zip(tapped, inner, strict=True))
+        self.smooth = nn.ModuleList(SeparableConv(*pair) for pair in zip(inner[:3], PYRAMID_CHANNELS[:3], strict=True))
+
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C H/4 W/4"]:
+        """The finest level of the pyramid.
+
+        Args:
+            images: RGB, about -1 to 1; H and W multiples of 32.
+
+        Returns:
+            Features, none negative.
+        """
+        features = F.relu6(self.stem(images))  # B 48 H/2 W/2
+        levels = []
+        for number, stage in enumerate(self.stages):
+            features = stage(features)
+            if number in TAPPED_STAGES:
+                levels.append(features)  # B 40 H/4 W/4, B 48 H/8 W/8, B 96 H/16 W/16
+        levels.append(F.relu6(self.last(features)))  # B 1280 H/32 W/32
+
+        merged = self.lateral[3](levels[3])  # B 64 H/32 W/32
+        for level in (2, 1, 0):
+            doubled = F.interpolate(merged, scale_factor=2.0, mode="bilinear", align_corners=False)
+            merged = self.smooth[level](doubled + self.lateral[level](levels[level]))
+        return merged  # B 24 H/4 W/4
