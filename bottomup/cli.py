@@ -26,24 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # file names in any script, on any terminal
     try:
-        if not words or words[0] in ("-h", "--help"):
-            print(_overview())
-            return 0 if words else 2
-        if words[0] in ("-V", "--version"):
-            from bottomup import __version__
-
-            print(f"bottomup {__version__}")
-            return 0
-        verb = VERBS.get(words[0]) or _unknown_verb(words[0])
-        parser = _Parser(
-            prog=f"bottomup {words[0]}",
-            description=verb.summary,
-            epilog=verb.epilog,
-            allow_abbrev=False,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        verb.add_arguments(parser)
-        return verb.run(parser.parse(words[1:]))
+        code = _run(words)
+        sys.stdout.flush()  # here, where it may fail without harm
+        return code
     except ValueError as error:  # the package's way to say that an argument or a file does not fit
         print(f"bottomup: {error}", file=sys.stderr)
         return 2
@@ -56,8 +41,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"bottomup: {error}", file=sys.stderr)
         return 1
-    except SystemExit as stop:  # --help of a verb
+    except SystemExit as stop:  # after the --help of a verb
         return int(stop.code or 0)
+
+
+def _run(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help"):
+        print(_overview())
+        return 0 if words else 2
+    if words[0] in ("-V", "--version"):
+        from bottomup import __version__
+
+        print(f"bottomup {__version__}")
+        return 0
+    verb = VERBS.get(words[0]) or _unknown_verb(words[0])
+    parser = _Parser(
+        prog=f"bottomup {words[0]}",
+        description=verb.summary,
+        epilog=verb.epilog,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verb.add_arguments(parser)
+    return verb.run(parser.parse(words[1:]))
 
 
 @dataclasses.dataclass(frozen=True)

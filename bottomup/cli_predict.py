@@ -105,9 +105,8 @@ def run(arguments: argparse.Namespace) -> int:
                     show()
             with interruption.held_back(ignore=True):
                 folder.close()
-        except BaseException:
+        finally:
             folder.discard()
-            raise
     return _summarise(tally, out, was_interrupted=interruption.came)
 
 

@@ -153,7 +153,7 @@ class RunFolder:
             raise
 
     def discard(self) -> None:
-        """Leave nothing behind but the overlays that were finished."""
+        """Leave nothing behind but the overlays that were finished; after `close` there is nothing left to do."""
         for growing in self._lists:
             growing.discard()
 
