@@ -58,11 +58,11 @@ class PoseEstimator(LightningModule):
         compile: bool = False,
     ):
         super().__init__()
-        offset = 0.0 if criterion.centres == EXACT else 0.5
-        if network.keypoint_offset != offset:
+        if (criterion.centres == EXACT) != (network.keypoint_offset == 0):
             raise ValueError(
-                f"targets with {criterion.centres} centres go with a keypoint_offset of {offset}, "
-                f"not {network.keypoint_offset}: set model.network.keypoint_offset or model.criterion.centres"
+                f"targets with {criterion.centres} centres do not go with a keypoint_offset of "
+                f"{network.keypoint_offset}: set model.network.keypoint_offset (0 for exact ones) or "
+                "model.criterion.centres"
             )
         self.network = network.to(memory_format=_layout(channels_last))  # type: ignore[call-overload]
         self.criterion = criterion

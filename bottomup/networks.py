@@ -34,6 +34,34 @@ def higherhrnet(
     return _ready(pose_net.higherhrnet(skeleton=named_skeleton(skeleton), **arguments), weights, keypoint_offset)
 
 
+def light(
+    weights: str | None = None, skeleton: str = "coco", keypoint_offset: float = 0.5, **arguments: Any
+) -> PoseNet:
+    """A network for CPUs.
+
+    Args:
+        weights: a file or the name of bundled weights to start from; what does not fit is left as it is, and reported.
+        skeleton: "coco", "crowdpose", or an annotation file whose category names the joints.
+        keypoint_offset: input pixels to add to a located peak: 0.5 for truncated target centres, 0 for exact ones.
+        **arguments: of `bottomup.models.pose_net.light`.
+    """
+    return _ready(pose_net.light(skeleton=named_skeleton(skeleton), **arguments), weights, keypoint_offset)
+
+
+def mobile(
+    weights: str | None = None, skeleton: str = "coco", keypoint_offset: float = 0.25, **arguments: Any
+) -> PoseNet:
+    """The default network of the product.
+
+    Args:
+        weights: a file or the name of bundled weights to start from; what does not fit is left as it is, and reported.
+        skeleton: "coco", "crowdpose", or an annotation file whose category names the joints.
+        keypoint_offset: input pixels to add to a located peak.
+        **arguments: of `bottomup.models.pose_net.mobile`.
+    """
+    return _ready(pose_net.mobile(skeleton=named_skeleton(skeleton), **arguments), weights, keypoint_offset)
+
+
 def named_skeleton(name: str) -> Skeleton:
     """The joints of COCO, of CrowdPose, or of an annotation file.
 

@@ -37,6 +37,8 @@ class MultiResolutionHead(nn.Module):
         in_channels: channels of the features.
         num_keypoints: K, the number of joints.
         tag_dims: L, the numbers in a tag.
+        tag_anchor: added to both numbers of a two-dimensional tag for every cell to the right and down. Tags then
+            start as places: people are apart from the first step on, and a crowd of hundreds has room.
         num_deconvs: further resolutions, 0 to 4.
         deconv_channels: channels at the further resolutions; None: as many as the features have.
         num_blocks: residual blocks at each further resolution.
@@ -49,6 +51,7 @@ class MultiResolutionHead(nn.Module):
         num_keypoints: int,
         *,
         tag_dims: int = 1,
+        tag_anchor: float = 0.0,
         num_deconvs: int = 1,
         deconv_channels: int | None = None,
         num_blocks: int = 4,
@@ -59,9 +62,11 @@ class MultiResolutionHead(nn.Module):
             raise ValueError(f"a head has at least one joint and one tag dimension, not {num_keypoints} and {tag_dims}")
         if not 0 <= num_deconvs <= 4 or not 0 <= num_blocks <= 64:
             raise ValueError(f"num_deconvs must be 0 to 4 and num_blocks 0 to 64, not {num_deconvs} and {num_blocks}")
+        if tag_anchor and tag_dims != 2:
+            raise ValueError(f"only two-dimensional tags can be anchored, not those of {tag_dims} dimensions")
         channels = deconv_channels or in_channels
         num_outputs = num_keypoints * (1 + tag_dims)
-        self.num_keypoints, self.tag_dims = num_keypoints, tag_dims
+        self.num_keypoints, self.tag_dims, self.tag_anchor = num_keypoints, tag_dims, tag_anchor
 
         self.final_layers = nn.ModuleList([nn.Conv2d(in_channels, num_outputs, 1)])
         self.deconv_layers = nn.ModuleList()
@@ -89,12 +94,22 @@ class MultiResolutionHead(nn.Module):
         """
         prediction = self.final_layers[0](features)  # B K+KL h w
         heatmaps, tags = prediction[:, : self.num_keypoints], prediction[:, self.num_keypoints :]
-        outputs = [HeadOutput(heatmaps, tags.unflatten(1, (self.num_keypoints, self.tag_dims)))]
+        tags = tags.unflatten(1, (self.num_keypoints, self.tag_dims))  # B K L h w
+        if self.tag_anchor:
+            tags = tags + self.tag_anchor * _places(tags)
+        outputs = [HeadOutput(heatmaps, tags)]
         for deconv, final in zip(self.deconv_layers, self.final_layers[1:], strict=True):
             features = deconv(torch.cat([features, prediction], dim=1))  # B C 2h 2w
             prediction = final(features)  # B K 2h 2w
             outputs.append(HeadOutput(prediction, None))
         return outputs
+
+
+def _places(maps: Tensor) -> Tensor:
+    """2 h w, the column and the row of every cell."""
+    height, width = maps.shape[-2:]
+    y, x = torch.arange(height, device=maps.device), torch.arange(width, device=maps.device)
+    return torch.stack([x.expand(height, width), y[:, None].expand(height, width)]).float()
 
 
 def _double(in_channels: int, out_channels: int) -> nn.Sequential:

@@ -13,6 +13,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from bottomup.models.center_voting import CenterVotingHead
+from bottomup.models.compact import CompactTrunk
 from bottomup.models.heads import HeadOutput, MultiResolutionHead
 from bottomup.models.hrnet import HRNet
 from bottomup.models.mobilenet import MobileNetPyramid
@@ -98,6 +99,7 @@ def higherhrnet(
     *,
     skeleton: Skeleton = COCO,
     tag_dims: int = 1,
+    tag_anchor: float = 0.0,
     num_deconvs: int = 1,
     deconv_channels: int | None = None,
     num_blocks: int = 4,
@@ -109,28 +111,22 @@ def higherhrnet(
         width: channels of the finest branch of the trunk.
         skeleton: the joints to find.
         tag_dims: L, the numbers in a tag.
+        tag_anchor: see `MultiResolutionHead`.
         num_deconvs: resolutions beyond the trunk's.
         deconv_channels: channels at those resolutions; None: `width`.
         num_blocks: residual blocks at each of those resolutions.
         input_size: pixels of an image's short side.
     """
-    trunk = HRNet(width)
-    head = MultiResolutionHead(
-        trunk.out_channels,
-        skeleton.num_keypoints,
-        tag_dims=tag_dims,
-        num_deconvs=num_deconvs,
-        deconv_channels=deconv_channels,
-        num_blocks=num_blocks,
-    )
-    arguments = {
-        "width": width,
+    arguments: dict[str, Any] = {
         "tag_dims": tag_dims,
+        "tag_anchor": tag_anchor,
         "num_deconvs": num_deconvs,
         "deconv_channels": deconv_channels,
         "num_blocks": num_blocks,
     }
-    recipe = Recipe("higherhrnet", arguments)
+    trunk = HRNet(width)
+    head = MultiResolutionHead(trunk.out_channels, skeleton.num_keypoints, **arguments)
+    recipe = Recipe("higherhrnet", {"width": width, **arguments})
     return PoseNet(trunk, head, skeleton=skeleton, input_size=input_size, recipe=recipe)
 
 
@@ -171,9 +167,56 @@ def mobile(skeleton: Skeleton = COCO, *, input_size: int = 512) -> PoseNet:
     )
 
 
+def light(
+    trunk: Literal["compact", "mobile"] = "compact",
+    *,
+    skeleton: Skeleton = COCO,
+    tag_dims: int = 2,
+    tag_anchor: float = 0.25,
+    num_deconvs: int = 1,
+    deconv_channels: int = 32,
+    num_blocks: int = 0,
+    input_size: int = 256,
+) -> PoseNet:
+    """A network for CPUs with the multi-resolution head: anchored tags, and little at the high resolution.
+
+    Args:
+        trunk: "compact" learns from random weights, "mobile" is the trunk of `mobile` and starts from its weights.
+        skeleton: the joints to find.
+        tag_dims: L, the numbers in a tag.
+        tag_anchor: see `MultiResolutionHead`.
+        num_deconvs: resolutions beyond the trunk's.
+        deconv_channels: channels at those resolutions.
+        num_blocks: residual blocks at each of those resolutions.
+        input_size: pixels of an image's long side.
+    """
+    if trunk not in ("compact", "mobile"):
+        raise ValueError(f"trunk must be 'compact' or 'mobile', not {trunk!r}")
+    arguments: dict[str, Any] = {
+        "tag_dims": tag_dims,
+        "tag_anchor": tag_anchor,
+        "num_deconvs": num_deconvs,
+        "deconv_channels": deconv_channels,
+        "num_blocks": num_blocks,
+    }
+    body = CompactTrunk() if trunk == "compact" else MobileNetPyramid()
+    return PoseNet(
+        body,
+        MultiResolutionHead(body.out_channels, skeleton.num_keypoints, **arguments),
+        skeleton=skeleton,
+        mean=IMAGENET_MEAN if trunk == "compact" else MOVENET_MEAN,
+        std=IMAGENET_STD if trunk == "compact" else MOVENET_MEAN,
+        input_size=input_size,
+        input_side="long",
+        size_multiple=32,
+        recipe=Recipe("light", {"trunk": trunk, **arguments}),
+    )
+
+
 BUILDERS: dict[str, Callable[..., PoseNet]] = {
     "higherhrnet": higherhrnet,
     "mobile": mobile,
+    "light": light,
 }
 """What a weights file may ask for.
 
