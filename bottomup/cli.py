@@ -54,6 +54,10 @@ def _run(words: list[str]) -> int:
 
         print(f"bottomup {__version__}")
         return 0
+    if words[0] in TRAINING_VERBS:
+        from bottomup.training import run
+
+        return run(words[0], words[1:])
     verb = VERBS.get(words[0]) or _unknown_verb(words[0])
     parser = _Parser(
         prog=f"bottomup {words[0]}",
@@ -95,7 +99,8 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _overview() -> str:
-    lines = [f"  {name:<10}{verb.summary}" for name, verb in VERBS.items()]
+    summaries = {name: verb.summary for name, verb in VERBS.items()} | TRAINING_VERBS
+    lines = [f"  {name:<10}{summary}" for name, summary in summaries.items()]
     return "\n".join(
         [
             "usage: bottomup VERB ...",
@@ -111,13 +116,14 @@ def _overview() -> str:
 
 
 def _unknown_verb(word: str) -> NoReturn:
-    close = difflib.get_close_matches(word, VERBS, n=1, cutoff=0.5)
+    verbs = [*VERBS, *TRAINING_VERBS]
+    close = difflib.get_close_matches(word, verbs, n=1, cutoff=0.5)
     if close:
         meant = f"did you mean bottomup {close[0]}?"
     elif os.path.exists(word):
         meant = f"did you mean bottomup predict {word} --out DIR?"
     else:
-        meant = f"choose one of {', '.join(VERBS)}"
+        meant = f"choose one of {', '.join(verbs)}"
     raise ValueError(f"unknown verb {word!r}; {meant}")
 
 
@@ -227,3 +233,10 @@ VERBS = {
     "evaluate": Verb("Average precision of results: COCO's ten figures, or CrowdPose's.", _add_evaluate, _run_evaluate),
     "convert": Verb("Turn a checkpoint into a file that --weights takes.", _add_convert, _run_convert),
 }
+
+TRAINING_VERBS = {
+    "fit": "Train a network; configs/ has a recipe for each.",
+    "validate": "Average precision of a network on the validation images of a recipe.",
+    "test": "The same on its test images.",
+}
+"""Lightning's: they have a parser of their own, see `bottomup.training`."""

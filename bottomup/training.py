@@ -11,16 +11,12 @@ import sys
 import warnings
 from collections.abc import Sequence
 
+from jsonargparse import ArgumentError
 from pytorch_lightning.cli import LightningCLI
 
+from bottomup.cli import TRAINING_VERBS
 from bottomup.data.datamodule import PoseData
 from bottomup.estimator import PoseEstimator
-
-VERBS = {
-    "fit": "Train a network.",
-    "validate": "Average precision of a network on the validation images of a config.",
-    "test": "The same on the test images.",
-}
 
 
 def run(verb: str, arguments: Sequence[str]) -> int:
@@ -30,25 +26,36 @@ def run(verb: str, arguments: Sequence[str]) -> int:
         ValueError: an argument, a file or the data do not fit.
     """
     _calm_down()
+    sys.argv[1:] = [verb, *arguments]  # what Lightning reads, also in the processes that it starts
     try:
         LightningCLI(
             PoseEstimator,
             PoseData,
             subclass_mode_data=True,
-            args=[verb, *arguments],
+            auto_configure_optimizers=False,  # the estimator has its own
             save_config_kwargs={"overwrite": True},
             seed_everything_default=0,
             trainer_defaults={"use_distributed_sampler": False, "num_sanity_val_steps": 0},
-            parser_kwargs={name: {"prog": f"bottomup {name}", "description": text} for name, text in VERBS.items()},
+            parser_kwargs={"exit_on_error": False} | {name: {"exit_on_error": False} for name in TRAINING_VERBS},
         )
+    except ArgumentError as error:
+        raise ValueError(f"{verb}: {_shortened(str(error))}") from error
     except (FloatingPointError, FileNotFoundError) as error:
         print(f"bottomup {verb}: {error}", file=sys.stderr)
         return 1
     return 0
 
 
+def _shortened(message: str) -> str:
+    """Without the parser's own advice, which names programs that are not there."""
+    lines = [line for line in message.splitlines() if line.strip() and not line.startswith(("tip:", "usage:"))]
+    return "\n".join(lines)
+
+
 def _calm_down() -> None:
     """Leave out hints that do not apply: our loader and sampler know what they do."""
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*is not supported by the model summary.*")
+    warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated.*")
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
     logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
