@@ -5,7 +5,4 @@ set -euo pipefail
 # shellcheck source=scripts/setup_env.sh
 source "$(dirname "${BASH_SOURCE[0]}")/setup_env.sh"
 
-status=0
-bottomup predict --out out "$@" || status=$?
-[ ! -e out/index.html ] || echo "Look at $PWD/out/index.html"
-exit "$status"
+exec bottomup predict --out out "$@"
