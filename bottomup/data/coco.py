@@ -5,6 +5,7 @@ import dataclasses
 import io
 import json
 import logging
+import warnings
 from pathlib import Path
 from typing import Any, cast
 
@@ -118,17 +119,21 @@ def read_skeleton(path: str | Path, sigmas: tuple[float, ...] | None = None) -> 
 
 def decode_outline(outline: Any, width: int, height: int) -> Bool[np.ndarray, "H W"]:
     """Pixels inside an outline: polygons, run lengths (either kind) or a box x, y, w, h."""
-    if isinstance(outline, dict):
-        runs: Any = cast(Any, outline)
-        if isinstance(runs["counts"], list):
-            runs = masks.frPyObjects(runs, height, width)
-        return masks.decode(runs).astype(bool)
-    if isinstance(outline[0], list):
-        return masks.decode(masks.merge(masks.frPyObjects(outline, height, width))).astype(bool)
+    if isinstance(outline, dict) or isinstance(outline[0], list):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # pycocotools' own, about numpy
+            return _decode_runs(cast(Any, outline), width, height)
     inside = np.zeros((height, width), bool)
     x, y, wide, high = outline
     inside[max(int(y), 0) : max(int(np.ceil(y + high)), 0), max(int(x), 0) : max(int(np.ceil(x + wide)), 0)] = True
     return inside
+
+
+def _decode_runs(outline: Any, width: int, height: int) -> Bool[np.ndarray, "H W"]:
+    if isinstance(outline, list):
+        return masks.decode(masks.merge(masks.frPyObjects(outline, height, width))).astype(bool)
+    compressed = not isinstance(outline["counts"], list)
+    return masks.decode(outline if compressed else masks.frPyObjects(outline, height, width)).astype(bool)
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Images to evaluate on, and what is true of them: annotated photos or a fixed set of drawn crowds."""
 
 import dataclasses
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
@@ -19,6 +19,7 @@ class EvaluationImage(NamedTuple):
     image: UInt8[np.ndarray, "H W 3"]
 
 
+@runtime_checkable
 class EvaluationSet(Protocol):
     """What validation needs."""
 

@@ -6,7 +6,7 @@ A sample is a function of (seed, epoch, position) alone, so neither the number o
 import dataclasses
 import functools
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, UInt8
@@ -27,6 +27,7 @@ class Draw(NamedTuple):
     position: int
 
 
+@runtime_checkable
 class TrainingSet(Protocol):
     """What the loader needs."""
 

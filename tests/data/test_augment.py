@@ -1,0 +1,99 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bottomup import COCO
+from bottomup.data.augment import Augment, warp
+from bottomup.data.sample import Sample
+
+
+def blob_image(x: float, y: float, *, width: int = 240, height: int = 200, sigma: float = 7.0) -> np.ndarray:
+    columns, rows = np.arange(width), np.arange(height)[:, None]
+    blob = 255 * np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (2 * sigma**2))
+    return np.repeat(np.round(blob)[..., None], 3, 2).astype(np.uint8)
+
+
+def centroid(image: np.ndarray) -> np.ndarray:
+    weight = image[..., 0].astype(float)
+    rows, columns = np.indices(weight.shape)
+    return np.array([(columns * weight).sum(), (rows * weight).sum()]) / weight.sum()
+
+
+def sample_with_point(x: float, y: float) -> Sample:
+    image = blob_image(x, y)
+    return Sample(image, np.array([[[x, y, 2.0]]], np.float32), np.ones(image.shape[:2], bool))
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    x=st.floats(90, 150),
+    y=st.floats(80, 120),
+    seed=st.integers(0, 1000),
+    scale=st.floats(0.8, 1.5),
+)
+def test_keypoints_follow_their_blob(x, y, seed, scale):
+    augment = Augment(size=200, scale=(scale, scale), rotation=45, translation=0.05)
+    sample = augment(sample_with_point(x, y), [0], np.random.default_rng(seed))
+    np.testing.assert_allclose(centroid(sample.image), sample.keypoints[0, 0, :2], atol=0.01)
+
+
+@pytest.mark.parametrize("scale", [2.5, 4.0])
+def test_keypoints_follow_their_blob_when_the_image_shrinks_a_lot(scale):
+    image = blob_image(400, 330, width=800, height=700, sigma=25)
+    sample = Sample(image, np.array([[[400, 330, 2.0]]], np.float32), np.ones(image.shape[:2], bool))
+    augment = Augment(size=200, scale=(scale / 3.5, scale / 3.5), rotation=30, translation=0.0)
+    moved = augment(sample, [0], np.random.default_rng(1))
+    np.testing.assert_allclose(centroid(moved.image), moved.keypoints[0, 0, :2], atol=0.01)
+
+
+def test_mask_moves_with_the_image():
+    image = np.zeros((60, 80, 3), np.uint8)
+    image[20:40, 30:50] = 255
+    sample = Sample(image, np.zeros((0, 17, 3), np.float32), image[..., 0] == 0)
+    moved = Augment(size=64)(sample, COCO.flip_indices, np.random.default_rng(3))
+    np.testing.assert_array_equal(moved.mask, moved.image[..., 0] < 128)
+
+
+def test_mirroring_exchanges_left_and_right():
+    sample = sample_with_point(100, 90)._replace(keypoints=np.zeros((1, 17, 3), np.float32))
+    sample.keypoints[0, 5] = 100, 90, 2
+    still = Augment(size=200, scale=(1, 1), rotation=0, translation=0, flip=0)
+    mirrored = Augment(size=200, scale=(1, 1), rotation=0, translation=0, flip=1)
+    one = still(sample, COCO.flip_indices, np.random.default_rng(0))
+    other = mirrored(sample, COCO.flip_indices, np.random.default_rng(0))
+    np.testing.assert_array_equal(other.image, one.image[:, ::-1])
+    assert other.keypoints[0, 6, 0] == pytest.approx(199 - one.keypoints[0, 5, 0], abs=1e-4)
+    assert other.keypoints[0, 5, 2] == 0
+
+
+def test_joints_that_leave_lose_their_label_and_unlabelled_ones_stay_so():
+    image = np.zeros((10, 10, 3), np.uint8)
+    keypoints = np.array([[[9, 9, 2], [1, 1, 1], [5, 5, 0]]], np.float32)
+    shift = np.array([[1.0, 0, 3], [0, 1, 0]])
+    moved = warp(Sample(image, keypoints, np.ones((10, 10), bool)), shift, 10).keypoints[0]
+    np.testing.assert_allclose(moved, [[0, 0, 0], [4, 1, 1], [0, 0, 0]], atol=1e-5)
+
+
+def test_the_published_ranges_are_kept():
+    augment = Augment()
+    rng = np.random.default_rng(0)
+    matrices = np.stack([augment.draw_matrix(640, 480, False, rng) for _ in range(2000)])
+    factors = 512 / 480 / np.hypot(matrices[:, 0, 0], matrices[:, 1, 0])
+    angles = np.degrees(np.arctan2(matrices[:, 1, 0], matrices[:, 0, 0]))
+    assert factors.min() == pytest.approx(0.75, abs=0.01)
+    assert factors.max() == pytest.approx(1.5, abs=0.01)
+    assert np.abs(angles).max() == pytest.approx(30, abs=0.1)
+
+
+def test_colours_change_only_when_asked_to():
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
+    sample = Sample(image, np.zeros((0, 1, 3), np.float32), np.ones((64, 64), bool))
+    still = {"size": 64, "scale": (1, 1), "rotation": 0, "translation": 0, "flip": 0}
+    plain = Augment(**still)(sample, [0], np.random.default_rng(0))
+    np.testing.assert_array_equal(plain.image, image)
+    grey = Augment(**still, grey=1.0)(sample, [0], np.random.default_rng(0))
+    assert (grey.image[..., 0] == grey.image[..., 2]).all()
+    for change in ({"colour": 1.0}, {"blur": 1.0}):
+        changed = Augment(**still, **change)(sample, [0], np.random.default_rng(0))
+        assert (changed.image != image).any()

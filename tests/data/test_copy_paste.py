@@ -1,0 +1,64 @@
+import numpy as np
+
+from bottomup import COCO
+from bottomup.data.copy_paste import paste_people
+from bottomup.data.sample import Sample
+
+
+def person_at(x: float, y: float) -> np.ndarray:
+    """Upright, 40 pixels tall, in the pose of a cross."""
+    keypoints = np.zeros((17, 3), np.float32)
+    offsets = np.array([[0, -20], [8, -10], [-8, -10], [5, 5], [-5, 5], [5, 20], [-5, 20]])
+    keypoints[[0, 5, 6, 11, 12, 15, 16], :2] = offsets + np.array([x, y])
+    keypoints[[0, 5, 6, 11, 12, 15, 16], 2] = 2
+    return keypoints
+
+
+def sample_of(value: int, keypoints: np.ndarray) -> Sample:
+    return Sample(np.full((120, 160, 3), value, np.uint8), keypoints, np.zeros((120, 160), bool))
+
+
+def test_pixels_and_joints_arrive_together():
+    donor = sample_of(0, person_at(80, 60)[None])
+    donor.image[55:66, 75:86] = 255  # a bright patch around the middle
+    outline = np.zeros((120, 160), bool)
+    outline[36:84, 68:92] = True
+    empty = sample_of(0, np.zeros((0, 17, 3), np.float32))
+    for seed in range(20):
+        pasted = paste_people(empty, donor, [outline], COCO.edges, np.random.default_rng(seed))
+        labelled = pasted.keypoints[0, :, 2] > 0
+        if not labelled[[5, 6, 15, 16]].all():
+            continue  # the border cuts it
+        middle = pasted.keypoints[0, [5, 6, 15, 16], :2].mean(0) - (0, 5 * np.ptp(pasted.keypoints[0, [0, 15], 1]) / 40)
+        rows, columns = np.nonzero(pasted.image[..., 0] > 127)
+        np.testing.assert_allclose(middle, [columns.mean(), rows.mean()], atol=1.5)
+        assert pasted.mask[int(middle[1]), int(middle[0])]  # whoever is pasted is known
+        return
+    raise AssertionError("no person arrived whole")
+
+
+def test_joints_under_a_pasted_person_become_hidden():
+    crowd = np.stack([person_at(x, y) for x in range(10, 160, 15) for y in range(25, 110, 20)])
+    outline = np.ones((120, 160), bool)
+    for seed in range(10):
+        receiver = sample_of(7, crowd.copy())
+        pasted = paste_people(
+            receiver, sample_of(200, person_at(80, 60)[None]), [outline], COCO.edges, np.random.default_rng(seed)
+        )
+        covered = (pasted.image[..., 0] > 104)[..., None]
+        for x, y, visibility in pasted.keypoints[: len(crowd)].reshape(-1, 3):
+            if 2 < x < 157 and 2 < y < 117 and visibility > 0 and covered[int(y) - 2 : int(y) + 3, int(x)].all():
+                assert visibility == 1
+        assert (receiver.keypoints == crowd).all(), "the receiver itself must stay as it is"
+
+
+def test_a_body_is_guessed_where_no_outline_is_known():
+    donor = sample_of(255, person_at(80, 60)[None])
+    pasted = paste_people(
+        sample_of(0, np.zeros((0, 17, 3), np.float32)), donor, [None], COCO.edges, np.random.default_rng(4)
+    )
+    bright = pasted.image[..., 0] > 127
+    for x, y, visibility in pasted.keypoints[0]:
+        if visibility > 0 and 1 <= x < 159 and 1 <= y < 119:
+            assert bright[round(y), round(x)]
+    assert bright.mean() < 0.7
