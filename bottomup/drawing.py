@@ -8,7 +8,11 @@ from jaxtyping import Float, UInt8
 
 from bottomup.poses import Poses
 
+SCORE_THRESHOLD = 0.1  # people below it are more often wrong than right
+KEYPOINT_THRESHOLD = 0.1
 SUBPIXEL_BITS = 4  # OpenCV draws at sixteenths of a pixel
+SMALL = 90.0  # pixels; of a smaller person rims and white joints would hide more than they show
+DARK, LIGHT = (0, 0, 0), (255, 255, 255)
 FAR = 1 << 24  # of a joint's position in sixteenths, beyond which OpenCV's arithmetic overflows
 
 
@@ -16,8 +20,8 @@ def draw(
     image: UInt8[np.ndarray, "H W 3"],
     poses: Poses,
     *,
-    score_threshold: float = 0.2,
-    keypoint_threshold: float = 0.1,
+    score_threshold: float = SCORE_THRESHOLD,
+    keypoint_threshold: float = KEYPOINT_THRESHOLD,
 ) -> UInt8[np.ndarray, "H W 3"]:
     """A copy of the picture with everybody's limbs and joints, one colour per person.
 
@@ -52,16 +56,18 @@ def _draw_person(
     edges: tuple[tuple[int, int], ...],
     color: tuple[int, int, int],
 ) -> None:
-    extent = points[shown].max(axis=0) - points[shown].min(axis=0)
-    width = int(np.clip(round(float(np.hypot(*extent)) / 70), 1, max(min(canvas.shape[:2]) // 60, 2)))
+    extent = float(np.hypot(*(points[shown].max(axis=0) - points[shown].min(axis=0))))
+    width = int(np.clip(round(extent / 70), 1, max(min(canvas.shape[:2]) // 60, 2)))
+    rim = 1 if extent > SMALL else 0
     fixed = np.clip(np.round(points * (1 << SUBPIXEL_BITS)), -FAR, FAR).astype(int).tolist()
     limbs = [(fixed[a], fixed[b]) for a, b in edges if shown[a] and shown[b]]
-    outline = (0, 0, 0)
-    for a, b in limbs:  # a dark rim sets a person apart from any background and from the people behind
-        cv2.line(canvas, a, b, outline, width + 2, cv2.LINE_AA, SUBPIXEL_BITS)
+    if rim:  # a dark rim sets a person apart from any background and from the people behind
+        for a, b in limbs:
+            cv2.line(canvas, a, b, DARK, width + 2, cv2.LINE_AA, SUBPIXEL_BITS)
     for a, b in limbs:
         cv2.line(canvas, a, b, color, width, cv2.LINE_AA, SUBPIXEL_BITS)
-    radius = (width + 1) << (SUBPIXEL_BITS - 1)
+    radius = (width + rim) << (SUBPIXEL_BITS - 1)
     for joint in np.flatnonzero(shown):
-        cv2.circle(canvas, fixed[joint], radius + (1 << SUBPIXEL_BITS), outline, -1, cv2.LINE_AA, SUBPIXEL_BITS)
-        cv2.circle(canvas, fixed[joint], radius, (255, 255, 255), -1, cv2.LINE_AA, SUBPIXEL_BITS)
+        if rim:
+            cv2.circle(canvas, fixed[joint], radius + (1 << SUBPIXEL_BITS), DARK, -1, cv2.LINE_AA, SUBPIXEL_BITS)
+        cv2.circle(canvas, fixed[joint], radius, LIGHT if rim else color, -1, cv2.LINE_AA, SUBPIXEL_BITS)

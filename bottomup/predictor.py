@@ -23,7 +23,7 @@ from bottomup.models.weights import load_model
 from bottomup.poses import Poses
 from bottomup.sources import Frame, Source, is_unread, map_ahead, read, scan
 
-MAX_HELD_BATCHES = 4  # results that wait for an earlier one, in batches ...
+MAX_HELD_BATCHES = 4  # pictures that wait for others, in batches ...
 MAX_HELD_BYTES = 1 << 29  # ... and in bytes of their pictures
 
 FAILURES = (RuntimeError, MemoryError, ValueError, cv2.error)  # what one picture may cause, so that it fails alone
@@ -80,7 +80,8 @@ class Predictor:
         size: pixels of the input's side at scale 1; None is what the network was made for.
         scales: the network sees each picture at all of them; more find more, and cost more.
         flip: it also sees each mirrored, for better accuracy at twice the cost.
-        batch_size: pictures per forward pass.
+        batch_size: pictures per forward pass; None is 8, but 1 on the CPU, which more only slow down: what lies
+            between two layers no longer fits its caches.
         grouper: assembles people; None is the one of `mode` with its default thresholds.
         exif: turn pictures as their EXIF orientation says.
 
@@ -97,7 +98,7 @@ class Predictor:
         size: int | None = None,
         scales: Sequence[float] = (1.0,),
         flip: bool = False,
-        batch_size: int = 8,
+        batch_size: int | None = None,
         grouper: Grouper | None = None,
         exif: bool = True,
     ) -> None:
@@ -109,7 +110,7 @@ class Predictor:
             )
         if size is not None and size < 1:
             raise ValueError(f"size is {size}; give the pixels of the network's input, such as 512")
-        if batch_size < 1:
+        if batch_size is not None and batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; give 1 or more")
         self.device = _choose_device(device)
         net = weights if isinstance(weights, PoseNet) else load_model(weights)
@@ -118,7 +119,7 @@ class Predictor:
         self.size = size or net.input_size
         self.scales = sorted(set(scales), reverse=True)
         self.flip = flip
-        self.batch_size = batch_size
+        self.batch_size = batch_size or (1 if self.device.type == "cpu" else 8)
         self.exif = exif
         max_candidates = 30 if mode == "official" else None
         self.grouper = grouper or Grouper(mode=mode, max_candidates=max_candidates, skeleton=net.skeleton)

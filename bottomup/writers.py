@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from bottomup import gallery
-from bottomup.drawing import draw
+from bottomup.drawing import KEYPOINT_THRESHOLD, SCORE_THRESHOLD, draw
 from bottomup.poses import Poses
 from bottomup.predictor import Prediction
 from bottomup.sources import SUFFIXES
@@ -73,8 +73,8 @@ class RunFolder:
         folder: str | Path,
         *,
         overlays: bool = True,
-        score_threshold: float = 0.2,
-        keypoint_threshold: float = 0.1,
+        score_threshold: float = SCORE_THRESHOLD,
+        keypoint_threshold: float = KEYPOINT_THRESHOLD,
     ) -> None:
         self.folder = Path(folder)
         self._overlays = overlays

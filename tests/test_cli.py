@@ -1,3 +1,4 @@
+import argparse
 import json
 import subprocess
 import sys
@@ -5,6 +6,7 @@ import sys
 import pytest
 
 from bottomup.cli import VERBS, main
+from bottomup.drawing import KEYPOINT_THRESHOLD, SCORE_THRESHOLD
 
 
 def errors_of(capsys, *words: str) -> str:
@@ -79,6 +81,14 @@ def test_wrong_usage_is_one_line_that_says_what_was_meant(words, meant, capsys):
     text = errors_of(capsys, *words)
     assert meant in text
     assert len(text.splitlines()) == 1
+
+
+def test_thresholds_are_those_of_drawing():
+    parser = argparse.ArgumentParser()
+    VERBS["predict"].add_arguments(parser)
+    arguments = parser.parse_args(["--out", "out"])
+    assert arguments.score_threshold == SCORE_THRESHOLD
+    assert arguments.keypoint_threshold == KEYPOINT_THRESHOLD
 
 
 def test_a_path_in_place_of_a_verb(tmp_path, capsys):

@@ -11,7 +11,7 @@ GRAY = np.full((120, 160, 3), 128, np.uint8)
 
 def standing(num_people: int = 2) -> Poses:
     rng = np.random.default_rng(0)
-    keypoints = rng.uniform((20, 10), (140, 110), (num_people, 17, 2)).astype(np.float32)
+    keypoints = rng.uniform((10, 10), (150, 110), (num_people, 17, 2)).astype(np.float32)
     return Poses(
         keypoints, np.full((num_people, 17), 0.5, np.float32), np.linspace(0.3, 0.9, num_people, dtype=np.float32)
     )
