@@ -6,18 +6,21 @@ as wide as its person is large, and the strongest vote at a cell names the cell'
 in a few cells, is a tag as associative embedding wants it, equal within a person and different between people.
 Heatmaps are weighed by how much a vote supports them: heat that belongs to nobody weighs little.
 
-The Gaussians are separable, so all votes for all cells are one matrix product per joint.
+The features may come at several scales of the image. Each person votes at the one that suits its size.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from bottomup.models.heads import HeadOutput
 from bottomup.models.mobilenet import Conv, SeparableConv
+
+FAINT = 0.1  # what heat below it needs to become a joint by itself, the usual detection threshold
 
 
 class DenseHead(nn.Module):
@@ -34,7 +37,7 @@ class DenseHead(nn.Module):
 
 
 class Votes(NamedTuple):
-    """M person centres of every image, as many as the image with the most has; all lengths are in cells.
+    """M person centres of every image, as many as the image with the most has; lengths in cells of the finest maps.
 
     Attributes:
         score: 0 to 1; 0 for a centre that does not vote.
@@ -57,14 +60,15 @@ class CenterVotingHead(nn.Module):
         num_keypoints: K, the number of joints.
         hidden_channels: of each of the four dense heads.
         min_score: centres below it do not vote.
+        best_size: cells; people smaller than it are best seen at the finest scale, larger ones at coarser scales.
         relative_spread: the standard deviation of a vote, in sizes of its person, ...
-        spread: ... plus this many cells.
+        spread: ... plus this many cells of its scale.
         sharpness: the larger, the more a cell belongs to its strongest vote alone.
         tag_unit: cells in which tags are measured; a difference of 1 means two people.
         same_person: centres whose joints resemble those of a stronger one by more than this (0 to 1) do not vote.
         support_power: how much a heatmap depends on votes; 0 is not at all.
-        heatmap_power: applied to the result, so that a joint worth reporting exceeds 0.1.
-        faint_power: applied to what is still below 0.1, relative to it: where a person is known to be, faint heat is
+        heatmap_power: applied to the result, so that a joint worth reporting exceeds `FAINT`.
+        faint_power: applied to what is still below, relative to `FAINT`: where a person is known to be, little heat is
             enough to fill in a joint.
     """
 
@@ -74,9 +78,10 @@ class CenterVotingHead(nn.Module):
         num_keypoints: int,
         *,
         hidden_channels: int = 96,
-        min_score: float = 0.05,
+        min_score: float = 0.1,
+        best_size: float = 60.0,
         relative_spread: float = 0.1,
-        spread: float = 0.5,
+        spread: float = 0.25,
         sharpness: float = 8.0,
         tag_unit: float = 4.0,
         same_person: float = 0.5,
@@ -86,41 +91,52 @@ class CenterVotingHead(nn.Module):
     ):
         super().__init__()
         self.num_keypoints = num_keypoints
-        self.min_score = min_score
-        self.relative_spread, self.spread = relative_spread, spread
-        self.sharpness = sharpness
+        self.min_score, self.best_size, self.same_person = min_score, best_size, same_person
+        self.relative_spread, self.spread, self.sharpness = relative_spread, spread, sharpness
         self.tag_unit = tag_unit
-        self.same_person = same_person
         self.support_power, self.heatmap_power, self.faint_power = support_power, heatmap_power, faint_power
         self.center = DenseHead(in_channels, 1, hidden_channels)
         self.heatmaps = DenseHead(in_channels, num_keypoints, hidden_channels)
         self.displacements = DenseHead(in_channels, 2 * num_keypoints, hidden_channels)  # y, x of each joint
         self.box_size = DenseHead(in_channels, 2, hidden_channels)  # height, width
 
-    def forward(self, features: Float[Tensor, "B C h w"]) -> list[HeadOutput]:
+    def forward(self, features: Sequence[Tensor]) -> list[HeadOutput]:
         """Predict.
 
         Args:
-            features: of the trunk.
+            features: B C h w of the image, B C h/2 w/2 of the image at half its size, and so on.
 
         Returns:
             One output: B K h w heatmaps and B K 2 h w tags.
         """
-        heatmaps = self.heatmaps(features).sigmoid()
-        votes = self.find_votes(features)
-        support, tags = spread_votes(
-            votes,
-            heatmaps.shape[2:],
-            sigma=self.relative_spread * votes.size + self.spread,
-            sharpness=self.sharpness,
-        )
-        heatmaps = (heatmaps * support**self.support_power) ** self.heatmap_power
-        faint = 0.1 * (heatmaps / 0.1) ** self.faint_power
-        heatmaps = torch.where(heatmaps < 0.1, faint, heatmaps)
-        return [HeadOutput(heatmaps, tags / self.tag_unit)]
+        votes = self._vote(features)
+        size = features[0].shape[2:]
+        best_heatmaps, best_tags = self._read(features[0], votes[0], 0, size)
+        for scale in range(1, len(features)):
+            heatmaps, tags = self._read(features[scale], votes[scale], scale, size)
+            best_tags = torch.where((heatmaps > best_heatmaps)[:, :, None], tags, best_tags)
+            best_heatmaps = torch.maximum(heatmaps, best_heatmaps)
+        faint = FAINT * (best_heatmaps / FAINT) ** self.faint_power
+        return [HeadOutput(torch.where(best_heatmaps < FAINT, faint, best_heatmaps), best_tags / self.tag_unit)]
 
-    def find_votes(self, features: Float[Tensor, "B C h w"]) -> Votes:
-        """The centres of the people, and where each thinks that its joints are."""
+    def _vote(self, features: Sequence[Tensor]) -> list[Votes]:
+        """The votes at every scale, each person voting once."""
+        votes = []
+        for scale, level in enumerate(features):
+            found = self.find_votes(level, scale)
+            fit = torch.ones_like(found.size)
+            if scale + 1 < len(features):
+                fit = fit * (self.best_size * 2**scale / found.size.clamp(min=1)).clamp(max=1).sqrt()
+            if scale > 0:
+                fit = fit * (found.size / (self.best_size * 2 ** (scale - 1))).clamp(max=1).sqrt()
+            votes.append(found._replace(score=found.score * fit))
+        together = Votes(*(torch.cat(parts, dim=1) for parts in zip(*votes, strict=True)))
+        score = together.score.masked_fill(resembles_stronger(together, self.same_person), 0)
+        scores = score.split([v.score.shape[1] for v in votes], dim=1)
+        return [v._replace(score=score) for v, score in zip(votes, scores, strict=True)]
+
+    def find_votes(self, features: Float[Tensor, "B C h w"], scale: int = 0) -> Votes:
+        """The centres of the people seen at one scale, and where each thinks that its joints are."""
         width = features.shape[3]
         center = self.center(features).sigmoid()  # B 1 h w
         is_peak = (center == F.max_pool2d(center, 3, stride=1, padding=1)) & (center > self.min_score)
@@ -130,14 +146,28 @@ class CenterVotingHead(nn.Module):
         displacements = self.displacements(features).flatten(2)  # B 2K hw
         displacements = displacements.gather(2, cell[:, None].expand(-1, displacements.shape[1], -1))  # B 2K M
         sides = self.box_size(features).relu().flatten(2).amax(1)  # B hw
-        xy = torch.stack([cell % width, cell // width], dim=2).to(score.dtype)  # B M 2
-        joints = xy[:, :, None] + displacements.mT.unflatten(2, (self.num_keypoints, 2)).flip(3)  # B M K 2
-        votes = Votes(score, xy, joints, sides.gather(1, cell))
-        return votes._replace(score=torch.where(_resembles_stronger(votes, self.same_person), 0, score))
+        place = torch.stack([cell % width, cell // width], dim=2).to(score.dtype)  # B M 2
+        joints = place[:, :, None] + displacements.mT.unflatten(2, (self.num_keypoints, 2)).flip(3)  # B M K 2
+        factor = 2**scale  # cells of the finest maps in one of these; their centres differ by half a cell
+        return Votes(
+            score,
+            (place + 0.5) * factor - 0.5,
+            (joints + 0.5) * factor - 0.5,
+            sides.gather(1, cell) * factor,
+        )
+
+    def _read(self, features: Tensor, votes: Votes, scale: int, size: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+        """B K h w heatmaps as far as the votes of one scale support them, and the B K 2 h w tags of those votes."""
+        heatmaps = self.heatmaps(features).sigmoid()
+        if scale > 0:
+            heatmaps = F.interpolate(heatmaps, size=tuple(size), mode="bilinear", align_corners=False)
+        sigma = self.relative_spread * votes.size + self.spread * 2**scale
+        support, tags = spread_votes(votes, size, sigma=sigma, sharpness=self.sharpness)
+        return (heatmaps * support**self.support_power) ** self.heatmap_power, tags
 
 
-def _resembles_stronger(votes: Votes, threshold: float) -> Tensor:
-    """B M, whether the joints of a vote are nearly those of a stronger vote (in the manner of OKS, with one sigma)."""
+def resembles_stronger(votes: Votes, threshold: float) -> Bool[Tensor, "B M"]:
+    """Whether the joints of a vote are nearly those of a stronger vote (in the manner of OKS, with one sigma)."""
     squared = (votes.joints[:, :, None] - votes.joints[:, None]).square().sum(4)  # B M M K
     size = (votes.size[:, :, None] * votes.size[:, None] + 1).sqrt()  # B M M
     similarity = torch.exp(-squared / (2 * (0.1 * size + 0.5).square()[..., None])).mean(3)
@@ -153,7 +183,8 @@ def spread_votes(
     A vote of score s weighs s * exp(-d^2 / (2 sigma^2)) at distance d from its joint. Of the weights at a cell, the
     support is the norm of order `sharpness`, nearly the largest one, and the tag is the mean of the centres, each
     counted by its weight to that power, nearly the centre of the largest one. Where none exceeds `floor`, a cell's
-    tag is its own place: a joint without a person resembles none.
+    tag is its own place: a joint without a person resembles none. The Gaussians are separable, so all votes for all
+    cells are one matrix product per joint.
 
     Args:
         votes: of each image.

@@ -135,3 +135,34 @@ class MobileNetPyramid(nn.Module):
             doubled = F.interpolate(merged, scale_factor=2.0, mode="bilinear", align_corners=False)
             merged = self.smooth[level](doubled + self.lateral[level](levels[level]))
         return merged  # B 24 H/4 W/4
+
+
+class MobileNetScales(MobileNetPyramid):
+    """`MobileNetPyramid` for an image at its size, at half of it, ...: it sees large people as well as small ones.
+
+    A network that was trained at 256 pixels does not know people of 400. Half the size costs a quarter more.
+
+    Args:
+        num_scales: 1 is the image alone.
+    """
+
+    def __init__(self, num_scales: int = 2):
+        super().__init__()
+        if not 1 <= num_scales <= 4:
+            raise ValueError(f"num_scales must be 1 to 4, not {num_scales}")
+        self.num_scales = num_scales
+
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> list[Tensor]:  # type: ignore[override]
+        """Features of every scale.
+
+        Args:
+            images: RGB, about -1 to 1; H and W multiples of 32 times 2 to the power of `num_scales` - 1.
+
+        Returns:
+            B C H/4 W/4, B C H/8 W/8, ...
+        """
+        features = [super().forward(images)]
+        for _ in range(self.num_scales - 1):
+            images = F.avg_pool2d(images, 2)
+            features.append(super().forward(images))
+        return features

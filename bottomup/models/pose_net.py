@@ -16,7 +16,7 @@ from bottomup.models.center_voting import CenterVotingHead
 from bottomup.models.compact import CompactTrunk
 from bottomup.models.heads import HeadOutput, MultiResolutionHead
 from bottomup.models.hrnet import HRNet
-from bottomup.models.mobilenet import MobileNetPyramid
+from bottomup.models.mobilenet import MobileNetPyramid, MobileNetScales
 from bottomup.skeleton import COCO, Skeleton
 
 IMAGENET_MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)  # RGB, of images of 0..255
@@ -145,14 +145,15 @@ def hrnet_w32_ae(skeleton: Skeleton = COCO) -> PoseNet:
     return higherhrnet(32, skeleton=skeleton, num_deconvs=0)
 
 
-def mobile(skeleton: Skeleton = COCO, *, input_size: int = 512) -> PoseNet:
+def mobile(skeleton: Skeleton = COCO, *, num_scales: int = 2, input_size: int = 512) -> PoseNet:
     """The light network: MobileNetV2 with a pyramid, and tags by centre voting; 4.7 M parameters.
 
     Args:
         skeleton: the joints to find.
+        num_scales: 2 looks at each image at half its size too, for the sake of large people; 1 does not.
         input_size: pixels of an image's long side.
     """
-    trunk = MobileNetPyramid()
+    trunk = MobileNetScales(num_scales)
     return PoseNet(
         trunk,
         CenterVotingHead(trunk.out_channels, skeleton.num_keypoints),
@@ -161,9 +162,9 @@ def mobile(skeleton: Skeleton = COCO, *, input_size: int = 512) -> PoseNet:
         std=MOVENET_MEAN,
         input_size=input_size,
         input_side="long",
-        size_multiple=32,
+        size_multiple=32 * 2 ** (num_scales - 1),
         keypoint_offset=0.25,
-        recipe=Recipe("mobile", {}),
+        recipe=Recipe("mobile", {"num_scales": num_scales}),
     )
 
 
