@@ -76,25 +76,15 @@ def run(arguments: argparse.Namespace) -> int:
         return scan(sources, exclude=[out, out / OVERLAYS])
 
     ids = ImageIds(read_annotated(arguments.annotations) if arguments.annotations else None)
-    tally = Tally(_look_through(frames(), ids))
-    cv2.setNumThreads(1)  # the files are read and drawn in threads of ours
-    predictor = Predictor(
-        arguments.weights,
-        device=arguments.device,
-        mode=arguments.mode,
-        size=arguments.size,
-        scales=arguments.scales,
-        flip=arguments.flip,
-        batch_size=arguments.batch_size,
-        exif=not arguments.no_exif,
-    )
+    num_images = _look_through(frames(), ids)
+    predictor = _predictor(arguments)
     folder = RunFolder(
         out,
         overlays=not arguments.no_overlays,
         score_threshold=arguments.score_threshold,
         keypoint_threshold=arguments.keypoint_threshold,
     )
-    tally = Tally(tally.num_images)
+    tally = Tally(num_images)
     with _Interruption() as interruption, _native_complaints_off():
         try:
             with contextlib.suppress(KeyboardInterrupt), _progress(tally) as show:
@@ -110,19 +100,35 @@ def run(arguments: argparse.Namespace) -> int:
     return _summarise(tally, out, was_interrupted=interruption.came)
 
 
+def _predictor(arguments: argparse.Namespace) -> Predictor:
+    cv2.setNumThreads(1)  # the files are read and drawn in threads of ours
+    return Predictor(
+        arguments.weights,
+        device=arguments.device,
+        mode=arguments.mode,
+        size=arguments.size,
+        scales=arguments.scales,
+        flip=arguments.flip,
+        batch_size=arguments.batch_size,
+        exif=not arguments.no_exif,
+    )
+
+
 def _look_through(frames: Iterator[Frame], ids: ImageIds) -> int:
     """Count the images and claim their ids before any is read.
 
     Raises:
         ValueError: there is nothing to read.
     """
-    num_images, problems = 0, []
+    num_images, num_good, problems = 0, 0, []
     for frame in frames:
         ids.claim(frame.name)
         num_images += 1
-        if frame.error is not None and len(problems) < MAX_LISTED:
+        if frame.error is None:
+            num_good += 1
+        elif len(problems) < MAX_LISTED:
             problems.append(f"{_printable(frame.name)}: {frame.error}")
-    if len(problems) == num_images:
+    if num_good == 0:
         raise ValueError("\n  ".join(["there is nothing to read:", *(problems or ["no source is left"])]))
     return num_images
 

@@ -24,7 +24,8 @@ class DecodingError(ValueError):
 def decode(data: bytes, *, exif: bool = True) -> UInt8[np.ndarray, "H W 3"]:
     """Decode an image file.
 
-    A file that ends too early is refused: half a picture, the rest of it grey, would lose people silently.
+    A file that ends too early is refused: half a picture, the rest of it grey, would lose people silently. A JPEG that
+    is complete but damaged within is decoded as far as the decoder can make sense of it.
 
     Args:
         data: the whole content of the file.

@@ -118,6 +118,7 @@ def test_samples_are_the_source_if_there_is_no_other(tmp_path):
         (["nowhere.jpg"], "nowhere.jpg: no such file"),
         (["empty"], "empty: no images"),
         (["*.gif"], "no file matches"),
+        ([f"{i}.jpg" for i in range(25)], "0.jpg: no such file"),
         (["photos", "--annotations", "nowhere.json"], "nowhere.json"),
         (["photos", "--device", "toaster"], "toaster"),
     ],

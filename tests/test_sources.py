@@ -148,9 +148,10 @@ def test_a_file_that_vanishes_is_an_error(tmp_path):
     assert second.error is None
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_no_permission(tmp_path):
     put(tmp_path, "1.png", "locked/2.png").joinpath("1.png").chmod(0)
+    if os.access(tmp_path / "1.png", os.R_OK):
+        pytest.skip("root may read everything")
     (tmp_path / "locked").chmod(0)
     frames = list(iterate(tmp_path))
     (tmp_path / "locked").chmod(0o700)
