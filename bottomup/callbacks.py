@@ -68,7 +68,7 @@ class LogPictures(Callback):
             _log_picture(trainer, f"image_{number}", picture)
 
 
-def picture_of(estimator: PoseEstimator, image: Image) -> Image:
+def picture_of(estimator: PoseEstimator, image: Image) -> UInt8[np.ndarray, "h w 3"]:
     """Side by side: the people, the strongest heatmap at every pixel, the tags of the strongest joint as colours."""
     poses = estimator.predictor(1)(image)
     network = estimator.network
@@ -100,7 +100,7 @@ def _tag_colours(maps: Maps) -> Image:
     return cv2.cvtColor(torch.stack(planes, -1).byte().cpu().numpy(), cv2.COLOR_HSV2RGB)
 
 
-def _log_picture(trainer: Trainer, name: str, picture: Image) -> None:
+def _log_picture(trainer: Trainer, name: str, picture: UInt8[np.ndarray, "h w 3"]) -> None:
     for logger in trainer.loggers:
         board = getattr(logger, "experiment", None)
         if hasattr(board, "add_image"):

@@ -39,6 +39,7 @@ class PoseEstimator(LightningModule):
         tag_threshold: largest distance of tags within a person.
         channels_last: keep pixels' channels together in memory, faster on most devices.
         compile: compile the network for training with torch.compile.
+        freeze_norm: keep the running statistics of batch norm, and use them: for fine-tuning with small batches.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class PoseEstimator(LightningModule):
         tag_threshold: float = 1.0,
         channels_last: bool = True,
         compile: bool = False,
+        freeze_norm: bool = False,
     ):
         super().__init__()
         if (criterion.centres == EXACT) != (network.keypoint_offset == 0):
@@ -76,7 +78,7 @@ class PoseEstimator(LightningModule):
             max_candidates=30 if mode == "official" else None,
             skeleton=network.skeleton,
         )
-        self.channels_last = channels_last
+        self.channels_last, self.freeze_norm = channels_last, freeze_norm
         self.run = torch.compile(network.forward) if compile else network.forward
         self.found: list[dict[str, Any]] = []
         self.seen: list[int] = []
@@ -94,6 +96,13 @@ class PoseEstimator(LightningModule):
                 f"the data have the joints {', '.join(data.skeleton.keypoints)}, the network "
                 f"{', '.join(self.network.skeleton.keypoints)}: set model.network.skeleton to the annotation file"
             )
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Keep batch norm as it is, if asked to."""
+        if self.freeze_norm:
+            for module in self.network.modules():
+                if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+                    module.eval()
 
     def configure_optimizers(self) -> Any:
         """The optimiser and, if there is one, the schedule."""

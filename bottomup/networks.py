@@ -94,7 +94,7 @@ def start_from(net: PoseNet, weights: str | Path) -> tuple[list[str], list[str],
     loaded = [name for name in own if name in given and given[name].shape == own[name].shape]
     fresh = [name for name in own if name not in loaded]
     left = [name for name in given if name not in loaded]
-    if not loaded:
+    if set(loaded) <= {"mean", "std"}:
         raise ValueError(
             f"{weights}: none of its {len(given)} tensors fits the network: were they made for another one?"
         )

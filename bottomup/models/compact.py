@@ -13,27 +13,30 @@ class CompactTrunk(nn.Module):
     """Residual blocks at strides 4, 8, 16 and 32, joined by a feature pyramid (Lin et al., CVPR 2017).
 
     Args:
-        channels: of the blocks at the four strides.
-        num_blocks: how many there are at each.
+        width: channels of the blocks at stride 4; twice, four and five times as many further down.
+        num_blocks: how many blocks there are at each stride.
         out_channels: of the pyramid and of the result.
     """
 
     def __init__(
         self,
-        channels: Sequence[int] = (48, 96, 192, 256),
+        width: int = 48,
         num_blocks: Sequence[int] = (1, 2, 2, 1),
         out_channels: int = 64,
     ):
         super().__init__()
+        if width < 2:
+            raise ValueError(f"width must be at least 2, not {width}")
+        channels = (width, 2 * width, 4 * width, 5 * width)
         self.out_channels = out_channels
-        self.stem = _convolution(3, channels[0] // 2, stride=2)
+        self.stem = _convolution(3, width // 2, stride=2)
         self.stages = nn.ModuleList()
-        before = channels[0] // 2
-        for width, count in zip(channels, num_blocks, strict=True):
-            blocks = [BasicBlock(width) for _ in range(count)]
-            self.stages.append(nn.Sequential(_convolution(before, width, stride=2), *blocks))
-            before = width
-        self.lateral = nn.ModuleList(nn.Conv2d(width, out_channels, 1) for width in channels)
+        before = width // 2
+        for wide, count in zip(channels, num_blocks, strict=True):
+            blocks = [BasicBlock(wide) for _ in range(count)]
+            self.stages.append(nn.Sequential(_convolution(before, wide, stride=2), *blocks))
+            before = wide
+        self.lateral = nn.ModuleList(nn.Conv2d(wide, out_channels, 1) for wide in channels)
         self.smooth = nn.ModuleList(_convolution(out_channels, out_channels) for _ in channels[:-1])
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C H/4 W/4"]:

@@ -171,6 +171,7 @@ def mobile(skeleton: Skeleton = COCO, *, num_scales: int = 2, input_size: int = 
 def light(
     trunk: Literal["compact", "mobile"] = "compact",
     *,
+    width: int = 48,
     skeleton: Skeleton = COCO,
     tag_dims: int = 2,
     tag_anchor: float = 0.25,
@@ -183,6 +184,7 @@ def light(
 
     Args:
         trunk: "compact" learns from random weights, "mobile" is the trunk of `mobile` and starts from its weights.
+        width: of a compact trunk, see `CompactTrunk`.
         skeleton: the joints to find.
         tag_dims: L, the numbers in a tag.
         tag_anchor: see `MultiResolutionHead`.
@@ -200,7 +202,7 @@ def light(
         "deconv_channels": deconv_channels,
         "num_blocks": num_blocks,
     }
-    body = CompactTrunk() if trunk == "compact" else MobileNetPyramid()
+    body = CompactTrunk(width) if trunk == "compact" else MobileNetPyramid()
     return PoseNet(
         body,
         MultiResolutionHead(body.out_channels, skeleton.num_keypoints, **arguments),
@@ -210,7 +212,7 @@ def light(
         input_size=input_size,
         input_side="long",
         size_multiple=32,
-        recipe=Recipe("light", {"trunk": trunk, **arguments}),
+        recipe=Recipe("light", {"trunk": trunk, "width": width, **arguments}),
     )
 
 
