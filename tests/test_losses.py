@@ -144,6 +144,15 @@ def test_criterion_can_leave_undefined_joints_free():
     assert punished.item() - free.item() == pytest.approx(9 * 0.25 / 48)  # 3 x 3 cells of the missing joint
 
 
+def test_criterion_can_weigh_joints_more():
+    keypoints = torch.tensor([[[[8.0, 8, 2]]]])
+    output = HeadOutput(torch.zeros(1, 1, 8, 8), None)
+    mask = torch.ones(1, 32, 32, dtype=torch.bool)
+    target = targets.render_heatmaps(keypoints / torch.tensor([4, 4, 1]), 8, 8)
+    weighed = losses.Criterion(foreground=10)([output], keypoints, mask)["heatmap"]
+    assert weighed.item() == pytest.approx((target**2 * (1 + 10 * target)).mean().item())
+
+
 def test_nothing_waits_for_the_device():
     """Meta tensors have no values: whatever reads one on the host fails."""
     outputs = [
