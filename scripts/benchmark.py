@@ -1,6 +1,8 @@
 """Timings as ratios of two things measured in one run: medians, one table per command.
 
 python scripts/benchmark.py decode        # heatmaps and tags -> people, beside the reference's algorithm
+python scripts/benchmark.py loss          # pull and push, beside a loop over people
+python scripts/benchmark.py train         # the data path, and whole steps against the bare network's
 """
 
 import argparse
@@ -10,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import benchmark_training
 import numpy as np
 import torch
 
@@ -64,6 +67,16 @@ def main() -> None:
     command.add_argument("--repeats", type=int, default=21)
     command.add_argument("--no-reference", action="store_true", help="skip the slow side")
     command.set_defaults(run=decode)
+    command = commands.add_parser("loss", help=benchmark_training.loss.__doc__)
+    command.add_argument("--people", type=int, nargs="+", default=[1, 5, 30, 100])
+    command.add_argument("--repeats", type=int, default=15)
+    command.set_defaults(run=benchmark_training.loss)
+    command = commands.add_parser("train", help=benchmark_training.train.__doc__)
+    command.add_argument("--size", type=int, default=256)
+    command.add_argument("--batch-size", type=int, default=4)
+    command.add_argument("--steps", type=int, default=7)
+    command.add_argument("--images", type=int, default=100)
+    command.set_defaults(run=benchmark_training.train)
     arguments = parser.parse_args()
     arguments.run(arguments)
 

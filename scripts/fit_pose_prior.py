@@ -2,8 +2,8 @@
 
     python scripts/fit_pose_prior.py poses_train2017.npz
 
-The input holds image_id (P), bbox_cxcywh (P, 4) and keypoints (P, 17, 3), divided by each image's width and height. Only
-a mixture of 24 low-rank Gaussians leaves this script, a few thousand numbers that no person can be read back from.
+The input holds keypoints (P, 17, 3), divided by each image's width and height, and image_id (P). Only a mixture of 24
+low-rank Gaussians leaves this script, a few thousand numbers that no person can be read back from.
 """
 
 import argparse
@@ -17,7 +17,7 @@ NUM_COMPONENTS, RANK, NUM_POSES, NUM_STEPS = 24, 10, 30_000, 60
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description="Fit the pose prior of drawn crowds.")
     parser.add_argument("poses", type=pathlib.Path)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -28,7 +28,10 @@ def main() -> None:
     chosen = rng.permutation(len(poses))[:NUM_POSES]
     poses, labelled = poses[chosen], labelled[chosen]
     print(f"{len(keypoints)} people, {len(whole)} with a whole body, {len(poses)} used")
-    np.savez_compressed(OUT, **fit(poses, labelled, rng))
+    prior = fit(poses, labelled, rng)
+    np.savez_compressed(
+        OUT, weights=prior["weights"], means=prior["means"], factors=prior["factors"], face=prior["face"]
+    )
     print(f"{OUT}: {OUT.stat().st_size} bytes")
 
 

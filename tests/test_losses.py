@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from bottomup import losses, targets
 from bottomup.models.heads import HeadOutput
 from tests import golden
+from tests.reference.losses import loop_over_people
 from tests.reference.losses import pull_push as slow_pull_push
 
 CASES = golden.files("loss/case_*.npz")
@@ -73,12 +74,13 @@ def test_values_and_gradients_equal_the_slow_reference(seed, people, dims, share
     present = torch.rand(2, people, 5, generator=generator) < share
     fast = torch.stack(losses.pull_push(losses.read_tags(tags, indices), present)).mean(1)
     flat = tags.transpose(1, 2).flatten(2)
-    slow = [
-        slow_pull_push(
-            flat[b], [[int(i) for i in row[there]] for row, there in zip(indices[b], present[b], strict=True)]
-        )
-        for b in range(2)
+    people = [
+        [row[there].tolist() for row, there in zip(*image, strict=True)] for image in zip(indices, present, strict=True)
     ]
+    slow = [slow_pull_push(image, those) for image, those in zip(flat, people, strict=True)]
+    loop = [loop_over_people(image, those) for image, those in zip(flat, people, strict=True)]
+    for one, other in zip(slow, loop, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-12, rtol=1e-9)
     slow = torch.stack([torch.stack(values) for values in slow]).mean(0)
     torch.testing.assert_close(fast, slow, atol=1e-12, rtol=1e-9)
     weights = torch.tensor([1.0, 3.0], dtype=torch.float64)

@@ -1,0 +1,136 @@
+"""The commands `loss` and `train` of scripts/benchmark.py."""
+
+import argparse
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+
+def alternate(functions: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+    """Median seconds of each function, called in turns so that a busy machine slows all of them alike."""
+    times: dict[str, list[float]] = {name: [] for name in functions}
+    for _ in range(repeats + 1):
+        for name, function in functions.items():
+            start = time.perf_counter()
+            function()
+            times[name].append(time.perf_counter() - start)
+    return {name: float(np.median(values[1:])) for name, values in times.items()}
+
+
+def loss(arguments: argparse.Namespace) -> None:
+    """Pull and push of 12 images, forward and backward, beside a loop over people; one thread."""
+    torch.set_num_threads(1)
+    print("people  bottomup ms  loop over people ms  ratio")
+    for num_people in arguments.people:
+        seconds = alternate(_losses(num_people), arguments.repeats)
+        ratio = seconds["loop"] / seconds["bottomup"]
+        print(
+            f"{num_people:6} {seconds['bottomup'] * 1e3:12.2f} {seconds['loop'] * 1e3:20.1f} {ratio:6.1f}", flush=True
+        )
+
+
+def _losses(num_people: int) -> dict[str, Callable[[], object]]:
+    from bottomup import losses
+    from tests.reference.losses import loop_over_people
+
+    generator = torch.Generator().manual_seed(0)
+    tags = torch.randn(12, 17, 1, 128, 128, generator=generator, requires_grad=True)
+    cells = torch.randint(0, 128 * 128, (12, num_people, 17), generator=generator)
+    indices = cells + torch.arange(17) * 128 * 128
+    present = torch.rand(12, num_people, 17, generator=generator) < 0.8
+    people = [
+        [row[there].tolist() for row, there in zip(*image, strict=True)] for image in zip(indices, present, strict=True)
+    ]
+
+    def ours() -> None:
+        pull, push = losses.pull_push(losses.read_tags(tags, indices), present)
+        torch.autograd.grad(pull.mean() + push.mean(), tags)
+
+    def loop() -> None:
+        flat = tags.transpose(1, 2).flatten(2)
+        values = [torch.stack(loop_over_people(*image)).sum() for image in zip(flat, people, strict=True)]
+        torch.autograd.grad(torch.stack(values).mean(), tags)
+
+    return {"bottomup": ours, "loop": loop}
+
+
+def train(arguments: argparse.Namespace) -> None:
+    """The data path alone, per core; then whole steps against the bare network's, W32 at 256; and peak memory."""
+    from bottomup.data.augment import Augment
+    from bottomup.data.synthetic import Crowd
+    from bottomup.data.training_sets import Draw, DrawnTraining
+
+    torch.set_num_threads(1)
+    augment = Augment(size=arguments.size)
+    crowd = Crowd(width=arguments.size, height=arguments.size)
+    drawn, again = DrawnTraining(crowd, 10**6), DrawnTraining(crowd, 10**6, augment)
+    print(f"data path, {arguments.size} pixels, images/s of one core")
+    for name, data in (("drawn", drawn), ("drawn and augmented", again)):
+        start = time.process_time()
+        for position in range(arguments.images):
+            data[Draw(0, position)]
+        print(f"  {name:24} {arguments.images / (time.process_time() - start):8.1f}", flush=True)
+    sample = drawn[Draw(0, 0)]
+    start = time.process_time()
+    for position in range(arguments.images):
+        augment(sample, drawn.skeleton.flip_indices, np.random.default_rng(position))
+    print(f"  {'augmented only':24} {arguments.images / (time.process_time() - start):8.1f}", flush=True)
+    for what in ("bare", "whole"):  # in a process of its own, for its own peak of memory
+        command = [sys.executable, __file__, what, str(arguments.size), str(arguments.batch_size), str(arguments.steps)]
+        subprocess.run(command, check=True)
+
+
+def measure_memory(what: str, size: int, batch_size: int, steps: int) -> None:
+    bare, whole = make_steps(size, batch_size)
+    run = {"bare": bare, "whole": whole}[what]
+    for _ in range(2):
+        run()
+    print(f"peak memory, {what} steps: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB", flush=True)
+    if what == "whole":
+        seconds = alternate({"bare": bare, "whole": whole}, steps)
+        print(
+            f"W32 at {size}, batch {batch_size}, {torch.get_num_threads()} threads, one loader worker: "
+            f"bare step {seconds['bare']:.3f} s, whole step {seconds['whole']:.3f} s, "
+            f"{batch_size / seconds['whole']:.2f} images/s, ratio {seconds['whole'] / seconds['bare']:.3f}"
+        )
+
+
+def make_steps(size: int, batch_size: int) -> tuple[Callable[[], None], Callable[[], None]]:
+    """A bare step (forward, backward, optimiser on random tensors), and one with data, targets and losses."""
+    from bottomup.data.loader import EpochSampler, ResumableLoader
+    from bottomup.data.synthetic import Crowd
+    from bottomup.data.training_sets import DrawnTraining
+    from bottomup.losses import Criterion
+    from bottomup.models.pose_net import higherhrnet
+
+    net = higherhrnet(32).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = torch.optim.Adam(net.parameters())
+    images = torch.randint(0, 256, (batch_size, 3, size, size), dtype=torch.uint8)
+    images = images.contiguous(memory_format=torch.channels_last)
+    data = DrawnTraining(Crowd(width=size, height=size), 10**5)
+    batches = iter(ResumableLoader(data, EpochSampler(10**5, batch_size), num_workers=1))
+    criterion = Criterion()
+
+    def update(total: torch.Tensor) -> None:
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+
+    def bare() -> None:
+        update(torch.stack([output.heatmaps.square().mean() for output in net(images)]).sum())
+
+    def whole() -> None:
+        batch = next(batches)
+        outputs = net(batch.image.contiguous(memory_format=torch.channels_last))
+        update(torch.stack(list(criterion(outputs, batch.keypoints, batch.mask).values())).sum())
+
+    return bare, whole
+
+
+if __name__ == "__main__":
+    measure_memory(sys.argv[1], *map(int, sys.argv[2:]))
