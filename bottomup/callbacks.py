@@ -1,5 +1,6 @@
 """What happens beside training: averaged weights, and pictures to look at."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ class LogPictures(Callback):
         assert data.evaluation_set is not None
         for number in range(min(self.num_images, len(data.evaluation_set))):
             picture = picture_of(pl_module, data.evaluation_set[number].image)
-            _log_picture(trainer, f"image_{number}", picture)
+            log_picture(trainer.loggers, f"image_{number}", picture, step=trainer.global_step, folder=trainer.log_dir)
 
 
 def picture_of(estimator: PoseEstimator, image: Image) -> UInt8[np.ndarray, "h w 3"]:
@@ -100,14 +101,17 @@ def _tag_colours(maps: Maps) -> Image:
     return cv2.cvtColor(torch.stack(planes, -1).byte().cpu().numpy(), cv2.COLOR_HSV2RGB)
 
 
-def _log_picture(trainer: Trainer, name: str, picture: UInt8[np.ndarray, "h w 3"]) -> None:
-    for logger in trainer.loggers:
+def log_picture(
+    loggers: Sequence[Any], name: str, picture: UInt8[np.ndarray, "h w 3"], *, step: int, folder: str | None
+) -> None:
+    """Hand a picture to every logger: TensorBoard's, those with `log_image`, and as a file for all others."""
+    for logger in loggers:
         board = getattr(logger, "experiment", None)
         if hasattr(board, "add_image"):
-            board.add_image(name, picture, trainer.global_step, dataformats="HWC")  # type: ignore[union-attr]
+            board.add_image(name, picture, step, dataformats="HWC")  # type: ignore[union-attr]
         elif hasattr(logger, "log_image"):
-            logger.log_image(name, [picture], step=trainer.global_step)  # type: ignore[attr-defined]
-        elif trainer.log_dir is not None:
-            folder = Path(trainer.log_dir) / "pictures"
-            folder.mkdir(parents=True, exist_ok=True)
-            cv2.imwrite(str(folder / f"{name}_step{trainer.global_step:07}.jpg"), picture[..., ::-1])
+            logger.log_image(name, [picture], step=step)
+        elif folder is not None:
+            path = Path(folder) / "pictures" / f"{name}_step{step:07}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(path), picture[..., ::-1])

@@ -1,12 +1,13 @@
 """Training a network: what Lightning has to know about the method, and nothing else."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 import torch
 from pytorch_lightning import LightningModule
-from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from bottomup import metrics
 from bottomup.data.datamodule import PoseData
@@ -47,8 +48,8 @@ class PoseEstimator(LightningModule):
         network: PoseNet,
         criterion: Criterion = Criterion(),  # noqa: B008  frozen
         *,
-        optimizer: OptimizerCallable = torch.optim.Adam,
-        schedule: LRSchedulerCallable | None = None,
+        optimizer: Callable[[Iterable], Optimizer] = torch.optim.Adam,
+        schedule: Callable[[Optimizer], LRScheduler] | None = None,
         schedule_interval: Literal["epoch", "step"] = "epoch",
         mode: Literal["robust", "official"] = "robust",
         scales: Sequence[float] = (1.0,),

@@ -92,7 +92,7 @@ def render_heatmaps(
 
 
 def adaptive_sigma(
-    keypoints: Float[Tensor, "B N K 3"], *, sigma: float = 2.0, reference: float = 64.0, low: float = 1.0
+    keypoints: Float[Tensor, "B N K 3"], *, sigma: float = 2.0, reference: float = 32.0, low: float = 1.0
 ) -> Float[Tensor, "B N"]:
     """Give small people narrower Gaussians: sigma for a person of `reference` pixels and more, less below.
 

@@ -77,7 +77,7 @@ def test_exact_centres_are_drawn_between_cells():
 
 def test_adaptive_sigma_grows_with_the_person():
     small, large = torch.zeros(17, 3), torch.zeros(17, 3)
-    small[:2] = torch.tensor([[0.0, 0, 2], [40, 10, 1]])
+    small[:2] = torch.tensor([[0.0, 0, 2], [20, 10, 1]])
     large[:2] = torch.tensor([[0.0, 0, 2], [400, 10, 1]])
     sigmas = targets.adaptive_sigma(torch.stack([small, large, torch.zeros(17, 3)])[None])
     assert sigmas.tolist() == [[1.25, 2.0, 1.0]]
