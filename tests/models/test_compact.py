@@ -1,0 +1,37 @@
+import pytest
+import torch
+
+from bottomup.models.compact import CompactTrunk
+from bottomup.models.heads import MultiResolutionHead
+from bottomup.models.pose_net import light
+from bottomup.models.weights import load_model, save_model
+
+
+def test_features_have_a_quarter_of_the_sides():
+    trunk = CompactTrunk(width=4, out_channels=8)
+    assert trunk(torch.zeros(2, 3, 64, 96)).shape == (2, 8, 16, 24)
+    with pytest.raises(ValueError, match="width must be"):
+        CompactTrunk(width=0)
+
+
+@pytest.mark.parametrize("trunk", ["compact", "mobile"])
+def test_the_light_network_travels_in_a_file(trunk, tmp_path):
+    net = light(trunk, width=4, tag_anchor=0.5).eval()
+    save_model(net, tmp_path / "light.safetensors")
+    image = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
+    loaded = load_model(tmp_path / "light.safetensors")
+    for one, other in zip(net(image), loaded(image), strict=True):
+        torch.testing.assert_close(one.heatmaps, other.heatmaps)
+    assert [output.heatmaps.shape[2:] for output in loaded(image)] == [(16, 16), (32, 32)]
+    with pytest.raises(ValueError, match="trunk must be"):
+        light("large")  # type: ignore[arg-type]
+
+
+def test_anchored_tags_start_as_places():
+    head = MultiResolutionHead(8, 3, tag_dims=2, tag_anchor=0.25, num_deconvs=0)
+    torch.nn.init.zeros_(head.final_layers[0].weight)  # type: ignore[arg-type]
+    (output,) = head(torch.randn(1, 8, 5, 7))
+    assert output.tags is not None
+    assert output.tags[0, 2, :, 3, 6].tolist() == [6 * 0.25, 3 * 0.25]
+    with pytest.raises(ValueError, match="only two-dimensional tags"):
+        MultiResolutionHead(8, 3, tag_dims=1, tag_anchor=0.25)
