@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+import torch
+
+from bottomup.grouping import Grouper
+from bottomup.models.center_voting import CenterVotingHead, Votes, resembles_stronger, spread_votes
+from bottomup.models.heads import HeadOutput
+
+
+def votes_of(scores: list[float], centers: list[tuple[float, float]], size: float = 20.0) -> Votes:
+    """People whose 17 joints stand on a circle about the centre."""
+    angle = torch.linspace(0, 6, 17)
+    around = size / 2 * torch.stack([angle.cos(), angle.sin()], dim=1)
+    center = torch.tensor(centers)[None]
+    return Votes(torch.tensor(scores)[None], center, center[:, :, None] + around, torch.full((1, len(scores)), size))
+
+
+def slow_spread(votes: Votes, size: tuple[int, int], sigma: float, sharpness: float, floor: float):
+    score, center, joints = (np.asarray(part[0], np.float64) for part in votes[:3])
+    num_joints = joints.shape[1]
+    support, tags = np.zeros((num_joints, *size)), np.zeros((num_joints, 2, *size))
+    for k, y, x in np.ndindex(num_joints, *size):
+        squared = ((joints[:, k] - [x, y]) ** 2).sum(1)
+        weights = np.append(score * np.exp(-squared / (2 * sigma**2)), floor) ** sharpness
+        support[k, y, x] = min(weights.sum(), 1) ** (1 / sharpness)
+        tags[k, :, y, x] = weights @ np.vstack([center, [x, y]]) / weights.sum()
+    return support, tags
+
+
+@pytest.mark.parametrize("sharpness", [1.0, 4.0])
+def test_spreading_equals_the_sum_over_votes_at_every_cell(sharpness):
+    votes = votes_of([0.9, 0.4, 0.6], [(10.0, 12.0), (14.5, 9.0), (2.0, 3.0)])
+    actual = spread_votes(votes, (20, 24), sigma=torch.full((1, 3), 2.5), sharpness=sharpness)
+    expected = slow_spread(votes, (20, 24), 2.5, sharpness, 1e-3)
+    np.testing.assert_allclose(actual[0][0], expected[0], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(actual[1][0], expected[1], rtol=1e-4, atol=1e-3)
+
+
+def test_a_cell_that_nobody_claims_is_tagged_by_its_own_place():
+    votes = votes_of([0.9], [(8.0, 8.0)], size=6.0)
+    _, tags = spread_votes(votes, (40, 60), sigma=torch.ones(1, 1), sharpness=8.0)
+    torch.testing.assert_close(tags[0, :, :, 35, 50], torch.tensor([50.0, 35.0]).expand(17, 2))
+
+
+def test_of_two_votes_for_one_person_the_stronger_counts():
+    votes = votes_of([0.5, 0.9, 0.8], [(10.0, 10.0), (10.5, 10.0), (40.0, 10.0)])
+    assert resembles_stronger(votes, 0.5).tolist() == [[True, False, False]]
+
+
+def test_tags_part_people_who_touch():
+    people = votes_of([0.9, 0.8], [(20.0, 20.0), (30.0, 20.0)])
+    head = CenterVotingHead(24, 17)
+    support, tags = spread_votes(people, (40, 56), sigma=torch.full((1, 2), 2.0), sharpness=head.sharpness)
+    y, x = torch.meshgrid(torch.arange(40.0), torch.arange(56.0), indexing="ij")
+    at = torch.stack([x, y], dim=2)
+    squared = (at - people.joints[0, :, :, None, None]).square().sum(4)  # M K h w
+    heatmaps = torch.exp(-squared / 4).amax(0)[None]
+    output = HeadOutput(heatmaps * support**head.support_power, tags / head.tag_unit)
+    (poses,) = Grouper()(output.heatmaps, output.tags.permute(0, 1, 3, 4, 2))
+    assert len(poses) == 2
+    found = poses.keypoints[np.argsort(poses.keypoints[:, 0, 0])]
+    assert np.abs(found - people.joints[0].numpy()).max() < 1.5
+
+
+@torch.no_grad()
+def test_a_batch_equals_its_pictures_one_by_one():
+    head = CenterVotingHead(24, 17).eval()
+    features = [torch.randn(3, 24, 16, 24), torch.randn(3, 24, 8, 12)]
+    (together,) = head(features)
+    for number in range(3):
+        (alone,) = head([level[number : number + 1] for level in features])
+        torch.testing.assert_close(together.heatmaps[number : number + 1], alone.heatmaps, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(together.tags[number : number + 1], alone.tags, rtol=1e-4, atol=1e-3)
+
+
+@torch.no_grad()
+def test_without_a_centre_every_joint_stays_alone():
+    head = CenterVotingHead(24, 17)
+    torch.nn.init.zeros_(head.center.out.weight)
+    torch.nn.init.constant_(head.center.out.bias, -10)
+    (output,) = head([torch.randn(1, 24, 8, 8)])
+    assert output.heatmaps.max() < 0.1
+    torch.testing.assert_close(output.tags[0, 0, :, 3, 5] * head.tag_unit, torch.tensor([5.0, 3.0]))
