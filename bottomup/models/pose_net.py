@@ -174,7 +174,7 @@ def light(
     width: int = 48,
     skeleton: Skeleton = COCO,
     tag_dims: int = 2,
-    tag_anchor: float = 0.25,
+    tag_anchor: float = 0.125,
     num_deconvs: int = 1,
     deconv_channels: int = 32,
     num_blocks: int = 0,
