@@ -47,8 +47,8 @@ def test_equals_the_original_graph(net):
         actual[name] = getattr(net.head, name)(features)
     assert sorted(actual) == sorted(expected.files)
     for name, value in actual.items():
-        assert np.abs(expected[name]).max() > 0.1, f"{name} says nothing"
-        np.testing.assert_allclose(value[0, :, ::3, ::3], expected[name], rtol=1e-4, atol=1e-4, err_msg=name)
+        largest = np.abs(expected[name]).max()  # about 100: float32 leaves 1e-6 of it in doubt
+        np.testing.assert_allclose(value[0, :, ::3, ::3], expected[name], rtol=0, atol=1e-5 * largest, err_msg=name)
 
 
 @torch.no_grad()
