@@ -176,7 +176,11 @@ def match(
         distance = cdist(tags, tag_sum / tag_count)  # M N
         forced_cost = 100 * np.round(distance) - value[:, None]
         cost = forced_cost if force else np.minimum(distance - tag_threshold, 0)
+        if force:  # the reference's dummy people, which decide between assignments of equal cost
+            cost = np.pad(cost, ((0, 0), (0, max(len(index) - len(members), 0))), constant_values=1e10)
         candidate, person = linear_sum_assignment(cost)
+        is_real = person < len(members)
+        candidate, person = candidate[is_real], person[is_real]
         accepted = distance[candidate, person] < tag_threshold
         candidate, person = candidate[accepted], person[accepted]
         members[person, joint] = index[candidate]

@@ -4,12 +4,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 from jaxtyping import install_import_hook
 
 import tests.typecheck  # noqa: F401  the hook below finds it by name
 
 install_import_hook("bottomup", "tests.typecheck.check")  # before the first import of the package
 torch.set_num_threads(1)
+settings.register_profile("same", derandomize=True, deadline=None)  # a commit passes or fails, not now and then
+settings.load_profile("same")
 
 
 @pytest.fixture(scope="session")
