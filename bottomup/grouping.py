@@ -174,10 +174,7 @@ def match(
         index, value, tags = index[best], value[best], tags[best]
 
         distance = cdist(tags, tag_sum / tag_count)  # M N
-        forced_cost = 100 * np.round(distance) - value[:, None]
-        cost = forced_cost if force else np.minimum(distance - tag_threshold, 0)
-        if force:  # the reference's dummy people, which decide between assignments of equal cost
-            cost = np.pad(cost, ((0, 0), (0, max(len(index) - len(members), 0))), constant_values=1e10)
+        cost = _forced_cost(distance, value) if force else np.minimum(distance - tag_threshold, 0)
         candidate, person = linear_sum_assignment(cost)
         is_real = person < len(members)
         candidate, person = candidate[is_real], person[is_real]
@@ -194,6 +191,12 @@ def match(
         tag_sum = np.concatenate([tag_sum, tags[unmatched]])
         tag_count = np.concatenate([tag_count, np.ones((len(unmatched), 1), np.float32)])
     return members
+
+
+def _forced_cost(distance: Float[np.ndarray, "M N"], value: Float[np.ndarray, " M"]) -> Float[np.ndarray, "M P"]:
+    """The reference's cost, with its dummy people: where M > N they decide between assignments of equal cost."""
+    num_dummies = max(distance.shape[0] - distance.shape[1], 0)
+    return np.pad(100 * np.round(distance) - value[:, None], ((0, 0), (0, num_dummies)), constant_values=1e10)
 
 
 def _mean_tags(cells: Cells, members: Members, map_size: int) -> Float[np.ndarray, "N L"]:
