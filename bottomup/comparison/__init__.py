@@ -1,0 +1,1 @@
+"""Comparing methods of pose estimation: their accuracy, their cost, and what makes them fail."""
