@@ -119,7 +119,9 @@ class DrawnTraining:
         return self.length
 
     def __getitem__(self, draw: Draw) -> Sample:
-        scene = draw_scene(self.crowd, np.random.default_rng((self.seed, draw.epoch // self.repeat, draw.position)))
+        # Evaluation draws from (a, b), and numpy takes (a, b, 0) for the same seed: hence a fourth number.
+        seed = (self.seed, draw.epoch // self.repeat, draw.position, 2)
+        scene = draw_scene(self.crowd, np.random.default_rng(seed))
         sample = Sample(scene.image, scene.keypoints, known_pixels(scene))
         if self.augment is None:
             return sample

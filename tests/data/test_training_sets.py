@@ -7,6 +7,7 @@ import pytest
 from bottomup import COCO, CROWDPOSE
 from bottomup.data.augment import Augment
 from bottomup.data.coco import read_annotations
+from bottomup.data.evaluation_sets import DrawnEvaluation
 from bottomup.data.synthetic import Crowd
 from bottomup.data.training_sets import Draw, DrawnTraining, PhotoTraining, Together, read_image
 
@@ -70,6 +71,13 @@ def test_drawings_change_with_the_epoch_and_repeat_on_request():
     assert same(still[Draw(0, 0)], still[Draw(1, 0)])
     assert not same(still[Draw(1, 0)], still[Draw(2, 0)])
     assert not same(again[Draw(0, 0)], again[Draw(1, 0)]), "the same drawing, augmented differently"
+
+
+def test_no_drawing_is_both_trained_and_evaluated_on():
+    data, evaluation = DrawnTraining(CROWD, length=4), DrawnEvaluation(CROWD, 4)
+    drawn = {data[Draw(epoch, position)].image.tobytes() for epoch in range(4) for position in range(4)}
+    assert len(drawn) == 16
+    assert not drawn & {evaluation[index].image.tobytes() for index in range(4)}
 
 
 def test_sets_together_visit_each_part_as_often_as_asked(photos):
