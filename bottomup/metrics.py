@@ -85,9 +85,22 @@ def evaluate(
 
 
 def match(
-    results: str | Path | Entries, annotations: str | Path | dict[str, Any], *, skeleton: Skeleton | None = None
+    results: str | Path | Entries,
+    annotations: str | Path | dict[str, Any],
+    *,
+    skeleton: Skeleton | None = None,
+    areas: Mapping[str, tuple[float, float]] | None = None,
+    max_people: int = MAX_PEOPLE,
 ) -> Matches:
-    """Match results to people: arguments and errors are those of `evaluate`."""
+    """Match results to people: arguments and errors are those of `evaluate`; two more are for figures beyond the standard.
+
+    Args:
+        results: see `evaluate`.
+        annotations: see `evaluate`.
+        skeleton: see `evaluate`.
+        areas: other ranges of areas, in square pixels, than those of the evaluation.
+        max_people: how many results of an image count at most.
+    """
     truth = _read(annotations, "annotations")
     category = _keypoint_category(truth)
     skeleton = skeleton or _skeleton_of(category)
@@ -95,10 +108,11 @@ def match(
     is_crowdpose = bool(images) and all("crowdIndex" in image for image in images.values())
     results = _checked_results(_read(results, "results"), category["id"], skeleton, images)
     people = _people(truth.get("annotations", []), category["id"], skeleton, box_areas=is_crowdpose)
-    areas = {"all": AREAS["all"]} if is_crowdpose else AREAS
+    if areas is None:
+        areas = {"all": AREAS["all"]} if is_crowdpose else AREAS
 
     image_ids = np.unique(np.array(list(images), dtype=np.int64))
-    outcomes = _run_pycocotools(people, results, image_ids, category, skeleton, areas)
+    outcomes = _run_pycocotools(people, results, image_ids, category, skeleton, areas, max_people)
     num_images = len(image_ids)
     ranges = {name: _collect(outcomes[k * num_images : (k + 1) * num_images]) for k, name in enumerate(areas)}
     crowd_index = np.array([images[i]["crowdIndex"] for i in image_ids.tolist()], float) if is_crowdpose else None
@@ -108,7 +122,7 @@ def match(
 def summarise(matches: Matches, weights: Float[np.ndarray, " I"] | None = None) -> dict[str, float]:
     """The figures of `evaluate` over weighted images: weight 0 leaves an image out, 2 counts it twice."""
     weights = np.ones(len(matches.image_ids)) if weights is None else weights
-    precision, recall = _precision_recall(matches.ranges["all"], weights)
+    precision, recall = precision_recall(matches.ranges["all"], weights)
     figures = {}
     for name, values in (("AP", precision), ("AR", recall)):
         figures |= {name: values.mean(), f"{name}50": values[0], f"{name}75": values[5]}
@@ -116,12 +130,12 @@ def summarise(matches: Matches, weights: Float[np.ndarray, " I"] | None = None) 
             figures |= {f"{name}M": np.nan, f"{name}L": np.nan}  # their place in COCO's order
     if matches.crowd_index is None:
         for letter, area in (("M", "medium"), ("L", "large")):
-            precision, recall = _precision_recall(matches.ranges[area], weights)
+            precision, recall = precision_recall(matches.ranges[area], weights)
             figures |= {f"AP{letter}": precision.mean(), f"AR{letter}": recall.mean()}
     else:
         for level, (low, high) in CROWD_LEVELS.items():
             inside = (low <= matches.crowd_index) & (matches.crowd_index < high)
-            figures[f"AP_{level}"] = _precision_recall(matches.ranges["all"], weights * inside)[0].mean()
+            figures[f"AP_{level}"] = precision_recall(matches.ranges["all"], weights * inside)[0].mean()
     return {name: float(value) for name, value in figures.items()}
 
 
@@ -139,21 +153,28 @@ def bootstrap(
     Returns:
         (low, high) for each figure of `summarise`: the percentile interval.
     """
-    num_images = len(matches.image_ids)
+    samples = [summarise(matches, weights) for weights in draw_images(len(matches.image_ids), num_samples, seed=seed)]
+    return {
+        name: percentile_interval(np.array([sample[name] for sample in samples]), confidence) for name in samples[0]
+    }
+
+
+def draw_images(num_images: int, num_samples: int, *, seed: int = 0) -> Float[np.ndarray, "S I"]:
+    """How often each image is in each bootstrap sample; the same arguments give the same samples."""
     rng = np.random.default_rng(seed)
-    draws = rng.multinomial(num_images, np.full(num_images, 1 / num_images), size=num_samples).astype(float)
-    samples = [summarise(matches, weights) for weights in draws]
-    tails = [(1 - confidence) / 2, (1 + confidence) / 2]
-    intervals = {}
-    for name in samples[0]:
-        values = np.array([sample[name] for sample in samples])
-        values = values[~np.isnan(values)]
-        low, high = np.quantile(values, tails) if len(values) else (np.nan, np.nan)
-        intervals[name] = (float(low), float(high))
-    return intervals
+    return rng.multinomial(num_images, np.full(num_images, 1 / num_images), size=num_samples).astype(float)
 
 
-def _precision_recall(
+def percentile_interval(values: Float[np.ndarray, " S"], confidence: float = 0.95) -> tuple[float, float]:
+    """What `confidence` of the samples lie between; samples that are NaN do not count."""
+    values = values[~np.isnan(values)]
+    if not len(values):
+        return np.nan, np.nan
+    low, high = np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
+
+
+def precision_recall(
     matches: RangeMatches, weights: Float[np.ndarray, " I"]
 ) -> tuple[Float[np.ndarray, " T"], Float[np.ndarray, " T"]]:
     """Precision averaged over `RECALLS`, and the highest recall, at each threshold."""
@@ -179,6 +200,7 @@ def _run_pycocotools(
     category: dict[str, Any],
     skeleton: Skeleton,
     areas: Mapping[str, tuple[float, float]],
+    max_people: int,
 ) -> list[dict[str, Any] | None]:
     """The verdicts on every image (None where there is neither person nor result), range after range of areas."""
     from pycocotools import coco, cocoeval  # slow to import, and only this function needs it
@@ -195,7 +217,7 @@ def _run_pycocotools(
         evaluation: Any = cocoeval.COCOeval(truth, truth.loadRes(results) if results else index([]), "keypoints")
         evaluation.params.kpt_oks_sigmas = np.array(skeleton.sigmas)
         evaluation.params.iouThrs = THRESHOLDS
-        evaluation.params.maxDets = [MAX_PEOPLE]
+        evaluation.params.maxDets = [max_people]
         evaluation.params.areaRng = list(areas.values())
         evaluation.params.areaRngLbl = list(areas)
         evaluation.evaluate()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bottomup import Skeleton
-from bottomup.metrics import bootstrap, evaluate, match, summarise
+from bottomup.metrics import bootstrap, draw_images, evaluate, match, percentile_interval, precision_recall, summarise
 
 DATA = Path(__file__).parent / "data" / "evaluation"
 EXPECTED = json.loads((DATA / "expected.json").read_text())
@@ -220,3 +220,25 @@ def test_a_file_that_is_not_json(tmp_path, content):
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(ValueError, match="cannot be read: No such file"):
         evaluate(tmp_path / "missing.json", square_file(POINTS))
+
+
+def test_other_ranges_of_areas_and_more_people_than_the_standard_counts():
+    truth = square_file(POINTS)
+    truth["annotations"] = [
+        truth["annotations"][0] | {"id": i, "keypoints": [v for x, y in POINTS for v in (x + 200 * i, y, 2)]}
+        for i in range(25)
+    ]
+    results = [result([(x + 200 * i, y) for x, y in POINTS], score=1 - i / 100) for i in range(25)]
+    assert summarise(match(results, truth))["AR"] == pytest.approx(20 / 25)
+    matches = match(results, truth, areas={"tiny": (0, 5299), "fit": (5300, 1e10)}, max_people=25)
+    ones = np.ones(2)
+    assert precision_recall(matches.ranges["fit"], ones)[1].mean() == pytest.approx(1)
+    assert matches.ranges["tiny"].num_people.sum() == 0
+
+
+def test_samples_and_their_intervals():
+    draws = draw_images(7, 5, seed=3)
+    assert draws.sum(axis=1).tolist() == [7] * 5
+    np.testing.assert_array_equal(draws, draw_images(7, 5, seed=3))
+    assert percentile_interval(np.array([np.nan, *range(101)])) == (2.5, 97.5)
+    assert np.isnan(percentile_interval(np.array([np.nan]))).all()
