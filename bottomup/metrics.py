@@ -92,7 +92,7 @@ def match(
     areas: Mapping[str, tuple[float, float]] | None = None,
     max_people: int = MAX_PEOPLE,
 ) -> Matches:
-    """Match results to people: arguments and errors are those of `evaluate`; two more are for figures beyond the standard.
+    """Match results to people: arguments and errors are those of `evaluate`; two more go beyond the standard.
 
     Args:
         results: see `evaluate`.

@@ -240,5 +240,5 @@ def test_samples_and_their_intervals():
     draws = draw_images(7, 5, seed=3)
     assert draws.sum(axis=1).tolist() == [7] * 5
     np.testing.assert_array_equal(draws, draw_images(7, 5, seed=3))
-    assert percentile_interval(np.array([np.nan, *range(101)])) == (2.5, 97.5)
+    assert percentile_interval(np.array([np.nan, *range(101)])) == pytest.approx((2.5, 97.5))
     assert np.isnan(percentile_interval(np.array([np.nan]))).all()
