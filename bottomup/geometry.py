@@ -44,12 +44,24 @@ class Transform:
         if wide * high > MAX_INPUT_PIXELS:
             raise ValueError(f"the network's input would have {wide} x {high} pixels; choose a smaller size or scale")
         matrix = self.matrix
+        if self.half_pixels:
+            image, matrix = self._cut_out(image)
         height, width = image.shape[:2]
         shrunk_wh = (max(round(width * matrix[0, 0]), 1), max(round(height * matrix[1, 1]), 1))
         if self.half_pixels and shrunk_wh[0] * shrunk_wh[1] < width * height:
             image = cv2.resize(image, shrunk_wh, interpolation=cv2.INTER_AREA)
             matrix = _compose(matrix, _resize_matrix(shrunk_wh, (width, height)))
         return cv2.warpAffine(image, matrix, self.input_wh, flags=cv2.INTER_LINEAR)
+
+    def _cut_out(self, image: UInt8[np.ndarray, "h w 3"]) -> tuple[np.ndarray, Float[np.ndarray, "2 3"]]:
+        """The part of the picture that the input shows and a margin, and the matrix from there."""
+        corners = self.to_image(np.array([[0, 0], self.input_wh]) - 0.5, self.input_wh)
+        margin = 2 + 2 / np.diag(self.matrix)  # what one pixel of the input may be a mixture of
+        size = np.array(image.shape[1::-1])
+        x0, y0 = np.clip(np.floor(corners[0] - margin), 0, size - 1).astype(int)
+        x1, y1 = np.clip(np.ceil(corners[1] + margin), (x0 + 1, y0 + 1), size).astype(int)
+        moved = np.array([[1.0, 0, x0], [0, 1, y0]])
+        return image[y0:y1, x0:x1], _compose(self.matrix, moved)
 
     def scaled(self, scale: float, multiple: int) -> "Transform":
         """The same view with more or fewer pixels: maps of both cover the same ground, cell by cell.
@@ -100,6 +112,30 @@ def fit(
     content_wh = tuple(max(round(pixels * scale), 1) for pixels in image_wh)
     wide, high = (math.ceil(pixels / multiple) * multiple for pixels in content_wh)
     return Transform(_resize_matrix(image_wh, content_wh), (wide, high))
+
+
+def crop(
+    box: Float[np.ndarray, " 4"] | Sequence[float], input_wh: tuple[int, int] = (192, 256), *, padding: float = 1.25
+) -> Transform:
+    """Bring one person to the middle of the input, uniformly; black where the picture ends.
+
+    The box is widened or heightened to the input's proportions, then enlarged, as top-down methods do since Xiao et
+    al., "Simple Baselines for Human Pose Estimation" (ECCV 2018).
+
+    Args:
+        box: x0, y0, x1, y1 in pixels of the picture; it may lie outside of it in part or altogether.
+        input_wh: width and height of the input.
+        padding: how much more than the box is shown along each axis.
+
+    Raises:
+        ValueError: a number is not finite, or the box has no area.
+    """
+    x0, y0, x1, y1 = (float(side) for side in box)
+    if not np.isfinite([x0, y0, x1, y1]).all() or x1 <= x0 or y1 <= y0:
+        raise ValueError(f"box {(x0, y0, x1, y1)} is none: x0, y0, x1, y1 must be finite and ascending")
+    factor = min(input_wh[0] / max(x1 - x0, 1.0), input_wh[1] / max(y1 - y0, 1.0)) / padding
+    shift = (np.array(input_wh) - 1) / 2 - factor * np.array([x0 + x1, y0 + y1]) / 2
+    return Transform(np.array([[factor, 0, shift[0]], [0, factor, shift[1]]]), input_wh)
 
 
 def official(image_wh: tuple[int, int], size: int, scales: Sequence[float] = (1.0,)) -> list[Transform]:

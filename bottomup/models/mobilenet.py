@@ -5,6 +5,8 @@ brings here: MobileNetV2 (Sandler et al., arXiv:1801.04381) one and a half times
 arXiv:1612.03144) of 64, 32, 24 and 24 channels. Batch norm is folded into the convolutions, as it is there.
 """
 
+from collections.abc import Sequence
+
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -122,19 +124,42 @@ class MobileNetPyramid(nn.Module):
         Returns:
             Features, none negative.
         """
+        return self.merge(self.find_levels(images))
+
+    def find_levels(self, images: Float[Tensor, "B 3 H W"]) -> list[Tensor]:
+        """What the pyramid is made of: B 40 H/4 W/4, B 48 H/8 W/8, B 96 H/16 W/16 and B 1280 H/32 W/32."""
         features = F.relu6(self.stem(images))  # B 48 H/2 W/2
         levels = []
         for number, stage in enumerate(self.stages):
             features = stage(features)
             if number in TAPPED_STAGES:
-                levels.append(features)  # B 40 H/4 W/4, B 48 H/8 W/8, B 96 H/16 W/16
-        levels.append(F.relu6(self.last(features)))  # B 1280 H/32 W/32
+                levels.append(features)
+        return [*levels, F.relu6(self.last(features))]
 
+    def merge(self, levels: Sequence[Tensor]) -> Float[Tensor, "B C h w"]:
+        """The finest level of the pyramid, from coarse to fine: B 24 H/4 W/4."""
         merged = self.lateral[3](levels[3])  # B 64 H/32 W/32
         for level in (2, 1, 0):
             doubled = F.interpolate(merged, scale_factor=2.0, mode="bilinear", align_corners=False)
             merged = self.smooth[level](doubled + self.lateral[level](levels[level]))
-        return merged  # B 24 H/4 W/4
+        return merged
+
+
+class MobileNetContext(MobileNetPyramid):
+    """`MobileNetPyramid` that also gives its coarsest features, which see the whole of a small image.
+
+    Attributes:
+        context_channels: channels of the coarsest features.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.context_channels = LAST_CHANNELS
+
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        """Fine and coarse features: B 24 H/4 W/4 and B 1280 H/32 W/32, none negative."""
+        levels = self.find_levels(images)
+        return self.merge(levels), levels[3]
 
 
 class MobileNetScales(MobileNetPyramid):

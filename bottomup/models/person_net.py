@@ -1,0 +1,251 @@
+"""Networks for one person in the middle of a crop: the second half of top-down methods.
+
+Three ways from the same trunk to K joints: heatmaps (Xiao et al., ECCV 2018), coordinates from global features
+(Toshev and Szegedy, CVPR 2014) and coordinates as the mean of a heatmap (Sun et al., "Integral Human Pose
+Regression", ECCV 2018). The fine features of the trunk say where joints are, the coarse ones see the whole crop and
+so whose they are.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from bottomup.models.mobilenet import Conv, MobileNetContext, SeparableConv
+from bottomup.models.pose_net import MOVENET_MEAN, Recipe
+from bottomup.skeleton import COCO, Skeleton
+
+COARSE_STRIDE = 32
+
+
+class PersonOutput(NamedTuple):
+    """The joints of one person per crop.
+
+    Attributes:
+        points: x, y in pixels of the crop, the centre of the top-left one being (0, 0).
+        scores: 0 to 1.
+        heatmaps: what the joints were read from, to be trained on; None where the points themselves are trained.
+    """
+
+    points: Float[Tensor, "B K 2"]
+    scores: Float[Tensor, "B K"]
+    heatmaps: Float[Tensor, "B K h w"] | None = None
+
+
+class JointMaps(nn.Module):
+    """Fine and coarse features to a map per joint at stride 4.
+
+    Args:
+        in_channels: of the fine features.
+        context_channels: of the coarse features.
+        num_keypoints: K, the number of joints.
+        hidden_channels: in between.
+    """
+
+    def __init__(self, in_channels: int, context_channels: int, num_keypoints: int, hidden_channels: int = 64):
+        super().__init__()
+        self.reduce = Conv(context_channels, hidden_channels, 1)
+        self.relate = Conv(hidden_channels + 2, hidden_channels, 3)
+        self.compare = Conv(hidden_channels, hidden_channels, 3)
+        self.mix = SeparableConv(in_channels + hidden_channels + 2, hidden_channels)
+        self.refine = SeparableConv(hidden_channels, hidden_channels)
+        self.out = Conv(hidden_channels, num_keypoints, 1)
+
+    def forward(
+        self, fine: Float[Tensor, "B C h w"], coarse: Float[Tensor, "B D i j"]
+    ) -> Float[Tensor, "B K h w"]:
+        """B K h w, without bounds."""
+        context = F.relu(self.reduce(coarse))
+        context = F.relu(self.relate(_with_places(context)))
+        context = F.relu(self.compare(context))
+        context = F.interpolate(context, size=fine.shape[2:], mode="bilinear", align_corners=False)
+        return self.out(self.refine(self.mix(_with_places(torch.cat([fine, context], dim=1)))))
+
+
+class HeatmapHead(nn.Module):
+    """A heatmap per joint, read at its maximum; the arguments are those of `JointMaps`."""
+
+    def __init__(self, in_channels: int, context_channels: int, num_keypoints: int):
+        super().__init__()
+        self.maps = JointMaps(in_channels, context_channels, num_keypoints)
+        assert self.maps.out.bias is not None
+        nn.init.normal_(self.maps.out.weight, std=1e-3)
+        nn.init.zeros_(self.maps.out.bias)
+
+    def forward(self, features: tuple[Tensor, Tensor], crop_wh: tuple[int, int]) -> PersonOutput:
+        """Heatmaps, and the joints in them."""
+        heatmaps = self.maps(*features)
+        points, scores = read_maximum(heatmaps)
+        return PersonOutput(to_crop(points, heatmaps, crop_wh), scores, heatmaps)
+
+
+class SoftArgmaxHead(nn.Module):
+    """A distribution over places per joint; the joint is its mean. The arguments are those of `JointMaps`."""
+
+    def __init__(self, in_channels: int, context_channels: int, num_keypoints: int):
+        super().__init__()
+        self.maps = JointMaps(in_channels, context_channels, num_keypoints)
+
+    def forward(self, features: tuple[Tensor, Tensor], crop_wh: tuple[int, int]) -> PersonOutput:
+        """The mean of every distribution; its score is the share within two cells of it along both axes."""
+        maps = self.maps(*features)
+        height, width = maps.shape[2:]
+        share = maps.flatten(2).softmax(2).unflatten(2, (height, width))
+        x, y = torch.arange(width, device=maps.device), torch.arange(height, device=maps.device)
+        mean_x, mean_y = (share.sum(2) * x).sum(2), (share.sum(3) * y).sum(2)  # B K
+        near = ((x - mean_x[..., None]).abs() <= 2)[:, :, None] & ((y - mean_y[..., None]).abs() <= 2)[..., None]
+        scores = (share.detach() * near).sum((2, 3))
+        return PersonOutput(to_crop(torch.stack([mean_x, mean_y], dim=2), maps, crop_wh), scores)
+
+
+class RegressionHead(nn.Module):
+    """Coordinates by fully connected layers from the coarse features; they say nothing of how sure they are.
+
+    Args:
+        in_channels: of the fine features, which are not looked at.
+        context_channels: of the coarse features.
+        num_keypoints: K, the number of joints.
+        crop_wh: width and height of the crop.
+        hidden_channels: per cell of the coarse features.
+        hidden: after all cells have been joined.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        context_channels: int,
+        num_keypoints: int,
+        crop_wh: tuple[int, int],
+        *,
+        hidden_channels: int = 64,
+        hidden: int = 256,
+    ):
+        super().__init__()
+        self.num_keypoints = num_keypoints
+        self.reduce = Conv(context_channels, hidden_channels, 1)
+        cells = (crop_wh[0] // COARSE_STRIDE) * (crop_wh[1] // COARSE_STRIDE)
+        self.join = nn.Linear(hidden_channels * cells, hidden)
+        self.out = nn.Linear(hidden, 2 * num_keypoints)
+        nn.init.normal_(self.out.weight, std=1e-3)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, features: tuple[Tensor, Tensor], crop_wh: tuple[int, int]) -> PersonOutput:
+        """Joints relative to the middle of the crop, in units of its sides; every score is 1."""
+        joined = F.relu(self.join(F.relu(self.reduce(features[1])).flatten(1)))
+        shares = self.out(joined).unflatten(1, (self.num_keypoints, 2))  # B K 2, about -0.5 to 0.5
+        sides = torch.tensor(crop_wh, dtype=shares.dtype, device=shares.device)
+        points = (shares + 0.5) * sides - 0.5
+        return PersonOutput(points, torch.ones_like(points[..., 0]).detach())
+
+
+class PersonNet(nn.Module):
+    """Crops in, the joints of the person in the middle of each out; the arguments are attributes of the same names.
+
+    Args:
+        trunk: normalised crops B 3 H W to fine features B C H/4 W/4 and coarse ones B D H/32 W/32.
+        head: features and the crop's width and height to `PersonOutput`.
+        skeleton: what the K joints are.
+        crop_wh: width and height of a crop.
+        recipe: how to build it again.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, trunk: nn.Module, head: nn.Module, *, skeleton: Skeleton, crop_wh: tuple[int, int], recipe: Recipe
+    ):
+        super().__init__()
+        self.trunk, self.head = trunk, head
+        self.skeleton, self.crop_wh, self.recipe = skeleton, crop_wh, recipe
+        # the device is named since a network is built on "meta" before its weights are read
+        self.register_buffer("mean", torch.tensor(MOVENET_MEAN, device="cpu").reshape(3, 1, 1))
+        self.register_buffer("std", torch.tensor(MOVENET_MEAN, device="cpu").reshape(3, 1, 1))
+
+    def forward(self, crops: UInt8[Tensor, "B 3 H W"] | Float[Tensor, "B 3 H W"]) -> PersonOutput:
+        """The joints of a batch of crops.
+
+        Args:
+            crops: RGB, 0..255, integers or floats, of the size `crop_wh`.
+        """
+        normalised = (crops.to(self.mean.dtype) - self.mean) / self.std
+        return self.head(self.trunk(normalised), self.crop_wh)
+
+
+def topdown_heatmap(skeleton: Skeleton = COCO, *, height: int = 256) -> PersonNet:
+    """Heatmaps K x H/4 x W/4 on the trunk of `mobile`.
+
+    Args:
+        skeleton: the joints to find.
+        height: pixels of a crop, a multiple of 128; its width is three quarters of that.
+    """
+    return _build("topdown_heatmap", HeatmapHead, skeleton, height)
+
+
+def topdown_softargmax(skeleton: Skeleton = COCO, *, height: int = 256) -> PersonNet:
+    """Coordinates as means of maps, on the trunk of `mobile`; the arguments are those of `topdown_heatmap`."""
+    return _build("topdown_softargmax", SoftArgmaxHead, skeleton, height)
+
+
+def topdown_regression(skeleton: Skeleton = COCO, *, height: int = 256) -> PersonNet:
+    """Coordinates from global features, on the trunk of `mobile`; the arguments are those of `topdown_heatmap`."""
+    crop_wh = (height * 3 // 4, height)
+    return _build("topdown_regression", lambda *channels: RegressionHead(*channels, crop_wh), skeleton, height)
+
+
+BUILDERS: dict[str, Callable[..., PersonNet]] = {
+    "topdown_heatmap": topdown_heatmap,
+    "topdown_softargmax": topdown_softargmax,
+    "topdown_regression": topdown_regression,
+}
+"""What a weights file may ask for, as in `pose_net`."""
+
+
+def read_maximum(heatmaps: Float[Tensor, "B K h w"]) -> tuple[Float[Tensor, "B K 2"], Float[Tensor, "B K"]]:
+    """The largest cell of every map, moved by a quarter of a cell towards its larger neighbour along each axis.
+
+    Returns:
+        x, y in cells, the centre of the first one being (0, 0), and the value there, brought to 0..1.
+    """
+    height, width = heatmaps.shape[2:]
+    values, cell = heatmaps.detach().flatten(2).max(2)  # B K
+    place = torch.stack([cell % width, cell // width], dim=2)  # B K 2
+    moves = []
+    for axis, (step, size) in enumerate(((1, width), (width, height))):
+        flat = heatmaps.detach().flatten(2)
+        before = flat.gather(2, (cell - step).clamp(min=0)[..., None])[..., 0]
+        after = flat.gather(2, (cell + step).clamp(max=flat.shape[2] - 1)[..., None])[..., 0]
+        inside = (place[..., axis] > 0) & (place[..., axis] < size - 1)
+        moves.append(torch.where(inside, 0.25 * (after - before).sign(), 0))
+    return place + torch.stack(moves, dim=2), values.clamp(0, 1)
+
+
+def to_crop(points: Float[Tensor, "B K 2"], maps: Tensor, crop_wh: tuple[int, int]) -> Float[Tensor, "B K 2"]:
+    """Cells of maps that cover the crop to pixels of it."""
+    factor = torch.tensor([crop_wh[0] / maps.shape[3], crop_wh[1] / maps.shape[2]], device=points.device)
+    return (points + 0.5) * factor - 0.5
+
+
+def _build(name: str, head: Callable[..., nn.Module], skeleton: Skeleton, height: int) -> PersonNet:
+    if height < 128 or height % 128:
+        raise ValueError(f"height must be a multiple of 128, not {height}: the sides of a crop are multiples of 32")
+    trunk = MobileNetContext()
+    return PersonNet(
+        trunk,
+        head(trunk.out_channels, trunk.context_channels, skeleton.num_keypoints),
+        skeleton=skeleton,
+        crop_wh=(height * 3 // 4, height),
+        recipe=Recipe(name, {"height": height}),
+    )
+
+
+def _with_places(features: Float[Tensor, "B C h w"]) -> Float[Tensor, "B D h w"]:
+    """Two more channels: the column and the row of every cell, -1 to 1."""
+    height, width = features.shape[2:]
+    x = torch.linspace(-1, 1, width, device=features.device, dtype=features.dtype)
+    y = torch.linspace(-1, 1, height, device=features.device, dtype=features.dtype)
+    places = torch.stack([x.expand(height, width), y[:, None].expand(height, width)])
+    return torch.cat([features, places.expand(len(features), -1, -1, -1)], dim=1)
