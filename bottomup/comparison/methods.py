@@ -146,7 +146,11 @@ def _method(name: str, entry: Any, path: Path | None) -> Method:
         raise ValueError(f"{where}: needs a 'command' and may have {sorted(known - {'command'})}, not {entry!r:.200}")
     if entry.get("kind", "other") not in KINDS:
         raise ValueError(f"{where}: kind must be one of {KINDS}, not {entry['kind']!r}")
-    return Method(name, **(entry | {"command": tuple(shlex.split(entry["command"]))}))
+    try:
+        words = tuple(shlex.split(entry["command"]))
+    except ValueError as error:
+        raise ValueError(f"{where}: the command {entry['command']!r} cannot be split into words: {error}") from error
+    return Method(name, words, **{key: value for key, value in entry.items() if key != "command"})
 
 
 def _filled(word: str) -> str:
