@@ -20,6 +20,7 @@ from bottomup.models.description import describe
 from bottomup.models.pose_net import PoseNet
 from bottomup.predictor import Predictor
 from bottomup.targets import EXACT
+from bottomup.voting_losses import VotingCriterion
 
 
 class PoseEstimator(LightningModule):
@@ -29,7 +30,7 @@ class PoseEstimator(LightningModule):
 
     Args:
         network: what is trained.
-        criterion: the losses and their weights.
+        criterion: the losses and their weights, those of the network's kind of head.
         optimizer: makes the optimiser.
         schedule: makes the learning rate schedule; None keeps the rate.
         schedule_interval: whether the schedule counts epochs or steps.
@@ -41,12 +42,13 @@ class PoseEstimator(LightningModule):
         channels_last: keep pixels' channels together in memory, faster on most devices.
         compile: compile the network for training with torch.compile.
         freeze_norm: keep the running statistics of batch norm, and use them: for fine-tuning with small batches.
+        frozen: modules of the network that are not trained, such as "trunk.stem"; a step is faster for it.
     """
 
     def __init__(
         self,
         network: PoseNet,
-        criterion: Criterion = Criterion(),  # noqa: B008  frozen
+        criterion: Criterion | VotingCriterion = Criterion(),  # noqa: B008  frozen
         *,
         optimizer: Callable[[Iterable], Optimizer] = torch.optim.Adam,
         schedule: Callable[[Optimizer], LRScheduler] | None = None,
@@ -59,6 +61,7 @@ class PoseEstimator(LightningModule):
         channels_last: bool = True,
         compile: bool = False,
         freeze_norm: bool = False,
+        frozen: Sequence[str] = (),
     ):
         super().__init__()
         if (criterion.centres == EXACT) != (network.keypoint_offset == 0):
@@ -67,6 +70,8 @@ class PoseEstimator(LightningModule):
                 f"{network.keypoint_offset}: set model.network.keypoint_offset (0 for exact ones) or "
                 "model.criterion.centres"
             )
+        for name in frozen:
+            _module(network, name).requires_grad_(False)
         self.network = network.to(memory_format=_layout(channels_last))  # type: ignore[call-overload]
         self.criterion = criterion
         self.optimizer, self.schedule, self.schedule_interval = optimizer, schedule, schedule_interval
@@ -107,7 +112,7 @@ class PoseEstimator(LightningModule):
 
     def configure_optimizers(self) -> Any:
         """The optimiser and, if there is one, the schedule."""
-        optimizer = self.optimizer(self.network.parameters())
+        optimizer = self.optimizer([weight for weight in self.network.parameters() if weight.requires_grad])
         if self.schedule is None:
             return optimizer
         scheduler = {"scheduler": self.schedule(optimizer), "interval": self.schedule_interval}
@@ -186,6 +191,21 @@ class PoseEstimator(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say in the checkpoint what the network is, so that `load_model` and `convert` take it."""
         checkpoint["bottomup"] = describe(self.network)
+
+
+def _module(network: PoseNet, name: str) -> torch.nn.Module:
+    """A part of the network by its dotted name.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    try:
+        return network.get_submodule(name)
+    except AttributeError as error:
+        known = ", ".join(
+            f"{part}.{child}" for part in ("trunk", "head") for child, _ in network.get_submodule(part).named_children()
+        )
+        raise ValueError(f"the network has no {name!r} to freeze; it has {known}") from error
 
 
 def _layout(channels_last: bool) -> torch.memory_format:

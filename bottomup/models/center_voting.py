@@ -36,6 +36,22 @@ class DenseHead(nn.Module):
         return self.out(self.hidden(features))
 
 
+class DenseMaps(NamedTuple):
+    """What the head says at every cell of one scale, before anything is read from it: what a training looks at.
+
+    Attributes:
+        center: logit of a person's centre being here.
+        heatmaps: logit of a joint being here.
+        displacements: y, x in cells of this scale from here to each joint of the person centred here.
+        box_size: height, width in cells of this scale of that person.
+    """
+
+    center: Float[Tensor, "B 1 h w"]
+    heatmaps: Float[Tensor, "B K h w"]
+    displacements: Float[Tensor, "B 2*K h w"]
+    box_size: Float[Tensor, "B 2 h w"]
+
+
 class Votes(NamedTuple):
     """M person centres of every image, as many as the image with the most has; lengths in cells of the finest maps.
 
@@ -100,32 +116,42 @@ class CenterVotingHead(nn.Module):
         self.displacements = DenseHead(in_channels, 2 * num_keypoints, hidden_channels)  # y, x of each joint
         self.box_size = DenseHead(in_channels, 2, hidden_channels)  # height, width
 
-    def forward(self, features: Sequence[Tensor]) -> list[HeadOutput]:
+    def forward(self, features: Sequence[Tensor]) -> list[HeadOutput] | list[DenseMaps]:
         """Predict.
 
         Args:
             features: B C h w of the image, B C h/2 w/2 of the image at half its size, and so on.
 
         Returns:
-            One output: B K h w heatmaps and B K 2 h w tags.
+            One output: B K h w heatmaps and B K 2 h w tags. In training the dense maps of every scale, from which
+            these are read: reading takes choices, which have no gradient.
         """
-        votes = self._vote(features)
+        maps = [self.predict(level) for level in features]
+        if self.training:
+            return maps
+        votes = self._vote(maps)
         size = features[0].shape[2:]
-        best_heatmaps, best_tags = self._read(features[0], votes[0], 0, size)
+        best_heatmaps, best_tags = self._read(maps[0], votes[0], 0, size)
         for scale in range(1, len(features)):
-            heatmaps, tags = self._read(features[scale], votes[scale], scale, size)
+            heatmaps, tags = self._read(maps[scale], votes[scale], scale, size)
             best_tags = torch.where((heatmaps > best_heatmaps)[:, :, None], tags, best_tags)
             best_heatmaps = torch.maximum(heatmaps, best_heatmaps)
         faint = FAINT * (best_heatmaps / FAINT) ** self.faint_power
         return [HeadOutput(torch.where(best_heatmaps < FAINT, faint, best_heatmaps), best_tags / self.tag_unit)]
 
-    def _vote(self, features: Sequence[Tensor]) -> list[Votes]:
+    def predict(self, features: Float[Tensor, "B C h w"]) -> DenseMaps:
+        """The dense maps of one scale."""
+        return DenseMaps(
+            self.center(features), self.heatmaps(features), self.displacements(features), self.box_size(features)
+        )
+
+    def _vote(self, maps: Sequence[DenseMaps]) -> list[Votes]:
         """The votes at every scale, each person voting once."""
         votes = []
-        for scale, level in enumerate(features):
+        for scale, level in enumerate(maps):
             found = self.find_votes(level, scale)
             fit = torch.ones_like(found.size)
-            if scale + 1 < len(features):
+            if scale + 1 < len(maps):
                 fit = fit * (self.best_size * 2**scale / found.size.clamp(min=1)).clamp(max=1).sqrt()
             if scale > 0:
                 fit = fit * (found.size / (self.best_size * 2 ** (scale - 1))).clamp(max=1).sqrt()
@@ -135,17 +161,17 @@ class CenterVotingHead(nn.Module):
         scores = score.split([v.score.shape[1] for v in votes], dim=1)
         return [v._replace(score=score) for v, score in zip(votes, scores, strict=True)]
 
-    def find_votes(self, features: Float[Tensor, "B C h w"], scale: int = 0) -> Votes:
+    def find_votes(self, maps: DenseMaps, scale: int = 0) -> Votes:
         """The centres of the people seen at one scale, and where each thinks that its joints are."""
-        width = features.shape[3]
-        center = self.center(features).sigmoid()  # B 1 h w
+        width = maps.center.shape[3]
+        center = maps.center.sigmoid()  # B 1 h w
         is_peak = (center == F.max_pool2d(center, 3, stride=1, padding=1)) & (center > self.min_score)
         num_votes = max(int(is_peak.sum(dim=(1, 2, 3)).max()), 1)
         score, cell = (center * is_peak).flatten(1).topk(num_votes)  # B M
 
-        displacements = self.displacements(features).flatten(2)  # B 2K hw
+        displacements = maps.displacements.flatten(2)  # B 2K hw
         displacements = displacements.gather(2, cell[:, None].expand(-1, displacements.shape[1], -1))  # B 2K M
-        sides = self.box_size(features).relu().flatten(2).amax(1)  # B hw
+        sides = maps.box_size.relu().flatten(2).amax(1)  # B hw
         place = torch.stack([cell % width, cell // width], dim=2).to(score.dtype)  # B M 2
         joints = place[:, :, None] + displacements.mT.unflatten(2, (self.num_keypoints, 2)).flip(3)  # B M K 2
         factor = 2**scale  # cells of the finest maps in one of these; their centres differ by half a cell
@@ -156,9 +182,9 @@ class CenterVotingHead(nn.Module):
             sides.gather(1, cell) * factor,
         )
 
-    def _read(self, features: Tensor, votes: Votes, scale: int, size: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    def _read(self, maps: DenseMaps, votes: Votes, scale: int, size: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         """B K h w heatmaps as far as the votes of one scale support them, and the B K 2 h w tags of those votes."""
-        heatmaps = self.heatmaps(features).sigmoid()
+        heatmaps = maps.heatmaps.sigmoid()
         if scale > 0:
             heatmaps = F.interpolate(heatmaps, size=tuple(size), mode="bilinear", align_corners=False)
         sigma = self.relative_spread * votes.size + self.spread * 2**scale

@@ -75,7 +75,7 @@ def test_a_batch_equals_its_pictures_one_by_one():
 
 @torch.no_grad()
 def test_without_a_centre_every_joint_stays_alone():
-    head = CenterVotingHead(24, 17)
+    head = CenterVotingHead(24, 17).eval()
     torch.nn.init.zeros_(head.center.out.weight)
     torch.nn.init.constant_(head.center.out.bias, -10)
     (output,) = head([torch.randn(1, 24, 8, 8)])
