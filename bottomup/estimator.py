@@ -124,7 +124,7 @@ class PoseEstimator(LightningModule):
         Raises:
             FloatingPointError: the sum is not finite; the message names the images.
         """
-        outputs = self.run(batch.image.contiguous(memory_format=_layout(self.channels_last)))
+        outputs: Any = self.run(batch.image.contiguous(memory_format=_layout(self.channels_last)))
         losses = self.criterion(outputs, batch.keypoints, batch.mask)
         total = torch.stack(list(losses.values())).sum()
         self._stop_unless_finite(total.detach(), batch_idx)
