@@ -32,7 +32,9 @@ class Skeleton:
         if sorted(self.grouping_order) != list(range(num_keypoints)):
             raise ValueError(f"grouping_order must name each of 0..{num_keypoints - 1} once, not {self.grouping_order}")
         if any(not 0 <= joint < num_keypoints for edge in self.edges for joint in edge):
-            raise ValueError(f"edges must stay within 0..{num_keypoints - 1}, not {self.edges}")
+            raise ValueError(
+                f"edges must stay within 0..{num_keypoints - 1} (in files within 1..{num_keypoints}), not {self.edges}"
+            )
 
     @property
     def num_keypoints(self) -> int:
@@ -50,19 +52,26 @@ class Skeleton:
         """Build a skeleton from a category of a COCO keypoint file.
 
         Args:
-            category: a dict with "keypoints" (names) and optionally "skeleton" (1-based pairs of joints).
-            sigmas: OKS tolerances; COCO's or CrowdPose's own if the names are theirs, else `DEFAULT_SIGMA` for all.
+            category: a dict with "keypoints" (names) and optionally "skeleton" (1-based pairs of joints), "sigmas".
+            sigmas: OKS tolerances; None: the category's, COCO's or CrowdPose's if the names are theirs, or else
+                `DEFAULT_SIGMA` for all.
 
         Raises:
-            ValueError: the category names no keypoints, or an edge points at a joint that does not exist.
+            ValueError: the category names no keypoints, or its skeleton is not made of pairs of joints that exist.
         """
         names = tuple(category.get("keypoints") or ())
         if not names:
             raise ValueError(f"category {category.get('name')!r} names no keypoints: is this a keypoint file?")
+        sigmas = sigmas or tuple(category.get("sigmas") or ()) or None
         for known in (COCO, CROWDPOSE):
             if names == known.keypoints and sigmas is None:
                 return known
-        edges = tuple((int(a) - 1, int(b) - 1) for a, b in category.get("skeleton") or ())
+        try:
+            edges = tuple((int(a) - 1, int(b) - 1) for a, b in category.get("skeleton") or ())
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"skeleton must be pairs of numbers of joints, counted from 1, not {category['skeleton']}"
+            ) from error
         order = COCO.grouping_order if names == COCO.keypoints else tuple(range(len(names)))
         return cls(names, edges, sigmas or (DEFAULT_SIGMA,) * len(names), order)
 

@@ -53,6 +53,18 @@ def test_what_is_wrong_is_said(changes, message):
         dataclasses.replace(good, **changes)
 
 
+def test_tolerances_may_stand_in_the_category():
+    category = {"name": "cat", "keypoints": ["a", "b"], "sigmas": [0.1, 0.2]}
+    assert Skeleton.from_category(category).sigmas == (0.1, 0.2)
+    assert Skeleton.from_category(category, (0.3, 0.4)).sigmas == (0.3, 0.4)
+
+
+@pytest.mark.parametrize("edges", [["ab"], [[1, 2, 3]], [1]])
+def test_limbs_that_are_no_pairs_are_refused(edges):
+    with pytest.raises(ValueError, match="skeleton must be pairs of numbers of joints, counted from 1"):
+        Skeleton.from_category({"name": "cat", "keypoints": ["a", "b"], "skeleton": edges})
+
+
 def test_a_category_without_keypoints_is_refused():
     with pytest.raises(ValueError, match="names no keypoints"):
         Skeleton.from_category({"name": "person"})

@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,6 +15,7 @@ from jaxtyping import Bool, Float
 from pycocotools import mask as masks
 from pycocotools.coco import COCO
 
+from bottomup.data import faults
 from bottomup.skeleton import Skeleton
 
 log = logging.getLogger(__name__)
@@ -59,12 +61,14 @@ class Annotations:
 
     Attributes:
         path: the file.
-        skeleton: what its people are made of.
+        category_id: of its people.
+        skeleton: what they are made of.
         records: its images that exist, in the order of their ids.
         raw: the file's content, as evaluation needs it.
     """
 
     path: Path
+    category_id: int
     skeleton: Skeleton
     records: tuple[Record, ...]
     raw: dict[str, Any]
@@ -79,7 +83,7 @@ def read_annotations(
         path: a JSON file with images, annotations and a category that names keypoints.
         images: the folder that the file names are relative to.
         missing: what to do about images that are not there: "error" or "skip". Both list them first.
-        sigmas: OKS tolerances of the joints, where the names are not COCO's or CrowdPose's.
+        sigmas: OKS tolerances of the joints; None: see `Skeleton.from_category`.
 
     Raises:
         AnnotationError: the file is not such a file; the message names the entry.
@@ -104,7 +108,8 @@ def read_annotations(
     absent = [record.path for record in records if not record.path.is_file()]
     _report(absent, len(records), missing)
     lost = set(absent)
-    return Annotations(path, skeleton, tuple(record for record in records if record.path not in lost), raw)
+    present = tuple(record for record in records if record.path not in lost)
+    return Annotations(path, category["id"], skeleton, present, raw)
 
 
 def read_skeleton(path: str | Path, sigmas: tuple[float, ...] | None = None) -> Skeleton:
@@ -131,7 +136,10 @@ def decode_outline(outline: Any, width: int, height: int) -> Bool[np.ndarray, "H
 
 def _decode_runs(outline: Any, width: int, height: int) -> Bool[np.ndarray, "H W"]:
     if isinstance(outline, list):
-        return masks.decode(masks.merge(masks.frPyObjects(outline, height, width))).astype(bool)
+        areas = [polygon for polygon in outline if len(polygon) >= 6]  # two points hold no area
+        if not areas:
+            return np.zeros((height, width), bool)
+        return masks.decode(masks.merge(masks.frPyObjects(areas, height, width))).astype(bool)
     compressed = not isinstance(outline["counts"], list)
     return masks.decode(outline if compressed else masks.frPyObjects(outline, height, width)).astype(bool)
 
@@ -152,14 +160,14 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 def _keypoint_category(path: Path, raw: dict[str, Any]) -> dict[str, Any]:
-    with_joints = [category for category in raw["categories"] if category.get("keypoints")]
+    categories = _unique(path, "categories", raw["categories"], faults.category_fault).values()
+    with_joints = [category for category in categories if category.get("keypoints")]
     if len(with_joints) != 1:
-        names = [category.get("name") for category in raw["categories"]]
+        names = [category.get("name") for category in categories]
         raise AnnotationError(
-            f"{path} needs one category that names keypoints, and has {len(with_joints)} among {names}"
+            f"{path} needs one category that names keypoints, and has {len(with_joints)} among {names}: "
+            "leave one in a copy of the file"
         )
-    if "id" not in with_joints[0]:
-        raise AnnotationError(f"{path}: category {with_joints[0].get('name')!r} has no id")
     return with_joints[0]
 
 
@@ -172,45 +180,44 @@ def _skeleton(path: Path, category: dict[str, Any], sigmas: tuple[float, ...] | 
 
 def _check(path: Path, raw: dict[str, Any], category_id: int, num_keypoints: int) -> None:
     """Raise at the first entry that is wrong, naming it."""
-    for position, info in enumerate(raw["images"]):
-        for key, kind in (("id", int), ("file_name", str), ("width", int), ("height", int)):
-            if not isinstance(info.get(key), kind):
-                entry = f"images[{position}] (id {info.get('id')})"
-                raise AnnotationError(f"{path}: {entry}: {key!r} is {info.get(key)!r}, not {kind.__name__}")
-    known = {info["id"] for info in raw["images"]}
-    if len(known) != len(raw["images"]):
-        raise AnnotationError(f"{path}: image ids are not unique")
-    for position, person in enumerate(raw["annotations"]):
-        fault = _fault(person, known, category_id, num_keypoints)
+    images = _unique(path, "images", raw["images"], faults.image_fault)
+    categories = {category["id"] for category in raw["categories"]}
+
+    def person_fault(person: Any) -> str | None:
+        return faults.person_fault(person, images, categories, category_id, num_keypoints)
+
+    people = _unique(path, "annotations", raw["annotations"], person_fault).values()
+    odd = [p["id"] for p in people if p["category_id"] == category_id and faults.disagreement(p)]
+    if odd:
+        log.warning(
+            "%s: num_keypoints contradicts the labelled joints of %d annotations (the first ones have the ids %s): "
+            "training goes by the joints, average precision by num_keypoints",
+            *(path, len(odd), ", ".join(map(str, odd[:5]))),
+        )
+
+
+def _unique(
+    path: Path, key: str, entries: list[Any], fault_of: Callable[[Any], str | None]
+) -> dict[int, dict[str, Any]]:
+    """The entries of a list by their ids, each one checked."""
+    known: dict[int, dict[str, Any]] = {}
+    for position, entry in enumerate(entries):
+        fault = fault_of(entry)
+        if not fault and entry["id"] in known:
+            first = next(i for i, other in enumerate(entries) if other["id"] == entry["id"])
+            fault = f"{key}[{first}] has the same id"
         if fault:
-            raise AnnotationError(f"{path}: annotations[{position}] (id {person.get('id')}): {fault}")
-
-
-def _fault(person: dict[str, Any], images: set[int], category_id: int, num_keypoints: int) -> str | None:
-    """What is wrong with an annotation, if anything."""
-    if person.get("image_id") not in images:
-        return f"image_id {person.get('image_id')!r} is not among the images"
-    if person.get("category_id", category_id) != category_id or "keypoints" not in person:
-        return None
-    numbers = person["keypoints"]
-    if not isinstance(numbers, list) or len(numbers) != 3 * num_keypoints:
-        count = len(numbers) if isinstance(numbers, list) else repr(numbers)
-        return f"keypoints has {count} numbers, not {3 * num_keypoints} = 3 x {num_keypoints} joints of the category"
-    if not all(isinstance(number, int | float) and np.isfinite(number) for number in numbers):
-        return "keypoints has entries that are not finite numbers"
-    if any(visibility not in (0, 1, 2) for visibility in numbers[2::3]):
-        return f"visibilities must be 0, 1 or 2, not {sorted(set(numbers[2::3]))}"
-    box = person.get("bbox")
-    if box is not None and (len(box) != 4 or min(box[2:]) < 0):
-        return f"bbox must be x, y, width, height, not {box}"
-    return None
+            name = f" (id {entry.get('id')})" if isinstance(entry, dict) else ""
+            raise AnnotationError(f"{path}: {key}[{position}]{name}: {fault}")
+        known[entry["id"]] = entry
+    return known
 
 
 def _record(info: dict[str, Any], people: list[dict[str, Any]], images: Path, category_id: int, joints: int) -> Record:
-    people = [person for person in people if person.get("category_id", category_id) == category_id]
+    people = [person for person in people if person["category_id"] == category_id]
     labelled, unknown = [], []
     for person in people:
-        usable = not person.get("iscrowd") and any(v > 0 for v in person.get("keypoints", ())[2::3])
+        usable = not person.get("iscrowd") and any(v > 0 for v in (person.get("keypoints") or ())[2::3])
         (labelled if usable else unknown).append(person)
     keypoints = np.array([person["keypoints"] for person in labelled], np.float32).reshape(-1, joints, 3)
     regions = (person.get("segmentation") or person.get("bbox") for person in unknown)

@@ -28,6 +28,11 @@ class EvaluationSet(Protocol):
         """The joints of all images."""
         ...
 
+    @property
+    def category_id(self) -> int:
+        """What the ground truth calls a person."""
+        ...
+
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int, /) -> EvaluationImage: ...
@@ -47,6 +52,11 @@ class PhotoEvaluation:
     def skeleton(self) -> Skeleton:
         """The joints of all images."""
         return self.annotations.skeleton
+
+    @property
+    def category_id(self) -> int:
+        """What the annotation file calls a person."""
+        return self.annotations.category_id
 
     def __len__(self) -> int:
         return len(self.annotations.records)
@@ -76,7 +86,7 @@ class DrawnEvaluation:
 
     def __init__(self, crowd: Crowd, length: int, seed: int = 0):
         self.crowd, self.length, self.seed = crowd, length, seed
-        self.skeleton = COCO
+        self.skeleton, self.category_id = COCO, 1
         self._scenes: dict[int, Scene] = {}
 
     def __len__(self) -> int:

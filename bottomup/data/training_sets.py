@@ -16,7 +16,7 @@ from bottomup.data.coco import Annotations, Record, decode_outline
 from bottomup.data.copy_paste import paste_people
 from bottomup.data.sample import Sample
 from bottomup.data.synthetic import Crowd, Scene, draw_scene
-from bottomup.decoding import decode
+from bottomup.decoding import DecodingError, decode
 from bottomup.skeleton import COCO, Skeleton
 
 
@@ -178,13 +178,19 @@ class Together:
 
 
 def read_image(record: Record) -> UInt8[np.ndarray, "H W 3"]:
-    """Read a photo as it is stored, without turning it: annotations refer to the stored pixels.
+    """Read a photo as it is stored: annotations refer to the stored pixels, unless only the turned ones fit.
 
     Raises:
         ValueError: it cannot be read, or is of another size than the annotations say.
     """
-    image = decode(record.path.read_bytes(), exif=False)
-    if image.shape[:2] != (record.height, record.width):
+    data, size = record.path.read_bytes(), (record.height, record.width)
+    try:
+        image = decode(data, exif=False)
+        if image.shape[:2] == size[::-1] != size:
+            image = decode(data)  # annotated as its EXIF orientation shows it
+    except DecodingError as error:
+        raise ValueError(f"{record.path}: {error}") from error
+    if image.shape[:2] != size:
         raise ValueError(
             f"{record.path} has {image.shape[1]} x {image.shape[0]} pixels, "
             f"but image {record.image_id} is annotated as {record.width} x {record.height}"

@@ -84,6 +84,17 @@ def test_crowdpose_and_own_joints_are_recognised(folder):
     assert read_skeleton(write(folder, content), (0.1, 0.1, 0.2)).sigmas == (0.1, 0.1, 0.2)
 
 
+def test_counts_that_contradict_the_joints_are_warned_of(folder, caplog):
+    content = annotations()
+    content["annotations"][0]["num_keypoints"] = 0
+    read_annotations(write(folder, content), folder)
+    assert "contradicts the labelled joints of 1 annotations (the first ones have the ids 1)" in caplog.text
+
+
+def test_polygons_of_two_points_hold_nothing():
+    assert not decode_outline([[1, 1, 2, 2], []], 3, 3).any()
+
+
 def _change(path, value):
     def change(content):
         at = content
@@ -103,8 +114,10 @@ def _change(path, value):
         (_change(["annotations", 0, "keypoints"], "none"), r"\(id 1\): keypoints has 'none' numbers"),
         (_change(["annotations", 2, "image_id"], 99), r"annotations\[2\] \(id 3\): image_id 99 is not among"),
         (_change(["annotations", 3, "bbox"], [1, 2, 3]), r"\(id 4\): bbox must be"),
-        (_change(["images", 1, "width"], "60"), r"images\[1\] \(id 3\): 'width' is '60', not int"),
-        (_change(["images", 1, "id"], 7), r"image ids are not unique"),
+        (_change(["images", 1, "width"], "60"), r"images\[1\] \(id 3\): 'width' is '60', not a whole number"),
+        (_change(["images", 1, "id"], 7), r"images\[1\] \(id 7\): images\[0\] has the same id"),
+        (_change(["annotations", 3, "id"], 1), r"annotations\[3\] \(id 1\): annotations\[0\] has the same id"),
+        (_change(["annotations", 3], 5), r"annotations\[3\]: is 5, not an object"),
         (_change(["categories"], []), r"needs one category that names keypoints"),
         (_change(["images"], None), r"has no list 'images'"),
         (_change(["categories", 0, "keypoints"], ["tail", "tail"]), r"category 'person': keypoint names must be"),

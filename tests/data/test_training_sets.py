@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import cv2
@@ -10,6 +11,7 @@ from bottomup.data.coco import read_annotations
 from bottomup.data.evaluation_sets import DrawnEvaluation
 from bottomup.data.synthetic import Crowd
 from bottomup.data.training_sets import Draw, DrawnTraining, PhotoTraining, Together, read_image
+from tests import picture_files
 
 CROWD = Crowd(width=64, height=48, sizes=(20, 40))
 
@@ -61,6 +63,20 @@ def test_a_photo_of_another_size_than_annotated_is_named(photos, tmp_path):
     cv2.imwrite(str(tmp_path / "0.png"), np.zeros((10, 10, 3), np.uint8))
     with pytest.raises(ValueError, match=r"0\.png has 10 x 10 pixels, but image 0 is annotated as 64 x 48"):
         read_image(photos.records[0])
+
+
+def test_a_damaged_photo_is_named(photos, tmp_path):
+    (tmp_path / "0.png").write_bytes((tmp_path / "0.png").read_bytes()[:40])
+    with pytest.raises(ValueError, match=r"0\.png: "):
+        read_image(photos.records[0])
+
+
+def test_a_photo_that_was_annotated_as_it_is_shown_is_turned(photos, tmp_path):
+    stored = picture_files.with_orientation(picture_files.encode(np.zeros((64, 48, 3), np.uint8), ".jpg"), 6)
+    (tmp_path / "0.png").write_bytes(stored)
+    assert read_image(photos.records[0]).shape == (48, 64, 3)
+    record = dataclasses.replace(photos.records[0], width=48, height=64)
+    assert read_image(record).shape == (64, 48, 3), "stored pixels come first"
 
 
 def test_drawings_change_with_the_epoch_and_repeat_on_request():
