@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
 from bottomup.data.sample import Sample
 
@@ -98,16 +98,31 @@ def warp(sample: Sample, matrix: Float[np.ndarray, "2 3"], size: int) -> Sample:
     keypoints *= inside & (keypoints[..., 2:] > 0)
 
     hidden = np.where(sample.mask, 0, 255).astype(np.uint8)
-    planes = cv2.merge([*cv2.split(sample.image), hidden])
-    shrink = int(0.5 / max(np.linalg.norm(matrix[:, 0]), 1e-6))
-    if shrink > 1:
-        height, width = hidden.shape
-        small = (max(width // shrink, 1), max(height // shrink, 1))
-        planes = cv2.resize(planes, small, interpolation=cv2.INTER_AREA)
-        step = np.array([width, height]) / small
-        matrix = np.column_stack([matrix[:, :2] * step, matrix[:, :2] @ (step / 2 - 0.5) + matrix[:, 2]])
+    planes, matrix = average_down(cv2.merge([*cv2.split(sample.image), hidden]), matrix)
     planes = cv2.warpAffine(planes, matrix, (size, size), flags=cv2.INTER_LINEAR)
     return Sample(np.ascontiguousarray(planes[..., :3]), keypoints, planes[..., 3] < 128)
+
+
+def average_down(
+    planes: UInt8[np.ndarray, "H W C"], matrix: Float[np.ndarray, "2 3"]
+) -> tuple[UInt8[np.ndarray, "h w C"], Float[np.ndarray, "2 3"]]:
+    """Shrink a picture that a map will shrink to less than half, so that fine texture does not turn to noise.
+
+    Args:
+        planes: the picture.
+        matrix: from its pixels to those of the result.
+
+    Returns:
+        the picture at twice its final size, if it was larger, and the map from there.
+    """
+    shrink = int(0.5 / max(np.linalg.norm(matrix[:, 0]), 1e-6))
+    if shrink < 2:
+        return planes, matrix
+    height, width = planes.shape[:2]
+    small = (max(width // shrink, 1), max(height // shrink, 1))
+    step = np.array([width, height]) / small
+    matrix = np.column_stack([matrix[:, :2] * step, matrix[:, :2] @ (step / 2 - 0.5) + matrix[:, 2]])
+    return cv2.resize(planes, small, interpolation=cv2.INTER_AREA), matrix
 
 
 def _jitter(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:

@@ -62,3 +62,28 @@ def test_a_body_is_guessed_where_no_outline_is_known():
         if visibility > 0 and 1 <= x < 159 and 1 <= y < 119:
             assert bright[round(y), round(x)]
     assert bright.mean() < 0.7
+
+
+def test_a_huge_donor_gives_people_of_the_usual_size():
+    """Far larger than the photo that receives, without an outline: shrunk, and not at the cost of its pixels."""
+    keypoints = (person_at(80, 60) * (50, 50, 1)).astype(np.float32)
+    donor = Sample(np.full((6000, 8000, 3), 255, np.uint8), keypoints[None], np.ones((6000, 8000), bool))
+    for seed in range(2):
+        receiver = sample_of(0, np.zeros((0, 17, 3), np.float32))
+        pasted = paste_people(receiver, donor, [None], COCO.edges, np.random.default_rng(seed))
+        person = pasted.keypoints[0][pasted.keypoints[0, :, 2] > 0]
+        assert np.ptp(person[:, :2], axis=0).max(initial=0) <= 0.9 * 120
+        bright = pasted.image[..., 0] > 127
+        assert 0 < bright.mean() < 0.7
+        for x, y in person[:, :2]:
+            if 2 <= x < 158 and 2 <= y < 118:
+                assert bright[round(y), round(x)]
+
+
+def test_a_person_who_lands_outside_changes_no_pixel():
+    donor = sample_of(255, person_at(80, 60)[None])
+    outline = np.zeros((120, 160), bool)
+    empty = sample_of(0, np.zeros((0, 17, 3), np.float32))
+    pasted = paste_people(empty, donor, [outline], COCO.edges, np.random.default_rng(0))
+    assert not pasted.image.any()
+    assert not pasted.mask.any()
