@@ -30,6 +30,19 @@ def test_frozen_norms_stay_as_they_are():
     assert kinds["Conv2d"] is True
 
 
+def test_frozen_modules_are_left_out_of_training():
+    estimator = PoseEstimator(networks.light(width=4, num_deconvs=0), frozen=["trunk.stem", "trunk.stages.0"])
+    (group,) = estimator.configure_optimizers().param_groups
+    trained = {id(weight) for weight in group["params"]}
+    for name, weight in estimator.network.named_parameters():
+        assert (id(weight) in trained) == (not name.startswith(("trunk.stem", "trunk.stages.0"))), name
+
+
+def test_a_module_to_freeze_must_be_there():
+    with pytest.raises(ValueError, match=r"no 'trunk.stam' to freeze; it has trunk.stem, "):
+        PoseEstimator(networks.light(width=4, num_deconvs=0), frozen=["trunk.stam"])
+
+
 def test_images_seen_by_several_processes_count_once(monkeypatch):
     here = ([{"image_id": 1}, {"image_id": 2}, {"image_id": 2}], [1, 2])
     there = ([{"image_id": 3}, {"image_id": 1}], [3, 1])
