@@ -186,11 +186,11 @@ def precision_recall(
     right = np.cumsum(matches.right * counts, axis=1)  # (T, D)
     wrong = np.cumsum(matches.wrong * counts, axis=1)  # (T, D)
     recall = right / num_people
-    precision = right / np.maximum(right + wrong, np.spacing(1))
+    precision = np.zeros((num_thresholds, len(counts) + 1))  # a recall that is never reached has precision 0
+    precision[:, :-1] = right / np.maximum(right + wrong, np.spacing(1))
     precision = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]  # the best at this recall or a higher one
-    precision = np.pad(precision, ((0, 0), (0, 1)))  # a recall that is never reached has precision 0
-    averages = [row[np.searchsorted(reached, RECALLS)].mean() for row, reached in zip(precision, recall, strict=True)]
-    return np.array(averages), recall.max(axis=1, initial=0)
+    places = np.array([reached.searchsorted(RECALLS) for reached in recall])
+    return np.take_along_axis(precision, places, axis=1).mean(axis=1), recall.max(axis=1, initial=0)
 
 
 def _run_pycocotools(

@@ -184,11 +184,12 @@ def count_errors(entries: Sequence[Any], truth: dict[str, Any]) -> ErrorCounts:
 
 def _is_ignored(scene: Scene) -> np.ndarray:
     """(D,) whether a result's middle lies in a region that does not count."""
-    points = np.where(scene.results[..., 2:] > 0, scene.results[..., :2], np.nan)
-    unknown = np.isnan(points).all((1, 2))
-    middles = np.nanmedian(np.where(unknown[:, None, None], 0, points), axis=1)  # (D, 2)
+    found = scene.results[..., 2] > 0
+    points = np.where(found[..., None] | ~found.any(axis=1)[:, None, None], scene.results[..., :2], np.nan)
+    middles: np.ndarray = np.nanmedian(points, axis=1)[:, None]  # (D, 1, 2)
     low, high = scene.ignored[:, :2], scene.ignored[:, :2] + scene.ignored[:, 2:]
-    return ((low <= middles[:, None]) & (middles[:, None] <= high)).all(-1).any(1)
+    inside: np.ndarray = (low <= middles) & (middles <= high)
+    return inside.all(axis=-1).any(axis=-1)
 
 
 def _area(entry: dict[str, Any]) -> float:
