@@ -8,16 +8,22 @@ init_args: {width: 32, weights: null}
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from bottomup.data.coco import read_skeleton
-from bottomup.models import pose_net
+from bottomup.models import person_detector as detector_net
+from bottomup.models import person_net, pose_net
 from bottomup.models.checkpoints import read_checkpoint
+from bottomup.models.description import Network
+from bottomup.models.person_detector import DetectorNet
+from bottomup.models.person_net import PersonNet
 from bottomup.models.pose_net import PoseNet
-from bottomup.models.weights import find
+from bottomup.models.weights import find, read_tensors
 from bottomup.skeleton import COCO, CROWDPOSE, Skeleton
 
 log = logging.getLogger(__name__)
+
+N = TypeVar("N", PoseNet, PersonNet, DetectorNet)
 
 
 def higherhrnet(
@@ -62,6 +68,50 @@ def mobile(
     return _ready(pose_net.mobile(skeleton=named_skeleton(skeleton), **arguments), weights, keypoint_offset)
 
 
+def topdown_heatmap(weights: str | None = None, skeleton: str = "coco", **arguments: Any) -> PersonNet:
+    """Heatmaps of one person in a crop.
+
+    Args:
+        weights: a file or the name of bundled weights to start from; what does not fit is left as it is, and reported.
+        skeleton: "coco", "crowdpose", or an annotation file whose category names the joints.
+        **arguments: of `bottomup.models.person_net.topdown_heatmap`.
+    """
+    return _filled(person_net.topdown_heatmap(skeleton=named_skeleton(skeleton), **arguments), weights)
+
+
+def topdown_softargmax(weights: str | None = None, skeleton: str = "coco", **arguments: Any) -> PersonNet:
+    """Joints of one person in a crop as means of maps.
+
+    Args:
+        weights: a file or the name of bundled weights to start from; what does not fit is left as it is, and reported.
+        skeleton: "coco", "crowdpose", or an annotation file whose category names the joints.
+        **arguments: of `bottomup.models.person_net.topdown_softargmax`.
+    """
+    return _filled(person_net.topdown_softargmax(skeleton=named_skeleton(skeleton), **arguments), weights)
+
+
+def topdown_regression(weights: str | None = None, skeleton: str = "coco", **arguments: Any) -> PersonNet:
+    """Joints of one person in a crop as plain numbers.
+
+    Args:
+        weights: a file or the name of bundled weights to start from; what does not fit is left as it is, and reported.
+        skeleton: "coco", "crowdpose", or an annotation file whose category names the joints.
+        **arguments: of `bottomup.models.person_net.topdown_regression`.
+    """
+    return _filled(person_net.topdown_regression(skeleton=named_skeleton(skeleton), **arguments), weights)
+
+
+def person_detector(weights: str | None = None, skeleton: str = "coco", **arguments: Any) -> DetectorNet:
+    """Boxes of people.
+
+    Args:
+        weights: a file or the name of bundled weights to start from; what does not fit is left as it is, and reported.
+        skeleton: of the training data, of which only the boxes count: "coco", "crowdpose", or an annotation file.
+        **arguments: of `bottomup.models.person_detector.person_detector`.
+    """
+    return _filled(detector_net.person_detector(skeleton=named_skeleton(skeleton), **arguments), weights)
+
+
 def named_skeleton(name: str) -> Skeleton:
     """The joints of COCO, of CrowdPose, or of an annotation file.
 
@@ -76,7 +126,7 @@ def named_skeleton(name: str) -> Skeleton:
     return read_skeleton(name)
 
 
-def start_from(net: PoseNet, weights: str | Path) -> tuple[list[str], list[str], list[str]]:
+def start_from(net: Network, weights: str | Path) -> tuple[list[str], list[str], list[str]]:
     """Copy every tensor of a weights file that fits the network by name and shape; says in the log what did not.
 
     Args:
@@ -89,8 +139,8 @@ def start_from(net: PoseNet, weights: str | Path) -> tuple[list[str], list[str],
     Raises:
         ValueError: nothing fits.
     """
-    given = read_checkpoint(find(weights)).tensors
     own = net.state_dict()
+    given = read_tensors(read_checkpoint(find(weights)), own)
     loaded = [name for name in own if name in given and given[name].shape == own[name].shape]
     fresh = [name for name in own if name not in loaded]
     left = [name for name in given if name not in loaded]
@@ -105,6 +155,10 @@ def start_from(net: PoseNet, weights: str | Path) -> tuple[list[str], list[str],
 
 def _ready(net: PoseNet, weights: str | None, keypoint_offset: float) -> PoseNet:
     net.keypoint_offset = keypoint_offset
+    return _filled(net, weights)
+
+
+def _filled(net: N, weights: str | None) -> N:
     if weights is not None:
         start_from(net, weights)
     return net.train()

@@ -1,27 +1,40 @@
 """What a weights file says of itself: enough to rebuild its network, in JSON."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
+from bottomup.models import person_detector, person_net, pose_net
 from bottomup.models.checkpoints import WeightsError
-from bottomup.models.pose_net import BUILDERS, PoseNet
+from bottomup.models.person_detector import DetectorNet
+from bottomup.models.person_net import PersonNet
+from bottomup.models.pose_net import PoseNet
 from bottomup.skeleton import Skeleton
 
+Network = PoseNet | PersonNet | DetectorNet
+"""What a weights file can hold."""
+
+BUILDERS: dict[str, Callable[..., Network]] = {
+    **pose_net.BUILDERS,
+    **person_net.BUILDERS,
+    **person_detector.BUILDERS,
+}
+
 FORMAT = 1
+PREPROCESSING = ("input_size", "input_side", "size_multiple", "keypoint_offset")  # as far as a network has them
 LARGEST_ARGUMENT = 4096  # of a builder, in a file: no count or width of ours comes near
 
 
-def describe(net: PoseNet, *, notes: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def describe(net: Network, *, notes: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """All that a file has to say of a network beside its tensors.
 
     A training stores this under "bottomup" in its checkpoints, so that `load_model` takes them as they are.
 
     Args:
-        net: made by a builder of `pose_net`.
+        net: made by one of `BUILDERS`.
         notes: anything else worth keeping.
 
     Returns:
@@ -39,17 +52,12 @@ def describe(net: PoseNet, *, notes: Mapping[str, Any] | None = None) -> dict[st
         "builder": net.recipe.builder,
         "arguments": dict(net.recipe.arguments),
         "skeleton": net.skeleton.to_dict(),
-        "preprocessing": {
-            "input_size": net.input_size,
-            "input_side": net.input_side,
-            "size_multiple": net.size_multiple,
-            "keypoint_offset": net.keypoint_offset,
-        },
+        "preprocessing": {name: getattr(net, name) for name in PREPROCESSING if hasattr(net, name)},
         "notes": dict(notes or {}),
     }
 
 
-def assemble(description: Any, path: Path, *, skeleton: Skeleton | None = None) -> PoseNet:
+def assemble(description: Any, path: Path, *, skeleton: Skeleton | None = None) -> Network:
     """Inverse of `describe`: the network, without memory for its weights yet (on the device "meta").
 
     Args:
@@ -88,14 +96,14 @@ def network_name(description: Mapping[str, Any]) -> str:
 
 
 def _set_preprocessing(
-    net: PoseNet,
+    net: Any,
     *,
     input_size: int | None = None,
     input_side: Literal["short", "long"] | None = None,
     size_multiple: int | None = None,
     keypoint_offset: float | None = None,
 ) -> None:
-    """Set what a file says; what it leaves out stays as the builder has it."""
+    """Set what a file says; what it leaves out stays as the builder has it, and what a network lacks is ignored."""
     if input_size is not None:
         net.input_size = _within(1, input_size, 65536)
     if input_side is not None:

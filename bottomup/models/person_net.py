@@ -54,9 +54,7 @@ class JointMaps(nn.Module):
         self.refine = SeparableConv(hidden_channels, hidden_channels)
         self.out = Conv(hidden_channels, num_keypoints, 1)
 
-    def forward(
-        self, fine: Float[Tensor, "B C h w"], coarse: Float[Tensor, "B D i j"]
-    ) -> Float[Tensor, "B K h w"]:
+    def forward(self, fine: Float[Tensor, "B C h w"], coarse: Float[Tensor, "B D i j"]) -> Float[Tensor, "B K h w"]:
         """B K h w, without bounds."""
         context = F.relu(self.reduce(coarse))
         context = F.relu(self.relate(_with_places(context)))

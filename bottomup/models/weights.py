@@ -1,14 +1,16 @@
 """Weights in and out: bundled ones by name, files of ours that describe themselves, and checkpoints of others.
 
 A file of ours is a safetensors file whose metadata hold, under "bottomup", a JSON object: format (1), builder and
-arguments (see `pose_net.BUILDERS`), skeleton, preprocessing and free notes. The file alone rebuilds the network.
+arguments (see `description.BUILDERS`), skeleton, preprocessing and free notes. The file alone rebuilds the network,
+unless it says under "shared" which bundled weights it shares the tensors with that it does not hold itself.
 """
 
 import dataclasses
 import difflib
+import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ import torch
 from torch import Tensor
 
 from bottomup.models.checkpoints import Checkpoint, WeightsError, fitted, read_checkpoint, some
-from bottomup.models.description import assemble, describe, network_name
+from bottomup.models.description import Network, assemble, describe, network_name
 from bottomup.models.pose_net import PoseNet
 from bottomup.models.recognition import recognise
 from bottomup.skeleton import Skeleton
@@ -78,6 +80,18 @@ def load_model(weights: str | Path = "default", *, skeleton: Skeleton | None = N
     Raises:
         WeightsError: there is no such file, or it cannot be used; says why and what to do.
     """
+    net = load_network(weights, skeleton=skeleton)
+    if not isinstance(net, PoseNet):
+        name = network_name(describe(net))
+        raise WeightsError(
+            f"{weights}: holds {name}, a part of a top-down method, which does not find everybody's joints in an "
+            "image; give it to `bottomup.topdown.TopDownPredictor`"
+        )
+    return net
+
+
+def load_network(weights: str | Path, *, skeleton: Skeleton | None = None) -> Network:
+    """`load_model` for any kind of network: also those for one person in a crop, and detectors of people."""
     return _rebuild(read_checkpoint(find(weights)), skeleton)
 
 
@@ -103,26 +117,40 @@ def find(weights: str | Path) -> Path:
     )
 
 
-def save_model(net: PoseNet, path: str | Path, *, half: bool = False, notes: Mapping[str, Any] | None = None) -> None:
+def save_model(
+    net: Network,
+    path: str | Path,
+    *,
+    half: bool = False,
+    shared: str | None = None,
+    notes: Mapping[str, Any] | None = None,
+) -> None:
     """Write a network to a .safetensors file that rebuilds it; the file appears whole or not at all.
 
     Args:
-        net: made by a builder of `pose_net`.
+        net: made by a builder of `description.BUILDERS`.
         path: where to; its folder must exist, a file of that name is replaced.
-        half: store the convolutions' weights as float16, at half the size; they are loaded as float32 again.
+        half: store the layers' weights as float16, at half the size; they are loaded as float32 again.
+        shared: the name of bundled weights; tensors that are exactly theirs are left out of the file, which then
+            needs these weights beside it.
         notes: JSON values to keep in the file, for instance where the weights come from.
 
     Raises:
         ValueError: the network has no recipe, its weights are not finite (in float16), or `path` is not a
-            .safetensors file.
+            .safetensors file; nothing is `shared`.
     """
     path = Path(path)
     if path.suffix != ".safetensors":
         raise ValueError(f"weights are saved as NAME.safetensors, not {path.name}")
     description = describe(net, notes=notes)
+    state = net.state_dict()
+    if shared is not None:
+        common = _in_common(state, shared)
+        description["shared"] = {"weights": shared, "sha256": _digest(common)}
+        state = {name: tensor for name, tensor in state.items() if name not in common}
     tensors: dict[str, Tensor] = {}
-    for name, tensor in net.state_dict().items():
-        dtype = torch.float16 if half and tensor.ndim == 4 else tensor.dtype
+    for name, tensor in state.items():
+        dtype = torch.float16 if half and tensor.ndim in (2, 4) else tensor.dtype
         tensors[name] = tensor.detach().to("cpu", dtype).contiguous()
         if tensors[name].is_floating_point() and not tensors[name].isfinite().all():
             raise ValueError(f"{name} is not finite{' in float16' if half else ''}, so {path} was not written")
@@ -197,13 +225,60 @@ def _description(checkpoint: Checkpoint, skeleton: Skeleton | None = None) -> Ma
     return recognise(checkpoint, skeleton) if checkpoint.description is None else checkpoint.description
 
 
-def _rebuild(checkpoint: Checkpoint, skeleton: Skeleton | None) -> PoseNet:
+def read_tensors(checkpoint: Checkpoint, wanted: Iterable[str]) -> dict[str, Tensor]:
+    """The tensors of a checkpoint, together with those of the `wanted` ones that it shares with bundled weights.
+
+    Raises:
+        WeightsError: the weights that it names are not there, or have changed.
+    """
+    shared = (checkpoint.description or {}).get("shared")
+    if not shared:
+        return dict(checkpoint.tensors)
+    try:
+        name, expected = str(shared["weights"]), shared["sha256"]
+    except (TypeError, KeyError) as error:
+        raise WeightsError(f"{checkpoint.path}: does not say what it shares; download it again") from error
+    if name not in bundled():
+        raise WeightsError(f"{checkpoint.path}: needs the bundled weights {name!r:.50}, which are not there")
+    theirs = read_checkpoint(bundled()[name]).tensors
+    common = {key: theirs[key].float() for key in wanted if key not in checkpoint.tensors and key in theirs}
+    if _digest(common) != expected:
+        raise WeightsError(
+            f"{checkpoint.path}: was made with other weights {name!r} than those that are there; "
+            "take both files from one version of bottomup"
+        )
+    return {**common, **checkpoint.tensors}
+
+
+def _in_common(state: Mapping[str, Tensor], weights: str) -> dict[str, Tensor]:
+    """The tensors of a network that equal those of bundled weights bit by bit."""
+    theirs = read_checkpoint(find(weights)).tensors
+    common = {
+        name: tensor.detach().cpu().float()
+        for name, tensor in state.items()
+        if name in theirs and theirs[name].shape == tensor.shape and torch.equal(theirs[name].float(), tensor.cpu())
+    }
+    if not common:
+        raise ValueError(f"the network shares no tensor with the weights {weights}: save it without `shared`")
+    return common
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of names and values."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode() + tensors[name].contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _rebuild(checkpoint: Checkpoint, skeleton: Skeleton | None) -> Network:
     """The network of a checkpoint, filled and ready."""
     net = assemble(_description(checkpoint, skeleton), checkpoint.path, skeleton=skeleton)
     what = f"{checkpoint.path}: does not fit {network_name(describe(net))}"
     built = net.state_dict()
     defaults = {name: built[name] for name in ("mean", "std")}  # other people's files do not have them
-    net.load_state_dict(fitted(built, {**defaults, **checkpoint.tensors}, what), assign=True)
+    given = {**defaults, **read_tensors(checkpoint, built)}
+    net.load_state_dict(fitted(built, given, what), assign=True)
     return net.eval()
 
 
