@@ -184,12 +184,13 @@ def count_errors(entries: Sequence[Any], truth: dict[str, Any]) -> ErrorCounts:
 
 def _is_ignored(scene: Scene) -> np.ndarray:
     """(D,) whether a result's middle lies in a region that does not count."""
-    found = scene.results[..., 2] > 0
-    points = np.where(found[..., None] | ~found.any(axis=1)[:, None, None], scene.results[..., :2], np.nan)
+    found: np.ndarray = np.greater(scene.results[..., 2], 0)
+    known = found | ~found.any(axis=1, keepdims=True)  # a method may give no scores to its joints
+    points = np.where(known[..., None], scene.results[..., :2], np.nan)
     middles: np.ndarray = np.nanmedian(points, axis=1)[:, None]  # (D, 1, 2)
     low, high = scene.ignored[:, :2], scene.ignored[:, :2] + scene.ignored[:, 2:]
-    inside: np.ndarray = (low <= middles) & (middles <= high)
-    return inside.all(axis=-1).any(axis=-1)
+    inside: np.ndarray = np.logical_and(low <= middles, middles <= high)
+    return np.asarray(inside.all(axis=-1).any(axis=-1))
 
 
 def _area(entry: dict[str, Any]) -> float:
