@@ -3,15 +3,13 @@
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 
-import cv2
 import numpy as np
 from jaxtyping import Float, Int
 
-from bottomup.comparison.datasets import Picture, keypoints_of, person
+from bottomup.comparison.datasets import Entry, Picture
+from bottomup.comparison.people import hide_joints, num_labelled, paste_person
 from bottomup.comparison.timing import STAGES, Timing
 from bottomup.data.background import draw_background
-from bottomup.data.copy_paste import body_shape
-from bottomup.skeleton import COCO
 
 FRAME = (960, 720)  # width and height of the pictures with 1 to 100 people
 HEIGHTS = (80.0, 140.0)  # of the people in them, pixels
@@ -176,31 +174,13 @@ def _crowd(
     level: int,
 ) -> Picture:
     image = background.copy()
-    people = []
-    for i in np.argsort(places[:, 1] + heights / 2, kind="stable"):  # who stands lower is nearer
-        donor = donors[chosen[i]]
-        entry = max(donor.people, key=lambda entry: (keypoints_of(entry)[:, 2] > 0).sum())
-        people.append(_paste(image, donor.image, entry, places[i], heights[i]))
+    people: list[Entry] = []
+    for i in np.argsort(places[:, 1] + heights / 2, kind="stable").tolist():  # who stands lower is nearer
+        donor = donors[int(chosen[i])]
+        entry = max(donor.people, key=num_labelled)
+        pasted, cover = paste_person(image, donor.image, entry, places[i], float(heights[i]))
+        people = [*(hide_joints(earlier, cover) for earlier in people), pasted]
     return Picture(image, tuple(people), level)
-
-
-def _paste(image: np.ndarray, source: np.ndarray, entry: dict, middle: np.ndarray, height: float) -> dict:
-    """Put a person into an image, with the middle of its box somewhere; returns the annotation."""
-    box = np.array(entry["bbox"], float)
-    factor = height / max(box[3], 1.0)
-    matrix = np.column_stack([np.eye(2) * factor, middle - factor * (box[:2] + box[2:] / 2)])
-    size = (image.shape[1], image.shape[0])
-    keypoints = keypoints_of(entry)
-    shape = body_shape(keypoints, COCO.edges, source.shape[:2]).astype(np.uint8) * 255
-    cover = cv2.warpAffine(shape, matrix, size, flags=cv2.INTER_AREA)[..., None].astype(np.float32) / 255
-    pasted = cv2.warpAffine(source, matrix, size, flags=cv2.INTER_AREA)
-    image[:] = cv2.convertScaleAbs(image + cover * (pasted.astype(np.float32) - image))
-    keypoints[:, :2] = keypoints[:, :2] @ matrix[:, :2].T + matrix[:, 2]
-    inside = (keypoints[:, :2] >= 0).all(1) & (keypoints[:, :2] < size).all(1)
-    keypoints = keypoints * (inside & (keypoints[:, 2] > 0))[:, None]
-    low = np.clip(middle - factor * box[2:] / 2, 0, size)
-    high = np.clip(middle + factor * box[2:] / 2, 0, size)
-    return person(keypoints, [*low, *(high - low)], float(0.53 * factor**2 * box[2] * box[3]))
 
 
 def _median(values: Sequence[float]) -> float:

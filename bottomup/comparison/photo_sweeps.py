@@ -10,13 +10,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 
-from bottomup.comparison.datasets import Picture, keypoints_of, person
-from bottomup.data.copy_paste import body_shape
-from bottomup.skeleton import COCO
+from bottomup.comparison.datasets import Picture
+from bottomup.comparison.people import hide_joints, move_people, num_labelled, paste_person
 
-MARGIN = 0.1  # of a turned person's extent, around its joints, for its box
 Change = Callable[[Picture, float, np.random.Generator], Picture]
 
 
@@ -67,19 +65,19 @@ def sweep(factor: str, levels: Sequence[float], pictures: Sequence[Picture], *, 
 
 def eligible(factor: str, people: Sequence[dict], levels: Sequence[float]) -> bool:
     """Whether a photo with these people can show all levels of a factor."""
-    if not people or not any(_labelled(entry) for entry in people):
+    if not people or not any(num_labelled(entry) for entry in people):
         return False
     if factor in ("resolution", "distance"):
         return median_height(people) >= max(levels) and not any(entry.get("iscrowd") for entry in people)
     if factor in ("occlusion", "truncation"):
-        best = max(people, key=_labelled)
-        return _labelled(best) >= 12 and best["bbox"][3] >= 64
+        best = max(people, key=num_labelled)
+        return num_labelled(best) >= 12 and best["bbox"][3] >= 64
     return True
 
 
 def median_height(people: Sequence[dict]) -> float:
     """Of the people who count, by their boxes, in pixels."""
-    return float(np.median([entry["bbox"][3] for entry in people if _labelled(entry)]))
+    return float(np.median([entry["bbox"][3] for entry in people if num_labelled(entry)]))
 
 
 def shrink(picture: Picture, level: float, rng: np.random.Generator) -> Picture:
@@ -89,7 +87,7 @@ def shrink(picture: Picture, level: float, rng: np.random.Generator) -> Picture:
     wh = max(round(width * factor), 1), max(round(height * factor), 1)
     scale = np.array(wh) / (width, height)
     matrix = np.column_stack([np.diag(scale), 0.5 * scale - 0.5])
-    return Picture(cv2.resize(picture.image, wh, interpolation=cv2.INTER_AREA), _moved(picture.people, matrix, wh))
+    return Picture(cv2.resize(picture.image, wh, interpolation=cv2.INTER_AREA), move_people(picture.people, matrix, wh))
 
 
 def move_away(picture: Picture, level: float, rng: np.random.Generator) -> Picture:
@@ -101,7 +99,7 @@ def move_away(picture: Picture, level: float, rng: np.random.Generator) -> Pictu
     image = _backdrop(picture.image)
     image[y : y + high, x : x + wide] = small.image
     matrix = np.array([[1.0, 0, x], [0, 1, y]])
-    return Picture(image, _moved(small.people, matrix, (width, height)))
+    return Picture(image, move_people(small.people, matrix, (width, height)))
 
 
 def blur(picture: Picture, level: float, rng: np.random.Generator) -> Picture:
@@ -125,7 +123,7 @@ def motion_blur(image: UInt8[np.ndarray, "H W 3"], length: float, angle: float) 
 def truncate(picture: Picture, level: float, rng: np.random.Generator) -> Picture:
     """Cut the picture so that `level` of the best labelled person is beyond the border: its feet, or one side."""
     height, width = picture.image.shape[:2]
-    x, y, wide, high = max(picture.people, key=_labelled)["bbox"]
+    x, y, wide, high = max(picture.people, key=num_labelled)["bbox"]
     if level <= 0:
         return picture
     side = ("bottom", "left", "right")[int(rng.integers(3))]
@@ -138,7 +136,7 @@ def truncate(picture: Picture, level: float, rng: np.random.Generator) -> Pictur
         x1 = int(np.clip(round(x + wide * (1 - level)), 8, width))
     image = np.ascontiguousarray(picture.image[:y1, x0:x1])
     matrix = np.array([[1.0, 0, -x0], [0, 1, 0]])
-    return Picture(image, _moved(picture.people, matrix, (x1 - x0, y1)))
+    return Picture(image, move_people(picture.people, matrix, (x1 - x0, y1)))
 
 
 def occlude(picture: Picture, donor: Picture, level: float) -> Picture:
@@ -146,22 +144,15 @@ def occlude(picture: Picture, donor: Picture, level: float) -> Picture:
 
     At level 0 the two stand side by side, at 0.75 three quarters of the width overlap; nothing else differs.
     """
-    target, other = max(picture.people, key=_labelled), max(donor.people, key=_labelled)
-    height, width = picture.image.shape[:2]
+    target, other = max(picture.people, key=num_labelled), max(donor.people, key=num_labelled)
+    width = picture.image.shape[1]
     x, y, wide, high = target["bbox"]
-    factor = high / max(other["bbox"][3], 1.0)
-    reach = (wide + other["bbox"][2] * factor) / 2  # between the middles of two that just touch
+    reach = (wide + other["bbox"][2] * high / max(other["bbox"][3], 1.0)) / 2  # between middles of two that touch
     side = 1 if x + wide / 2 < width / 2 else -1
     middle = np.array([x + wide / 2 + side * reach * (1 - level), y + high / 2])
-    source = np.array(other["bbox"][:2]) + np.array(other["bbox"][2:]) / 2
-    matrix = np.column_stack([np.eye(2) * factor, middle - factor * source])
-    shape = body_shape(keypoints_of(other), COCO.edges, donor.image.shape[:2]).astype(np.uint8) * 255
-    cover = cv2.warpAffine(shape, matrix, (width, height), flags=cv2.INTER_LINEAR)
-    pasted = cv2.warpAffine(donor.image, matrix, (width, height), flags=cv2.INTER_LINEAR)
-    opacity = cover[..., None].astype(np.float32) / 255
-    image = cv2.convertScaleAbs(picture.image + opacity * (pasted.astype(np.float32) - picture.image))
-    hidden = [_hide(entry, cover > 127) for entry in picture.people]
-    return Picture(image, (*hidden, *_moved([other], matrix, (width, height))))
+    image = picture.image.copy()
+    pasted, cover = paste_person(image, donor.image, other, middle, high)
+    return Picture(image, (*(hide_joints(entry, cover) for entry in picture.people), pasted))
 
 
 def rotate(picture: Picture, level: float, rng: np.random.Generator) -> Picture:
@@ -177,51 +168,12 @@ def rotate(picture: Picture, level: float, rng: np.random.Generator) -> Picture:
     image = _backdrop(cv2.resize(picture.image, size, interpolation=cv2.INTER_AREA))
     there = cv2.warpAffine(np.full((height, width), 255, np.uint8), matrix, size, flags=cv2.INTER_NEAREST) > 0
     image[there] = cv2.warpAffine(picture.image, matrix, size, borderMode=cv2.BORDER_REPLICATE)[there]
-    return Picture(image, _moved(picture.people, matrix, size))
+    return Picture(image, move_people(picture.people, matrix, size))
 
 
 CHANGES: Mapping[str, Change] = {
     "resolution": shrink, "distance": move_away, "blur": blur, "truncation": truncate, "rotation": rotate,
 }  # fmt: skip
-
-
-def _labelled(entry: dict) -> int:
-    """Labelled joints of a person who counts."""
-    return 0 if entry.get("iscrowd") else int((keypoints_of(entry)[:, 2] > 0).sum())
-
-
-def _moved(people: Sequence[dict], matrix: Float[np.ndarray, "2 3"], wh: tuple[int, int]) -> tuple[dict, ...]:
-    """People after a similarity; joints outside of the image lose their label, boxes are cut at its border."""
-    moved = []
-    scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
-    turned = abs(matrix[0, 1]) > 1e-9
-    for entry in people:
-        keypoints = keypoints_of(entry)
-        keypoints[:, :2] = keypoints[:, :2] @ matrix[:, :2].T + matrix[:, 2]
-        inside = (keypoints[:, :2] >= -0.5).all(1) & (keypoints[:, :2] < np.array(wh) - 0.5).all(1)
-        labelled = keypoints[:, 2] > 0
-        x, y, wide, high = entry["bbox"]
-        corners = np.array([[x, y], [x + wide, y], [x, y + high], [x + wide, y + high]])
-        corners = corners @ matrix[:, :2].T + matrix[:, 2]
-        if turned and labelled.any():  # a box around the turned box would be too large
-            margin = MARGIN * np.ptp(keypoints[labelled, :2], axis=0).max()
-            corners = np.concatenate([keypoints[labelled, :2] - margin, keypoints[labelled, :2] + margin])
-        low, high_ = np.clip(corners.min(0), 0, wh), np.clip(corners.max(0), 0, wh)
-        keypoints = keypoints * (inside & labelled)[:, None]
-        area = entry.get("area") or 0.53 * wide * high
-        moved.append(
-            entry | person(keypoints, [*low, *(high_ - low)], area * scale**2) | {"iscrowd": entry.get("iscrowd", 0)}
-        )
-    return tuple(moved)
-
-
-def _hide(entry: dict, cover: np.ndarray) -> dict:
-    """Labelled joints under the cover become hidden ones."""
-    keypoints = keypoints_of(entry)
-    height, width = cover.shape
-    x, y = np.clip(np.round(keypoints[:, :2]).astype(int), 0, (width - 1, height - 1)).T
-    keypoints[:, 2] = np.where((keypoints[:, 2] > 0) & cover[y, x], 1, keypoints[:, 2])
-    return entry | {"keypoints": [float(value) for value in keypoints.reshape(-1)]}
 
 
 def _backdrop(image: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "H W 3"]:
