@@ -54,6 +54,20 @@ def light(
     return _ready(pose_net.light(skeleton=named_skeleton(skeleton), **arguments), weights, keypoint_offset)
 
 
+def compact(
+    weights: str | None = None, skeleton: str = "coco", keypoint_offset: float = 0.0, **arguments: Any
+) -> PoseNet:
+    """The network for short trainings from random weights.
+
+    Args:
+        weights: a file or the name of bundled weights to start from; what does not fit is left as it is, and reported.
+        skeleton: "coco", "crowdpose", or an annotation file whose category names the joints.
+        keypoint_offset: input pixels to add to a located peak: 0 for exact target centres, 0.5 for truncated ones.
+        **arguments: of `bottomup.models.pose_net.compact`.
+    """
+    return _ready(pose_net.compact(skeleton=named_skeleton(skeleton), **arguments), weights, keypoint_offset)
+
+
 def mobile(
     weights: str | None = None, skeleton: str = "coco", keypoint_offset: float = 0.25, **arguments: Any
 ) -> PoseNet:

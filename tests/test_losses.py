@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -155,6 +157,71 @@ def test_criterion_can_weigh_joints_more():
     assert weighed.item() == pytest.approx((target**2 * (1 + 10 * target)).mean().item())
 
 
+def test_focal_loss_equals_a_slow_one_and_is_least_at_its_target():
+    generator = torch.Generator().manual_seed(0)
+    predicted, target = torch.rand(2, 1, 2, 3, 4, generator=generator, dtype=torch.float64)
+    mask = torch.rand(1, 1, 3, 4, generator=generator).double()
+    expected = 0.0
+    for place in np.ndindex(1, 2, 3, 4):
+        p, t = predicted[place].item(), target[place].item()
+        entropy = -(t * math.log(p) + (1 - t) * math.log(1 - p))
+        expected += (t - p) ** 2 * entropy * mask[0, 0, place[2], place[3]].item()
+    assert losses.focal_loss(predicted, target, mask).item() == pytest.approx(expected)
+    at_target = target.clone().requires_grad_()
+    losses.focal_loss(at_target, target, mask).backward()
+    assert at_target.grad is not None
+    assert at_target.grad.abs().max() == pytest.approx(0)
+
+
+def test_focal_loss_of_certain_predictions_is_finite():
+    predicted = torch.tensor([[[[0.0, 1.0]]]], requires_grad=True)
+    loss = losses.focal_loss(predicted, torch.tensor([[[[1.0, 0.0]]]]), torch.ones(1, 1, 1, 2))
+    loss.backward()
+    assert loss.isfinite()
+    assert predicted.grad is not None
+    assert predicted.grad.isfinite().all()
+
+
+def test_place_loss_equals_a_slow_one():
+    generator = torch.Generator().manual_seed(0)
+    tags = torch.randn(2, 3, 4, 2, generator=generator)
+    keypoints = torch.rand(2, 3, 4, 3, generator=generator) * 20
+    present = torch.rand(2, 3, 4, generator=generator) < 0.5
+    distances = []
+    for image, person in np.ndindex(2, 3):
+        joints = present[image, person].nonzero().flatten().tolist()
+        for joint in joints:
+            for axis in (0, 1):
+                centre = np.mean([keypoints[image, person, other, axis].item() - 0.5 for other in joints])
+                error = abs(tags[image, person, joint, axis].item() - 0.25 * centre)
+                distances.append(error - 0.05 if error > 0.1 else error**2 / 0.2)
+    value = losses.place_loss(tags, keypoints, present, 0.25)
+    assert value.item() == pytest.approx(sum(distances) / present.sum().item(), rel=1e-5)
+
+
+def test_criterion_of_a_perfect_network_with_places_is_zero():
+    keypoints = torch.tensor([[[[9.0, 13, 2], [20, 5, 1]], [[26, 30, 2], [0, 0, 0]]]])
+    points = (keypoints + torch.tensor([0.5, 0.5, 0])) / torch.tensor([4, 4, 1])
+    heatmaps = targets.render_heatmaps(points, 8, 8, centres="exact")
+    tags = torch.zeros(1, 2, 2, 8, 8)
+    for person, (x, y) in enumerate([(3.75 - 0.5, 2.375 - 0.5), (6.625 - 0.5, 7.625 - 0.5)]):
+        for joint in range(2):
+            if keypoints[0, person, joint, 2]:
+                column, row = points[0, person, joint, :2].long()
+                tags[0, joint, :, row, column] = torch.tensor([x, y]) * 0.5
+    criterion = losses.Criterion(
+        heatmaps="focal", place_weight=1.0, tag_anchor=0.5, pull_weight=0, push_weight=0, centres="exact"
+    )
+    values = criterion([HeadOutput(heatmaps, tags)], keypoints, torch.ones(1, 32, 32, dtype=torch.bool))
+    assert values.keys() == {"heatmap", "pull", "push", "place"}
+    assert all(value.item() == pytest.approx(0, abs=1e-6) for value in values.values()), values
+
+
+def test_places_need_an_anchor():
+    with pytest.raises(ValueError, match=r"a place_weight of 1.0 needs the tag_anchor of the network's head, not 0"):
+        losses.Criterion(place_weight=1.0)
+
+
 def test_nothing_waits_for_the_device():
     """Meta tensors have no values: whatever reads one on the host fails."""
     outputs = [
@@ -163,5 +230,9 @@ def test_nothing_waits_for_the_device():
     ]
     keypoints = torch.empty(2, 100, 17, 3, device="meta")
     mask = torch.empty(2, 64, 64, dtype=torch.bool, device="meta")
-    for criterion in (losses.Criterion(), losses.Criterion(scale_aware=True, ignore_undefined=True, centres="exact")):
+    for criterion in (
+        losses.Criterion(),
+        losses.Criterion(scale_aware=True, ignore_undefined=True, centres="exact"),
+        losses.Criterion(heatmaps="focal", place_weight=1.0, tag_anchor=0.1),
+    ):
         assert criterion(outputs, keypoints, mask)["pull"].shape == ()

@@ -1,9 +1,11 @@
 """The head: stride-4 features to heatmaps and tags, at one resolution or several (HigherHRNet, arXiv:1908.10357)."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -58,12 +60,9 @@ class MultiResolutionHead(nn.Module):
         block: Callable[[int], nn.Module] = BasicBlock,
     ):
         super().__init__()
-        if num_keypoints < 1 or tag_dims < 1:
-            raise ValueError(f"a head has at least one joint and one tag dimension, not {num_keypoints} and {tag_dims}")
+        _check_tags(num_keypoints, tag_dims, tag_anchor)
         if not 0 <= num_deconvs <= 4 or not 0 <= num_blocks <= 64:
             raise ValueError(f"num_deconvs must be 0 to 4 and num_blocks 0 to 64, not {num_deconvs} and {num_blocks}")
-        if tag_anchor and tag_dims != 2:
-            raise ValueError(f"only two-dimensional tags can be anchored, not those of {tag_dims} dimensions")
         channels = deconv_channels or in_channels
         num_outputs = num_keypoints * (1 + tag_dims)
         self.num_keypoints, self.tag_dims, self.tag_anchor = num_keypoints, tag_dims, tag_anchor
@@ -103,6 +102,59 @@ class MultiResolutionHead(nn.Module):
             prediction = final(features)  # B K 2h 2w
             outputs.append(HeadOutput(prediction, None))
         return outputs
+
+
+class SubpixelHead(nn.Module):
+    """Heatmaps and tags at twice the trunk's resolution from a single 1x1 convolution: the head for short trainings.
+
+    Each cell of the features predicts the heatmaps of the four cells that it covers (the sub-pixel convolution of Shi
+    et al., arXiv:1609.05158), and tags that are interpolated to them. Heatmaps are probabilities: they end in a
+    sigmoid, which starts near `start`, and suit `Criterion(heatmaps="focal")`.
+
+    Args:
+        in_channels: channels of the features.
+        num_keypoints: K, the number of joints.
+        tag_dims: L, the numbers in a tag.
+        tag_anchor: see `MultiResolutionHead`; per cell of the output.
+        start: what the heatmaps are before any training.
+    """
+
+    def __init__(
+        self, in_channels: int, num_keypoints: int, *, tag_dims: int = 2, tag_anchor: float = 0.0, start: float = 0.05
+    ):
+        super().__init__()
+        _check_tags(num_keypoints, tag_dims, tag_anchor)
+        self.num_keypoints, self.tag_dims, self.tag_anchor = num_keypoints, tag_dims, tag_anchor
+        self.final = nn.Conv2d(in_channels, num_keypoints * (4 + tag_dims), 1)
+        assert self.final.bias is not None
+        nn.init.uniform_(self.final.weight, -0.001, 0.001)
+        nn.init.zeros_(self.final.bias)
+        nn.init.constant_(self.final.bias[: 4 * num_keypoints], math.log(start / (1 - start)))
+
+    def forward(self, features: Float[Tensor, "B C h w"]) -> list[HeadOutput]:
+        """Predict.
+
+        Args:
+            features: of the trunk.
+
+        Returns:
+            One output: B K 2h 2w heatmaps with B K L 2h 2w tags.
+        """
+        sizes = [4 * self.num_keypoints, self.tag_dims * self.num_keypoints]
+        heatmaps, tags = self.final(features).split(sizes, dim=1)
+        heatmaps = F.pixel_shuffle(heatmaps, 2).sigmoid()  # B K 2h 2w
+        tags = F.interpolate(tags, scale_factor=2, mode="bilinear", align_corners=False)
+        tags = tags.unflatten(1, (self.num_keypoints, self.tag_dims))  # B K L 2h 2w
+        if self.tag_anchor:
+            tags = tags + self.tag_anchor * _places(tags)
+        return [HeadOutput(heatmaps, tags)]
+
+
+def _check_tags(num_keypoints: int, tag_dims: int, tag_anchor: float) -> None:
+    if num_keypoints < 1 or tag_dims < 1:
+        raise ValueError(f"a head has at least one joint and one tag dimension, not {num_keypoints} and {tag_dims}")
+    if tag_anchor and tag_dims != 2:
+        raise ValueError(f"only two-dimensional tags can be anchored, not those of {tag_dims} dimensions")
 
 
 def _places(maps: Tensor) -> Tensor:

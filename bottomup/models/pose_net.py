@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from bottomup.models.center_voting import CenterVotingHead
 from bottomup.models.compact import CompactTrunk
-from bottomup.models.heads import HeadOutput, MultiResolutionHead
+from bottomup.models.heads import HeadOutput, MultiResolutionHead, SubpixelHead
 from bottomup.models.hrnet import HRNet
 from bottomup.models.mobilenet import MobileNetPyramid, MobileNetScales
 from bottomup.skeleton import COCO, Skeleton
@@ -216,10 +216,45 @@ def light(
     )
 
 
+def compact(
+    width: int = 32,
+    *,
+    skeleton: Skeleton = COCO,
+    out_channels: int = 64,
+    tag_dims: int = 2,
+    tag_anchor: float = 0.0625,
+    input_size: int = 256,
+) -> PoseNet:
+    """The network for short trainings from random weights: the compact trunk, and the head that costs least.
+
+    Args:
+        width: see `CompactTrunk`.
+        skeleton: the joints to find.
+        out_channels: of the trunk's pyramid.
+        tag_dims: L, the numbers in a tag.
+        tag_anchor: see `SubpixelHead`.
+        input_size: pixels of an image's long side.
+    """
+    trunk = CompactTrunk(width, out_channels=out_channels)
+    head = SubpixelHead(out_channels, skeleton.num_keypoints, tag_dims=tag_dims, tag_anchor=tag_anchor)
+    arguments = {"width": width, "out_channels": out_channels, "tag_dims": tag_dims, "tag_anchor": tag_anchor}
+    return PoseNet(
+        trunk,
+        head,
+        skeleton=skeleton,
+        input_size=input_size,
+        input_side="long",
+        size_multiple=32,
+        keypoint_offset=0.0,
+        recipe=Recipe("compact", arguments),
+    )
+
+
 BUILDERS: dict[str, Callable[..., PoseNet]] = {
     "higherhrnet": higherhrnet,
     "mobile": mobile,
     "light": light,
+    "compact": compact,
 }
 """What a weights file may ask for.
 

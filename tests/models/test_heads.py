@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from bottomup.models.heads import MultiResolutionHead
+from bottomup.models.heads import MultiResolutionHead, SubpixelHead
 
 
 @pytest.mark.parametrize("num_deconvs", [0, 1, 2])
@@ -46,3 +46,30 @@ def test_absurd_arguments_are_refused(arguments):
 def test_it_starts_with_nearly_empty_heatmaps():
     outputs = MultiResolutionHead(32, 17)(torch.randn(1, 32, 8, 8))
     assert all(out.heatmaps.abs().max() < 0.1 for out in outputs)
+
+
+def test_a_cell_of_the_features_predicts_the_four_that_it_covers():
+    head = SubpixelHead(1, 2, tag_dims=1, start=0.5)
+    nn.init.zeros_(head.final.weight)
+    assert head.final.bias is not None
+    head.final.bias.data = torch.arange(10.0)
+    (output,) = head(torch.zeros(1, 1, 1, 1))
+    torch.testing.assert_close(output.heatmaps, torch.arange(8.0).sigmoid().reshape(1, 2, 2, 2))
+    assert output.tags is not None
+    assert output.tags.flatten().tolist() == [8.0] * 4 + [9.0] * 4
+
+
+def test_a_subpixel_head_starts_with_faint_heatmaps_and_tags_that_are_places():
+    (output,) = SubpixelHead(8, 5, tag_anchor=0.5, start=0.02)(torch.randn(2, 8, 3, 4))
+    assert output.heatmaps.shape == (2, 5, 6, 8)
+    assert (output.heatmaps - 0.02).abs().max() < 1e-3
+    assert output.tags is not None
+    x, y = output.tags.unbind(2)
+    torch.testing.assert_close(x, (0.5 * torch.arange(8.0)).expand(2, 5, 6, 8), atol=0.05, rtol=0)
+    torch.testing.assert_close(y, (0.5 * torch.arange(6.0))[:, None].expand(2, 5, 6, 8), atol=0.05, rtol=0)
+
+
+@pytest.mark.parametrize("arguments", [{"tag_dims": 0}, {"tag_dims": 1, "tag_anchor": 0.1}])
+def test_absurd_arguments_of_a_subpixel_head_are_refused(arguments):
+    with pytest.raises(ValueError, match="not"):
+        SubpixelHead(8, 5, **arguments)
