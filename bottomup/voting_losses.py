@@ -1,9 +1,9 @@
 """Losses of the head whose people vote (`bottomup.models.center_voting`): centres, joints, and the ways between them.
 
-Centres and joints are classified at every cell by the quality focal loss (Li et al., "Generalized Focal Loss",
-arXiv:2006.04388): cross entropy against a Gaussian of height 1, weighed by the square of what is still wrong, so that
-the many easy cells of the background cost next to nothing. Displacements and box sizes are regressed at the centres
-alone, in units of the person's size, as OKS measures errors (CenterNet, arXiv:1904.07850, regresses pixels).
+Centres and joints are classified at every cell by the focal loss of CornerNet (arXiv:1808.01244): the cell that holds
+the point is right, all others are wrong, but cost less the nearer they are. Displacements and box sizes are regressed
+at the centres alone, in units of the person's size, as OKS measures errors (CenterNet, arXiv:1904.07850, regresses
+pixels).
 """
 
 import dataclasses
@@ -31,9 +31,9 @@ class VotingCriterion:
         size_weight: factor of the loss of the boxes' sizes.
         largest: cells of the longer side of a person's box.
         smallest: likewise.
+        tiny: likewise; people smaller than it are left free at every scale, since nobody could see them.
         sigma: cells, the spread of a large person's joints; small people have narrower ones, down to 1.
         center_sigma: the spread of a centre in sizes of its person, at least one cell.
-        foreground: how much more a cell on a joint or a centre weighs than one far from all.
         box_factor: sides of a person's box in sides of the box around its joints.
     """
 
@@ -43,14 +43,14 @@ class VotingCriterion:
     size_weight: float = 0.1
     largest: float = 100.0
     smallest: float = 10.0
+    tiny: float = 4.0
     sigma: float = 1.5
     center_sigma: float = 0.04
-    foreground: float = 0.0
     box_factor: float = 1.2
 
     @property
     def centres(self) -> str:
-        """Targets are drawn about the points themselves, so the network's `keypoint_offset` is 0."""
+        """A cell stands for its middle, so the network's `keypoint_offset` is 0."""
         return targets.EXACT
 
     def __call__(
@@ -80,9 +80,7 @@ class VotingCriterion:
 
     def _suits(self, people: Tensor, *, is_finest: bool, is_coarsest: bool) -> Bool[Tensor, "B N"]:
         size = person_boxes(people)[1].amax(2) * self.box_factor
-        suits = (people[..., 2] > 0).any(2)
-        if not is_finest:
-            suits = suits & (size >= self.smallest)
+        suits = (people[..., 2] > 0).any(2) & (size >= (self.tiny if is_finest else self.smallest))
         if not is_coarsest:
             suits = suits & (size <= self.largest)
         return suits
@@ -94,16 +92,14 @@ class VotingCriterion:
         there = (people[..., 2] > 0).any(2)
 
         sigma = targets.adaptive_sigma(people, sigma=self.sigma)
-        joints = targets.render_heatmaps(
-            people, height, width, sigma=sigma, max_sigma=self.sigma, centres=targets.EXACT
-        )
+        joints = targets.render_heatmaps(people, height, width, sigma=sigma, max_sigma=self.sigma)
         known = free & ~(targets.undefined_joints(people, height, width) & (joints == 0))
         num_joints = (people[..., 2] > 0).sum()
 
         widest = max(self.center_sigma * self.box_factor * max(height, width), 1.0)
         spread = (self.center_sigma * size).clamp(1, widest)
         points = torch.cat([center, there[..., None]], dim=2)[:, :, None]  # B N 1 3
-        centers = targets.render_heatmaps(points, height, width, sigma=spread, max_sigma=widest, centres=targets.EXACT)
+        centers = targets.render_heatmaps(points, height, width, sigma=spread, max_sigma=widest)
         cells, inside = targets.locate_joints(points, height, width)  # B N 1
         cells, inside = cells[..., 0], inside[..., 0]
         displacement = _displacement_loss(read_cells(maps.displacements, cells), cells, width, people, size, inside)
@@ -111,17 +107,22 @@ class VotingCriterion:
         is_whole = inside & ((people[..., 2] > 0).sum(2) * 2 > people.shape[2])  # what is labelled tells the size
         size_loss = ((box_size - size).abs() / size * is_whole).sum() / is_whole.sum().clamp(min=1)
         return {
-            "center": self.center_weight * self._focal(maps.center, centers, free) / there.sum().clamp(min=1),
-            "heatmap": self.heatmap_weight * self._focal(maps.heatmaps, joints, known) / num_joints.clamp(min=1),
+            "center": self.center_weight * focal_loss(maps.center, centers, free) / there.sum().clamp(min=1),
+            "heatmap": self.heatmap_weight * focal_loss(maps.heatmaps, joints, known) / num_joints.clamp(min=1),
             "displacement": self.displacement_weight * displacement,
             "size": self.size_weight * size_loss,
         }
 
-    def _focal(self, logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
-        logits = logits.float()
-        entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
-        wrong = (target - logits.sigmoid()).square()
-        return (entropy * wrong * (1 + self.foreground * target) * known).sum()
+
+def focal_loss(
+    logits: Float[Tensor, "B K h w"], target: Float[Tensor, "B K h w"], known: Bool[Tensor, "B #K h w"]
+) -> Float[Tensor, ""]:
+    """Sum over known cells of -(1 - p)^2 log p where the target t is 1, and of -(1 - t)^4 p^2 log(1 - p) elsewhere."""
+    logits = logits.float()
+    probability = logits.sigmoid()
+    right = (1 - probability).square() * F.softplus(-logits)
+    wrong = (1 - target) ** 4 * probability.square() * F.softplus(logits)
+    return (torch.where(target == 1, right, wrong) * known).sum()
 
 
 def person_boxes(people: Float[Tensor, "B N K 3"]) -> tuple[Float[Tensor, "B N 2"], Float[Tensor, "B N 2"]]:

@@ -5,7 +5,7 @@ import torch
 from bottomup import targets
 from bottomup.grouping import Grouper
 from bottomup.models.center_voting import CenterVotingHead, DenseMaps
-from bottomup.voting_losses import VotingCriterion, person_boxes, read_cells
+from bottomup.voting_losses import VotingCriterion, focal_loss, person_boxes, read_cells
 
 NAMES = ["center", "heatmap", "displacement", "size"]
 
@@ -39,15 +39,31 @@ def perfect_maps(keypoints: torch.Tensor, size: int, stride: int, criterion: Vot
     return DenseMaps(center.clamp(1e-6, 1 - 1e-6).logit(), heat.clamp(1e-6, 1 - 1e-6).logit(), displacements, box_size)
 
 
-def test_perfect_maps_cost_nothing_and_are_read_as_the_same_people():
+def sharpened(maps: DenseMaps, keypoints: torch.Tensor, stride: int) -> DenseMaps:
+    """Sure of the cells that hold a point, and that no other does."""
+    people = torch.cat([(keypoints[..., :2] + 0.5) / stride, keypoints[..., 2:]], dim=3)
+    center, heat = torch.full_like(maps.center, -12.0), torch.full_like(maps.heatmaps, -12.0)
+    for person, (x, y) in zip(people[0], person_boxes(people)[0][0].long().tolist(), strict=True):
+        center[0, 0, y, x] = 12.0
+        for k, (x, y) in enumerate(person[:, :2].long().tolist()):
+            heat[0, k, y, x] = 12.0
+    return maps._replace(center=center, heatmaps=heat)
+
+
+def test_perfect_maps_cost_nothing():
     criterion = VotingCriterion()
     keypoints = crowd((60.0, 60.0, 80.0), (180.0, 100.0, 120.0), (120.0, 200.0, 60.0))
-    maps = perfect_maps(keypoints, 256, 4, criterion)
+    maps = sharpened(perfect_maps(keypoints, 256, 4, criterion), keypoints, 4)
     losses = criterion([maps], keypoints, torch.ones(1, 256, 256, dtype=torch.bool))
     assert list(losses) == NAMES
     for name, loss in losses.items():
-        assert loss < 2e-3, name
+        assert loss < 1e-4, name
 
+
+def test_perfect_maps_are_read_as_the_same_people():
+    criterion = VotingCriterion()
+    keypoints = crowd((60.0, 60.0, 80.0), (180.0, 100.0, 120.0), (120.0, 200.0, 60.0))
+    maps = perfect_maps(keypoints, 256, 4, criterion)
     head = CenterVotingHead(24, 17).eval()
     head.predict = lambda features: maps  # type: ignore[method-assign]
     (output,) = head([torch.zeros(1, 24, 64, 64)])
@@ -121,6 +137,21 @@ def test_an_image_without_people_teaches_only_that_nobody_is_there():
     assert torch.isfinite(torch.stack(list(losses.values()))).all()
     assert (maps.center.grad > 0).all()
     assert (maps.heatmaps.grad > 0).all()
+
+
+def test_the_focal_loss_equals_its_sum_over_cells():
+    rng = np.random.default_rng(0)
+    logits, target = rng.normal(size=(1, 2, 5, 6)), rng.uniform(size=(1, 2, 5, 6)) * 0.9
+    target[0, 0, 2, 3] = target[0, 1, 4, 0] = 1.0
+    known = rng.uniform(size=(1, 1, 5, 6)) < 0.8
+    known[0, 0, 2, 3] = True
+    expected = 0.0
+    for _, k, y, x in np.ndindex(target.shape):
+        p, t = 1 / (1 + np.exp(-logits[0, k, y, x])), target[0, k, y, x]
+        loss = -((1 - p) ** 2) * np.log(p) if t == 1 else -((1 - t) ** 4) * p**2 * np.log(1 - p)
+        expected += loss * known[0, 0, y, x]
+    actual = focal_loss(torch.tensor(logits).float(), torch.tensor(target).float(), torch.tensor(known))
+    assert float(actual) == pytest.approx(expected, rel=1e-5)
 
 
 def test_reading_cells():
