@@ -42,7 +42,7 @@ class AveragedWeights(WeightAveraging):
 
 
 class LogPictures(Callback):
-    """After validation, pictures of heatmaps, tags and people on a few validation images, for the logger.
+    """At validation, pictures of heatmaps, tags and people on a few of its images, with the weights it validates.
 
     They go to TensorBoard or any logger with `log_image`, else as files into the folder of the log.
 
@@ -55,11 +55,21 @@ class LogPictures(Callback):
         self.num_images, self.every_n_validations = num_images, every_n_validations
         self._count = 0
 
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw and log."""
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Draw and log, once. When the validation ends, averaged weights may have been exchanged already."""
+        if batch_idx > 0 or trainer.sanity_checking:
+            return
         self._count += 1
         data = trainer.datamodule  # type: ignore[attr-defined]
-        if not trainer.is_global_zero or (self._count - 1) % self.every_n_validations or trainer.sanity_checking:
+        if not trainer.is_global_zero or (self._count - 1) % self.every_n_validations:
             return
         assert isinstance(pl_module, PoseEstimator)
         assert isinstance(data, PoseData)

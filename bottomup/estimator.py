@@ -1,5 +1,6 @@
 """Training a network: what Lightning has to know about the method, and nothing else."""
 
+import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
@@ -91,17 +92,21 @@ class PoseEstimator(LightningModule):
         self._previous: tuple[Tensor, int] | None = None
 
     def setup(self, stage: str) -> None:
-        """Check that data and network speak of the same joints.
+        """Check that data and network speak of the same joints; tolerances and limbs are then those of the data.
 
         Raises:
             ValueError: they do not.
         """
         data = self.trainer.datamodule  # type: ignore[attr-defined]
-        if isinstance(data, PoseData) and data.skeleton.keypoints != self.network.skeleton.keypoints:
+        if not isinstance(data, PoseData):
+            return
+        if data.skeleton.keypoints != self.network.skeleton.keypoints:
             raise ValueError(
                 f"the data have the joints {', '.join(data.skeleton.keypoints)}, the network "
                 f"{', '.join(self.network.skeleton.keypoints)}: set model.network.skeleton to the annotation file"
             )
+        self.network.skeleton = data.skeleton
+        self.grouper = dataclasses.replace(self.grouper, skeleton=data.skeleton)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Keep batch norm as it is, if asked to."""
@@ -165,6 +170,7 @@ class PoseEstimator(LightningModule):
         assert isinstance(data, PoseData)
         assert data.evaluation_set is not None
         found, seen = _gather(self.found, self.seen)
+        found = [person | {"category_id": data.evaluation_set.category_id} for person in found]
         truth = data.evaluation_set.ground_truth(seen)
         figures = metrics.evaluate(found, truth, skeleton=self.network.skeleton)
         prefix = "test" if self.trainer.testing else "val"

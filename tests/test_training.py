@@ -3,13 +3,17 @@ import signal
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+import yaml
 
-from bottomup import Predictor
+from bottomup import Poses, Predictor, Skeleton, callbacks, metrics
 from bottomup.cli import main
+from bottomup.estimator import PoseEstimator
 from bottomup.models.weights import load_model
-from tests.training_runs import config, here, losses, start, weights
+from tests.test_recipes import make_photos
+from tests.training_runs import SMALL, config, here, losses, start, weights
 
 CHECKPOINTS = (
     "--trainer.callbacks+=pytorch_lightning.callbacks.ModelCheckpoint",
@@ -101,6 +105,51 @@ def test_validation_repeats_from_a_checkpoint_and_settings_given_win(tmp_path, c
     assert isinstance(Predictor(checkpoint, device="cpu"), Predictor)
     stored = torch.load(checkpoint, weights_only=True)
     assert "hyper_parameters" not in stored, "stored settings would win over given ones"
+
+
+def test_joints_tolerances_and_category_are_those_of_the_annotation_file(tmp_path, monkeypatch):
+    """Also a category whose id is not 1, and results for it."""
+    path = make_photos(tmp_path, ("left_ear", "right_ear", "tail"), category_id=7)
+    seen = []
+    monkeypatch.setattr(PoseEstimator, "predictor", lambda *_: lambda images: [_one_person()])
+    evaluate = metrics.evaluate
+    monkeypatch.setattr(metrics, "evaluate", lambda *a, **k: seen.append((a, k)) or evaluate(*a, **k))
+    data = ["--data=bottomup.data.datamodule.PhotoData", "--data.num_workers=0", "--data.eval_batch_size=1"]
+    data += [f"--data.val_annotations={path}", f"--data.val_images={tmp_path}", "--data.sigmas=[0.1,0.2,0.3]"]
+    network = [f"--model.network.skeleton={path}", "--trainer.limit_val_batches=1.0"]
+    (tmp_path / "photos.yaml").write_text(yaml.safe_dump({"model": SMALL["model"], "trainer": SMALL["trainer"]}))
+    arguments = ["validate", "--config", str(tmp_path / "photos.yaml"), "--trainer.logger=false", *data, *network]
+    assert main(arguments) == 0
+    ((found, truth), keywords) = seen[0]
+    assert keywords["skeleton"].sigmas == (0.1, 0.2, 0.3)
+    assert {person["category_id"] for person in (*found, *truth["annotations"])} == {7}
+    assert len(found) == 4
+
+
+def _one_person() -> Poses:
+    skeleton = Skeleton(("left_ear", "right_ear", "tail"), (), (0.05,) * 3, (0, 1, 2))
+    return Poses(np.ones((1, 3, 2), np.float32), np.ones((1, 3), np.float32), np.ones(1, np.float32), skeleton)
+
+
+@pytest.mark.parametrize("averaging_first", [True, False])
+def test_pictures_show_what_the_validated_weights_find(tmp_path, monkeypatch, averaging_first):
+    """Averaged weights are in place only while images are validated, wherever the callbacks stand in the list."""
+    drawn, validated = [], []
+    monkeypatch.setattr(callbacks, "picture_of", lambda estimator, _: drawn.append(_fingerprint(estimator)) or PIXELS)
+    monkeypatch.setattr(PoseEstimator, "validation_step", lambda self, *_: validated.append(_fingerprint(self)))
+    monkeypatch.setattr(PoseEstimator, "on_validation_epoch_end", lambda self: None)
+    pictures = ["--trainer.callbacks+=bottomup.callbacks.LogPictures", "--trainer.callbacks.num_images=1"]
+    added = [AVERAGING, *pictures] if averaging_first else [*pictures, AVERAGING]
+    here("fit", tmp_path, *added, "--trainer.max_steps=3", "--trainer.limit_val_batches=1.0", "--data.train_length=6")
+    assert len(drawn) == 1
+    assert drawn == validated
+
+
+PIXELS = np.zeros((4, 4, 3), np.uint8)
+
+
+def _fingerprint(estimator: PoseEstimator) -> float:
+    return sum(float(weight.double().abs().sum()) for weight in estimator.network.parameters())
 
 
 def test_a_loss_that_is_not_finite_stops_and_names_the_images(tmp_path, capsys):

@@ -53,9 +53,10 @@ class PoseData(LightningDataModule):
             self.training_set, sampler, num_workers=self.num_workers, pin_memory=torch.cuda.is_available()
         )
 
-    def val_dataloader(self) -> DataLoader[EvaluationImage]:
-        """Lists of images of this process's share; it differs by at most one image between processes."""
-        assert self.evaluation_set is not None
+    def val_dataloader(self) -> DataLoader[EvaluationImage] | list[DataLoader[EvaluationImage]]:
+        """Lists of images of this process's share, equally many in all processes; no loader where there is no set."""
+        if self.evaluation_set is None:
+            return []
         rank, num_ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         total = len(self.evaluation_set)
         per_rank = -(-total // num_ranks)  # all ranks take equally many steps: the first images come twice
@@ -68,7 +69,7 @@ class PoseData(LightningDataModule):
             collate_fn=list,
         )
 
-    def test_dataloader(self) -> DataLoader[EvaluationImage]:
+    def test_dataloader(self) -> DataLoader[EvaluationImage] | list[DataLoader[EvaluationImage]]:
         """The same images as validation."""
         return self.val_dataloader()
 
@@ -133,7 +134,7 @@ class PhotoData(PoseData):
             ValueError: a file is wrong, or there is nothing in it.
             FileNotFoundError: a file is not there.
         """
-        if self.evaluation_set is None and self.val_files[0] is not None:
+        if self.evaluation_set is None and (stage != "fit" or self.val_files != (None, None)):
             annotations = self._read("val", *self.val_files)
             if not annotations.records:
                 raise ValueError(f"the validation set {annotations.path} has no images")
