@@ -71,6 +71,11 @@ class PoseEstimator(LightningModule):
                 f"{network.keypoint_offset}: set model.network.keypoint_offset (0 for exact ones) or "
                 "model.criterion.centres"
             )
+        anchor = getattr(network.head, "tag_anchor", 0.0)
+        if isinstance(criterion, Criterion) and criterion.place_weight and criterion.tag_anchor != anchor:
+            raise ValueError(
+                f"model.criterion.tag_anchor is {criterion.tag_anchor}, but the network's tags are anchored by {anchor}"
+            )
         for name in frozen:
             _module(network, name).requires_grad_(False)
         self.network = network.to(memory_format=_layout(channels_last))  # type: ignore[call-overload]
@@ -199,7 +204,7 @@ class PoseEstimator(LightningModule):
         checkpoint["bottomup"] = describe(self.network)
 
 
-def _module(network: PoseNet, name: str) -> torch.nn.Module:
+def _module(network: torch.nn.Module, name: str) -> torch.nn.Module:
     """A part of the network by its dotted name.
 
     Raises:

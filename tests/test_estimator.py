@@ -19,6 +19,12 @@ def test_targets_and_offset_must_agree():
         PoseEstimator(network, Criterion(centres="exact"))
 
 
+def test_tags_are_pulled_to_where_the_head_anchors_them():
+    criterion = Criterion(centres="exact", place_weight=1.0, tag_anchor=0.125)
+    with pytest.raises(ValueError, match=r"tag_anchor is 0.125, but the network's tags are anchored by 0.0625"):
+        PoseEstimator(networks.compact(width=4), criterion)
+
+
 def test_frozen_norms_stay_as_they_are():
     estimator = small()
     estimator.freeze_norm = True
