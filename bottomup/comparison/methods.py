@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -104,6 +105,7 @@ def run(
     threads: int = 1,
     timeout: float = 3600.0,
     again: bool = False,
+    stop: threading.Event | None = None,
     say: Callable[[str], None] = print,
 ) -> Outcome:
     """Run a method on a dataset, or take what an earlier run with the same command and the same inputs left.
@@ -116,17 +118,18 @@ def run(
         threads: that the method may use.
         timeout: seconds until it is stopped.
         again: run also if nothing has changed.
+        stop: once set, the method is stopped.
         say: gets lines of progress.
 
     Raises:
-        KeyboardInterrupt: after the method was stopped.
+        KeyboardInterrupt: `stop` was set.
     """
     command = [_filled(word) for word in method.command]
     key = {"command": [*method.command, *extra], "threads": threads, "inputs": _fingerprint(command, extra, dataset)}
     if again or not (folder / KEY).is_file() or json.loads((folder / KEY).read_text()) != key:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        outcome = _start([*command, *extra], dataset, folder, threads=threads, timeout=timeout, say=say)
+        outcome = _start([*command, *extra], dataset, folder, threads=threads, timeout=timeout, stop=stop, say=say)
         if outcome.status != "done":
             return outcome
         read = _read(folder, dataset)
@@ -175,6 +178,7 @@ def _start(
     *,
     threads: int,
     timeout: float,
+    stop: threading.Event | None,
     say: Callable[[str], None],
 ) -> Outcome:
     words = [*command, "--images", str(dataset.images), "--annotations", str(dataset.annotations)]
@@ -187,7 +191,7 @@ def _start(
             process = subprocess.Popen(
                 words, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True
             )
-            code = _wait(process, log, timeout, say)
+            code = _wait(process, log, timeout, stop, say)
     except OSError as error:
         return Outcome("unavailable", f"{words[0]!r} cannot be started: {error.strerror}")
     seconds = time.monotonic() - start
@@ -201,18 +205,27 @@ def _start(
     return Outcome("done", seconds=seconds)
 
 
-def _wait(process: subprocess.Popen[bytes], log: Path, timeout: float, say: Callable[[str], None]) -> int | None:
+def _wait(
+    process: subprocess.Popen[bytes],
+    log: Path,
+    timeout: float,
+    stop: threading.Event | None,
+    say: Callable[[str], None],
+) -> int | None:
     """The exit code; None if the time was over. Whatever happens, nothing of the method runs on."""
-    start = time.monotonic()
+    start = said = time.monotonic()
     try:
         while True:
-            left = timeout - (time.monotonic() - start)
-            try:
-                return process.wait(max(min(left, SECONDS_PER_LINE), 0))
-            except subprocess.TimeoutExpired:
-                if left <= 0:
-                    return None
-                say(f"{time.monotonic() - start:.0f} s: {_last_line(log)}")
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return process.wait(0.1)
+            now = time.monotonic()
+            if stop is not None and stop.is_set():
+                raise KeyboardInterrupt
+            if now - start > timeout:
+                return None
+            if now - said > SECONDS_PER_LINE:
+                said = now
+                say(f"{now - start:.0f} s: {_last_line(log)}")
     finally:
         if process.poll() is None:
             with contextlib.suppress(ProcessLookupError):

@@ -6,6 +6,7 @@ into the attribute `data-selftest` of its body.
 
 import dataclasses
 import html
+import math
 from collections.abc import Sequence
 
 from bottomup.comparison.plots import swatch
@@ -70,12 +71,14 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
     heads = "".join(f'<th scope="col"><button type="button">{safe(name)}</button></th>' for name in headers)
     lines = []
     for row in rows:
-        cells = "".join(
-            f"<td{'' if cell.value is None else f' data-v={chr(34)}{cell.value!r}{chr(34)}'}>{safe(cell.text)}</td>"
-            for cell in row
-        )
-        lines.append(f"<tr>{cells}</tr>")
+        lines.append(f"<tr>{''.join(_cell(cell) for cell in row)}</tr>")
     return f'<div class="wide"><table><thead><tr>{heads}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
+
+
+def _cell(cell: Cell) -> str:
+    if cell.value is None or not math.isfinite(cell.value):
+        return f'<td class="text">{safe(cell.text)}</td>'
+    return f'<td data-v="{float(cell.value)!r}">{safe(cell.text)}</td>'
 
 
 def safe(text: object) -> str:
@@ -85,11 +88,13 @@ def safe(text: object) -> str:
 
 STYLE = """
 :root { --back: #fff; --text: #1b1b1f; --quiet: #5c5c66; --line: #d9d9e0; --card: #f5f5f8; --mark: #2f6feb;
-  --c0: #0072b2; --c1: #d55e00; --c2: #00875f; --c3: #b8508f; --c4: #a87400; --c5: #3c9bd6; --c6: #6b6b6b; --c7: #7a4b2a;
+  --c0: #0072b2; --c1: #d55e00; --c2: #00875f; --c3: #b8508f; --c4: #a87400; --c5: #3c9bd6; --c6: #6b6b6b;
+  --c7: #7a4b2a;
   --p0: #4c9a7a; --p1: #e0a32e; --p2: #c65d9b; --p3: #3c7fb8; --p4: #8a4b3c; --p5: #8d8d98 }
-@media (prefers-color-scheme: dark) { :root { --back: #141417; --text: #ececf1; --quiet: #a6a6b2; --line: #3a3a43;
-  --card: #1e1e23; --mark: #82aaff;
-  --c0: #56aeea; --c1: #ff8a4c; --c2: #2fcf9f; --c3: #ea9aca; --c4: #f2bb3c; --c5: #9ad4ff; --c6: #b5b5b5; --c7: #cda07a;
+@media screen and (prefers-color-scheme: dark) { :root { --back: #141417; --text: #ececf1; --quiet: #a6a6b2;
+  --line: #3a3a43; --card: #1e1e23; --mark: #82aaff;
+  --c0: #56aeea; --c1: #ff8a4c; --c2: #2fcf9f; --c3: #ea9aca; --c4: #f2bb3c; --c5: #9ad4ff; --c6: #b5b5b5;
+  --c7: #cda07a;
   --p0: #5db894; --p1: #e8b54f; --p2: #d97fb4; --p3: #62a3dc; --p4: #c07e6c; --p5: #8d8d98 } }
 @media print { :root { --back: #fff; --text: #000; --quiet: #444; --line: #ccc; --card: #fff } }
 * { box-sizing: border-box }

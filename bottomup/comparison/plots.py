@@ -157,11 +157,12 @@ def _line(series: Series, place, y: Axis) -> str:
             continue
         right, down = place(at, min(value, y.high))
         path.append(f"{right},{down}")
-        known = low is not None and high is not None and math.isfinite(low) and math.isfinite(high)
-        between = f" ({low:.3f} to {high:.3f})" if known else ""
-        if known and series.intervals:
-            top, bottom = place(at, min(high, y.high))[1], place(at, max(low, y.low))[1]
-            marks.append(f'<line class="bar" x1="{right}" x2="{right}" y1="{top}" y2="{bottom}"/>')
+        between = ""
+        if low is not None and high is not None and math.isfinite(low) and math.isfinite(high):
+            between = f" ({low:.3f} to {high:.3f})"
+            if series.intervals:
+                top, bottom = place(at, min(high, y.high))[1], place(at, max(low, y.low))[1]
+                marks.append(f'<line class="bar" x1="{right}" x2="{right}" y1="{top}" y2="{bottom}"/>')
         hint = f"<title>{_safe(series.name)}: {value:.4g}{between}</title>"
         marks.append(f"<g>{hint}{_mark(series.slot, right, down, 3.5)}</g>")
     line = f'<polyline class="curve{_dashes(series.slot)}" points="{" ".join(path)}"/>' if len(path) > 1 else ""
