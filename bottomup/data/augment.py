@@ -54,7 +54,7 @@ class Augment:
         sample = warp(sample, matrix, self.size)
         if mirrored:
             sample = sample._replace(keypoints=sample.keypoints[:, list(flip_indices)])
-        return sample._replace(image=self._recolour(sample.image, rng))
+        return sample._replace(image=self.recolour(sample.image, rng))
 
     def draw_matrix(
         self, width: int, height: int, mirrored: bool, rng: np.random.Generator
@@ -69,7 +69,8 @@ class Augment:
         centre = np.array([width - 1, height - 1]) / 2 + shift
         return np.column_stack([linear, (self.size - 1) / 2 - linear @ centre])
 
-    def _recolour(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def recolour(self, image: UInt8[np.ndarray, "H W 3"], rng: np.random.Generator) -> UInt8[np.ndarray, "H W 3"]:
+        """Change colours, and blur, as the attributes say; the geometry stays."""
         if self.colour > 0:
             image = _jitter(image, self.colour, rng)
         if rng.random() < self.grey:
@@ -79,7 +80,7 @@ class Augment:
         return image
 
 
-def warp(sample: Sample, matrix: Float[np.ndarray, "2 3"], size: int) -> Sample:
+def warp(sample: Sample, matrix: Float[np.ndarray, "2 3"], size: int | tuple[int, int]) -> Sample:
     """Carry image, mask and keypoints through one affine map.
 
     Image and mask travel together, as one picture of four channels. What lies beyond the image is black and counts as
@@ -89,17 +90,18 @@ def warp(sample: Sample, matrix: Float[np.ndarray, "2 3"], size: int) -> Sample:
     Args:
         sample: the labelled image.
         matrix: from pixels of the image to pixels of the sample.
-        size: side of the square sample.
+        size: width and height of the sample, or the side of a square one.
     """
+    wh = (size, size) if isinstance(size, int) else size
     keypoints = sample.keypoints.copy()
     keypoints[..., :2] = keypoints[..., :2] @ matrix[:, :2].T.astype(np.float32) + matrix[:, 2].astype(np.float32)
     points = keypoints[..., :2]
-    inside = ((points >= -0.5) & (points < size - 0.5)).all(-1, keepdims=True)
+    inside = ((points >= -0.5) & (points < np.array(wh) - 0.5)).all(-1, keepdims=True)
     keypoints *= inside & (keypoints[..., 2:] > 0)
 
     hidden = np.where(sample.mask, 0, 255).astype(np.uint8)
     planes, matrix = average_down(cv2.merge([*cv2.split(sample.image), hidden]), matrix)
-    planes = cv2.warpAffine(planes, matrix, (size, size), flags=cv2.INTER_LINEAR)
+    planes = cv2.warpAffine(planes, matrix, wh, flags=cv2.INTER_LINEAR)
     return Sample(np.ascontiguousarray(planes[..., :3]), keypoints, planes[..., 3] < 128)
 
 

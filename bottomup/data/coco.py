@@ -35,6 +35,7 @@ class Record:
         width: pixels.
         height: pixels.
         keypoints: (N, K, 3) of the people with at least one labelled joint.
+        boxes: (N, 4) x0, y0, x1, y1 of these people; around the labelled joints where the file has none.
         outlines: for each of them its polygons or run lengths, None where the file has none.
         unknown: outlines, or boxes x, y, w, h, of crowds and of people without keypoints.
     """
@@ -44,6 +45,7 @@ class Record:
     width: int
     height: int
     keypoints: Float[np.ndarray, "N K 3"]
+    boxes: Float[np.ndarray, "N 4"]
     outlines: tuple[Any, ...]
     unknown: tuple[Any, ...]
 
@@ -227,9 +229,19 @@ def _record(info: dict[str, Any], people: list[dict[str, Any]], images: Path, ca
         info["width"],
         info["height"],
         keypoints,
+        np.array([_box(person, points) for person, points in zip(labelled, keypoints, strict=True)]).reshape(-1, 4),
         tuple(person.get("segmentation") or None for person in labelled),
         tuple(region for region in regions if region),
     )
+
+
+def _box(person: dict[str, Any], keypoints: np.ndarray) -> np.ndarray:
+    """x0, y0, x1, y1 of a person."""
+    if person.get("bbox"):
+        x, y, width, height = person["bbox"]
+        return np.array([x, y, x + width, y + height], np.float64)
+    points = keypoints[keypoints[:, 2] > 0, :2].astype(np.float64)
+    return np.concatenate([points.min(0), points.max(0)])
 
 
 def _report(absent: list[Path], total: int, missing: str) -> None:

@@ -87,6 +87,16 @@ class Scene:
     keypoints: Float[np.ndarray, "N 17 3"]
     owner: UInt8[np.ndarray, "H W"]
 
+    @property
+    def boxes(self) -> Float[np.ndarray, "N 4"]:
+        """(N, 4) x0, y0, x1, y1 around the pixels that show each person; zeros where none does."""
+        boxes = np.zeros((len(self.keypoints), 4))
+        for box, number in zip(boxes, range(1, len(boxes) + 1), strict=True):
+            y, x = np.nonzero(self.owner == number)
+            if len(x):
+                box[:] = x.min(), y.min(), x.max() + 1, y.max() + 1
+        return boxes
+
 
 def draw_scene(crowd: Crowd, rng: np.random.Generator) -> Scene:
     """Draw one image.
