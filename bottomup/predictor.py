@@ -4,9 +4,11 @@ Reading and resizing run ahead in threads; pictures whose network inputs are equ
 in the order of the source.
 """
 
+import contextlib
 import dataclasses
 import os
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +17,7 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from bottomup.aggregation import aggregate, combine
+from bottomup.aggregation import Maps, aggregate, combine
 from bottomup.geometry import Transform, fit, official
 from bottomup.grouping import Grouper
 from bottomup.models.pose_net import PoseNet
@@ -84,6 +86,7 @@ class Predictor:
             between two layers no longer fits its caches.
         grouper: assembles people; None is the one of `mode` with its default thresholds.
         exif: turn pictures as their EXIF orientation says.
+        stages: entered with "read" (of a picture), "pose", "aggregate" and "group" (of a batch), to time them.
 
     Raises:
         ValueError: an argument makes no sense; the weights cannot be had (`WeightsError`).
@@ -101,6 +104,7 @@ class Predictor:
         batch_size: int | None = None,
         grouper: Grouper | None = None,
         exif: bool = True,
+        stages: Callable[[str], AbstractContextManager] = contextlib.nullcontext,
     ) -> None:
         if mode not in ("robust", "official"):
             raise ValueError(f"mode is {mode!r}; choose 'robust' or 'official'")
@@ -112,7 +116,7 @@ class Predictor:
             raise ValueError(f"size is {size}; give the pixels of the network's input, such as 512")
         if batch_size is not None and batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; give 1 or more")
-        self.device = _choose_device(device)
+        self.device = choose_device(device)
         net = weights if isinstance(weights, PoseNet) else load_model(weights)
         self.net = net.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self.mode = mode
@@ -120,7 +124,7 @@ class Predictor:
         self.scales = sorted(set(scales), reverse=True)
         self.flip = flip
         self.batch_size = batch_size or (1 if self.device.type == "cpu" else 8)
-        self.exif = exif
+        self.exif, self.stages = exif, stages
         max_candidates = 30 if mode == "official" else None
         self.grouper = grouper or Grouper(mode=mode, max_candidates=max_candidates, skeleton=net.skeleton)
 
@@ -180,13 +184,14 @@ class Predictor:
 
     def _prepare(self, frame: Frame) -> _Ready | Prediction:
         """Read a picture and warp it to the network's inputs."""
-        frame = read(frame, exif=self.exif)
-        if frame.image is None:
-            return _failed(frame, frame.error)
-        try:
-            return self._warp(frame, frame.image)
-        except FAILURES as error:
-            return _failed(frame, _reason(error))
+        with self.stages("read"):
+            frame = read(frame, exif=self.exif)
+            if frame.image is None:
+                return _failed(frame, frame.error)
+            try:
+                return self._warp(frame, frame.image)
+            except FAILURES as error:
+                return _failed(frame, reason(error))
 
     def _warp(self, frame: Frame, image: UInt8[np.ndarray, "H W 3"]) -> _Ready:
         image_wh = (image.shape[1], image.shape[0])
@@ -209,7 +214,7 @@ class Predictor:
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
             if len(batch) == 1:
-                return [_failed(batch[0].frame, _reason(error))]
+                return [_failed(batch[0].frame, reason(error))]
             return [prediction for ready in batch for prediction in self._predict([ready])]
         frames = [ready.frame for ready in batch]
         return [Prediction(f.name, f.path, f.image, p) for f, p in zip(frames, poses, strict=True)]
@@ -217,29 +222,34 @@ class Predictor:
     @torch.inference_mode()
     def _infer(self, batch: Sequence[_Ready]) -> list[Poses]:
         """The people of pictures of one key, in pixels of each picture."""
-        maps = []
-        for s, scale in enumerate(self.scales):
-            images = torch.from_numpy(np.stack([ready.inputs[s] for ready in batch]))  # B H W 3
-            images = images.to(self.device).permute(0, 3, 1, 2)  # B 3 H W, channels last in memory
-            outputs = self.net(images)
-            flipped = self.net(images.flip(3)) if self.flip else None
-            maps.append((scale, combine(outputs, flipped, flip_indices=self.net.skeleton.flip_indices)))
-        heatmaps, tags = aggregate(maps, batch[0].size)  # B K H W, B K H W L
+        with self.stages("pose"):
+            maps = [(scale, self._look(batch, s)) for s, scale in enumerate(self.scales)]
+        with self.stages("aggregate"):
+            heatmaps, tags = aggregate(maps, batch[0].size)  # B K H W, B K H W L
         map_wh = (heatmaps.shape[3], heatmaps.shape[2])
         offset = self.net.keypoint_offset if self.mode == "robust" else 0.0
-        people = self.grouper(heatmaps, tags)
+        with self.stages("group"):
+            people = self.grouper(heatmaps, tags)
         results = [r.transform.poses_to_image(p, map_wh, offset) for r, p in zip(batch, people, strict=True)]
         if not all(np.isfinite(poses.keypoints).all() and np.isfinite(poses.scores).all() for poses in results):
             raise ValueError("the network gave numbers that are not finite")
         return results
+
+    def _look(self, batch: Sequence[_Ready], s: int) -> Maps:
+        """The maps of pictures of one key at one scale."""
+        images = torch.from_numpy(np.stack([ready.inputs[s] for ready in batch]))  # B H W 3
+        images = images.to(self.device).permute(0, 3, 1, 2)  # B 3 H W, channels last in memory
+        outputs = self.net(images)
+        flipped = self.net(images.flip(3)) if self.flip else None
+        return combine(outputs, flipped, flip_indices=self.net.skeleton.flip_indices)
 
 
 def _failed(frame: Frame, error: str | None) -> Prediction:
     return Prediction(frame.name, frame.path, frame.image, None, error)
 
 
-def _reason(error: Exception) -> str:
-    """One line for the owner of the picture."""
+def reason(error: Exception) -> str:
+    """What went wrong, in one line for the owner of the picture."""
     is_memory = isinstance(error, MemoryError | torch.cuda.OutOfMemoryError)
     if is_memory or any(
         sign in str(error) for sign in ("allocate memory", "Insufficient memory", "Failed to allocate")
@@ -249,7 +259,12 @@ def _reason(error: Exception) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def _choose_device(device: str | torch.device) -> torch.device:
+def choose_device(device: str | torch.device) -> torch.device:
+    """The device of that name; "auto" is CUDA if there is any, else the CPU.
+
+    Raises:
+        ValueError: it cannot be used.
+    """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
