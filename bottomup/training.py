@@ -1,4 +1,4 @@
-"""The verbs `fit`, `validate` and `test`: Lightning's command line over our estimator and data.
+"""The verbs `fit`, `validate` and `test`: Lightning's command line over our estimators and data.
 
     bottomup fit --config configs/synthetic.yaml [--trainer.max_steps 100 --data.batch_size 4 ...]
 
@@ -12,11 +12,11 @@ import warnings
 from collections.abc import Sequence
 
 from jsonargparse import ArgumentError
-from pytorch_lightning.cli import LightningCLI
+from pytorch_lightning import LightningModule
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 from bottomup.cli import TRAINING_VERBS
 from bottomup.data.datamodule import PoseData
-from bottomup.estimator import PoseEstimator
 
 
 def run(verb: str, arguments: Sequence[str]) -> int:
@@ -28,9 +28,10 @@ def run(verb: str, arguments: Sequence[str]) -> int:
     _calm_down()
     sys.argv[1:] = [verb, *arguments]  # what Lightning reads, also in the processes that it starts
     try:
-        LightningCLI(
-            PoseEstimator,
+        _CommandLine(
+            LightningModule,
             PoseData,
+            subclass_mode_model=True,
             subclass_mode_data=True,
             auto_configure_optimizers=False,  # the estimator has its own
             save_config_kwargs={"overwrite": True},
@@ -44,6 +45,14 @@ def run(verb: str, arguments: Sequence[str]) -> int:
         print(f"bottomup {verb}: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+class _CommandLine(LightningCLI):
+    """Lightning's own, which trains a `PoseEstimator` unless a config names another class."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Let `model:` do without class_path and init_args."""
+        parser.set_defaults({"model": {"class_path": "bottomup.estimator.PoseEstimator"}})
 
 
 def _shortened(message: str) -> str:
