@@ -228,10 +228,30 @@ def _run_convert(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _add_weights(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", choices=("list", "fetch"), help="what there is, or fetch what others publish")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="of the list")
+    parser.add_argument("--url", metavar="URL", help="fetch it from another place; its SHA-256 is checked all the same")
+
+
+def _run_weights(arguments: argparse.Namespace) -> int:
+    from bottomup.cli_weights import run
+
+    return run(arguments)
+
+
+WEIGHTS_EPILOG = """Fetched weights go to the user's cache folder; predict, convert and fit then take
+them by NAME. A transfer that broke off goes on where it ended. The official
+HigherHRNet release lies on Google Drive and OneDrive: download it by hand, then
+bottomup convert FILE OUT.safetensors. The licence is that of the project that
+publishes the file; the data that it learned from has terms of its own."""
+
+
 VERBS = {
     "predict": Verb("Find people in pictures.", _add_predict, _run_predict, PREDICT_EPILOG),
     "evaluate": Verb("Average precision of results: COCO's ten figures, or CrowdPose's.", _add_evaluate, _run_evaluate),
     "convert": Verb("Turn a checkpoint into a file that --weights takes.", _add_convert, _run_convert),
+    "weights": Verb("List weights, and fetch those that others publish.", _add_weights, _run_weights, WEIGHTS_EPILOG),
 }
 
 TRAINING_VERBS = {

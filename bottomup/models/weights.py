@@ -21,6 +21,7 @@ from torch import Tensor
 from bottomup.models.checkpoints import Checkpoint, WeightsError, fitted, read_checkpoint, some
 from bottomup.models.description import Network, assemble, describe, network_name
 from bottomup.models.pose_net import PoseNet
+from bottomup.models.published import PUBLISHED, cached_path
 from bottomup.models.recognition import recognise
 from bottomup.skeleton import Skeleton
 
@@ -96,7 +97,9 @@ def load_network(weights: str | Path, *, skeleton: Skeleton | None = None) -> Ne
 
 
 def find(weights: str | Path) -> Path:
-    """The file that a name or a path stands for; a name of bundled weights comes first, ./NAME is always a path.
+    """The file that a name or a path stands for; names of bundled and of fetched weights come first.
+
+    ./NAME is always a path.
 
     Raises:
         WeightsError: there is none; lists the names that exist, and the closest.
@@ -106,11 +109,15 @@ def find(weights: str | Path) -> Path:
         name = DEFAULT if weights == "default" else weights
         if name in names:
             return names[name]
+        if name in PUBLISHED and cached_path(name).is_file():
+            return cached_path(name)
     path = Path(weights).expanduser()
     if path.exists():
         return path
+    if weights in PUBLISHED:
+        raise WeightsError(f"{weights}: published by others and not fetched yet: bottomup weights fetch {weights}")
     known = ["default", *names] if DEFAULT in names else list(names)
-    close = difflib.get_close_matches(str(weights), known, n=3)
+    close = difflib.get_close_matches(str(weights), [*known, *PUBLISHED], n=3)
     meant = f"; did you mean {' or '.join(close)}?" if close else ""
     raise WeightsError(
         f"{weights}: neither a file nor one of the bundled weights ({', '.join(known) or 'none'}){meant}"

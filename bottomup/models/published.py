@@ -1,0 +1,74 @@
+"""Weights that others publish and that this package reads: where they are, and where they lie once fetched.
+
+The eight hexadecimal digits in a file's name are the beginning of its SHA-256; that is how MMPose and torch name files.
+Addresses are those of MMPose's model zoo (docs and configs of open-mmlab/mmpose 0.x), sizes follow from the networks.
+"""
+
+import dataclasses
+import re
+from pathlib import Path
+
+
+@dataclasses.dataclass(frozen=True)
+class Published:
+    """A file that others publish.
+
+    Attributes:
+        url: its address.
+        megabytes: of 1e6 bytes, about.
+        licence: of the project that publishes it; the data that it learned from has terms of its own.
+        purpose: what it is for.
+    """
+
+    url: str
+    megabytes: float
+    licence: str
+    purpose: str
+
+    @property
+    def file_name(self) -> str:
+        """The name under which it is kept: that of the publisher, which tells size and variant."""
+        return self.url.rsplit("/", 1)[1]
+
+    @property
+    def sha256(self) -> str:
+        """How the file's SHA-256 begins."""
+        return re.findall(r"-([0-9a-f]{8})(?=[_.])", self.file_name)[-1]
+
+
+_MMPOSE = "https://download.openmmlab.com/mmpose"
+_COCO, _CROWDPOSE = "finds COCO's 17 joints", "finds CrowdPose's 14 joints"
+_TRUNK = "trunk that learned from ImageNet, to start a training from"
+_POSE, _IMAGENET = f"{_MMPOSE}/bottom_up", f"{_MMPOSE}/pretrain_models"
+
+PUBLISHED = {
+    "higherhrnet_w32_512": Published(
+        f"{_POSE}/higher_hrnet32_coco_512x512-8ae85183_20200713.pth", 115, "Apache-2.0", _COCO
+    ),
+    "higherhrnet_w32_640": Published(
+        f"{_POSE}/higher_hrnet32_coco_640x640-a22fe938_20200712.pth", 115, "Apache-2.0", _COCO
+    ),
+    "higherhrnet_w48_512": Published(
+        f"{_POSE}/higher_hrnet48_coco_512x512-60fedcbc_20200712.pth", 256, "Apache-2.0", _COCO
+    ),
+    "higherhrnet_w32_crowdpose": Published(
+        f"{_POSE}/higher_hrnet32_crowdpose_512x512-1aa4a132_20201017.pth", 115, "Apache-2.0", _CROWDPOSE
+    ),
+    "hrnet_w32_ae": Published(f"{_POSE}/hrnet_w32_coco_512x512-bcb8c247_20200816.pth", 115, "Apache-2.0", _COCO),
+    "hrnet_w48_ae": Published(f"{_POSE}/hrnet_w48_coco_512x512-cf72fcdf_20200816.pth", 256, "Apache-2.0", _COCO),
+    "hrnet_w32_imagenet": Published(f"{_IMAGENET}/hrnet_w32-36af842e.pth", 165, "MIT", _TRUNK),
+    "hrnet_w48_imagenet": Published(f"{_IMAGENET}/hrnet_w48-8ef0771d.pth", 311, "MIT", _TRUNK),
+}
+"""By the names that `bottomup weights fetch` and, once they are fetched, `--weights` take."""
+
+
+def cache_folder() -> Path:
+    """Where fetched weights lie: the user's cache."""
+    import platformdirs
+
+    return platformdirs.user_cache_path("bottomup", appauthor=False) / "weights"
+
+
+def cached_path(name: str) -> Path:
+    """Where published weights lie once they are fetched."""
+    return cache_folder() / PUBLISHED[name].file_name
