@@ -26,6 +26,7 @@ from bottomup.metrics import Matches, match
 KINDS = ("bottom-up", "top-down", "other")
 SECONDS_PER_LINE = 30.0  # of progress
 KEY = "key.json"  # written last, when all is well
+MATCHING = threading.Lock()  # pycocotools prints, and who silences it may do so in one thread at a time only
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +35,8 @@ class Method:
 
     Attributes:
         name: in the report and of its folder.
-        command: its words; "{python}" is this interpreter, "$NAME" an environment variable.
+        command: its words; "{python}" is this interpreter, "{here}" the folder of the table, "$NAME" an environment
+            variable.
         kind: "bottom-up", "top-down" or "other".
         boxes: whether `--boxes FILE` gives it people's boxes.
         ours: whether it takes part in the sweeps of drawn people.
@@ -81,7 +83,12 @@ def read_methods(path: Path) -> dict[str, Method]:
         raise ValueError(f"{path} is not YAML: {error}") from error
     if not isinstance(table, dict):
         raise ValueError(f"{path} must map names of methods to their commands, not be a {type(table).__name__}")
-    return {str(name): _method(str(name), entry, path) for name, entry in table.items()}
+    methods = {str(name): _method(str(name), entry, path) for name, entry in table.items()}
+    here = str(path.resolve().parent)
+    return {
+        name: dataclasses.replace(method, command=tuple(word.replace("{here}", here) for word in method.command))
+        for name, method in methods.items()
+    }
 
 
 def parse_method(text: str) -> Method:
@@ -125,6 +132,9 @@ def run(
         KeyboardInterrupt: `stop` was set.
     """
     command = [_filled(word) for word in method.command]
+    unset = re.search(r"\$\{?(\w+)", " ".join(command))
+    if unset:
+        return Outcome("unavailable", f"the environment variable {unset[1]} is not set, which its command names")
     key = {"command": [*method.command, *extra], "threads": threads, "inputs": _fingerprint(command, extra, dataset)}
     if again or not (folder / KEY).is_file() or json.loads((folder / KEY).read_text()) != key:
         shutil.rmtree(folder, ignore_errors=True)
@@ -241,7 +251,8 @@ def _last_line(log: Path) -> str:
 def _read(folder: Path, dataset: Dataset) -> Outcome:
     try:
         timing = read_timing(folder / "timing.json")
-        matches = match(folder / "results.json", dataset.annotations)
+        with MATCHING:
+            matches = match(folder / "results.json", dataset.annotations)
         entries = json.loads((folder / "results.json").read_bytes())
     except TimingError as error:
         return Outcome("failed", str(error))

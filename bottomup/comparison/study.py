@@ -18,6 +18,7 @@ from bottomup.comparison import accuracy, boxes, cost, drawn_sweeps, errors, pho
 from bottomup.comparison.datasets import Dataset, Entry, Picture, levels_of, make, read_picture, write_json
 from bottomup.comparison.methods import Method, Outcome, run
 from bottomup.comparison.people import num_labelled
+from bottomup.comparison.photo_sweeps import Factor
 from bottomup.metrics import RangeMatches
 
 MIN_DONOR_HEIGHT = 100  # pixels, of people who are pasted
@@ -96,7 +97,7 @@ class Study:
         """Run all methods on the images, one after the other: this is where time is measured."""
         self.outcomes = self._run_all(self.dataset, self.methods, "images", jobs=1)
 
-    def accuracy(self, reference: str | None) -> dict[str, Any]:
+    def measure_accuracy(self, reference: str | None) -> dict[str, Any]:
         """Figures, differences to a reference method, bins of images and people, and the kinds of errors."""
         start = time.monotonic()
         samples = {}
@@ -123,7 +124,7 @@ class Study:
         self.seconds["evaluation"] = time.monotonic() - start
         return report
 
-    def cost(self) -> dict[str, Any]:
+    def measure_cost(self) -> dict[str, Any]:
         """The cost of each method on the images."""
         found = {}
         for method in self.done:
@@ -135,7 +136,7 @@ class Study:
             }  # fmt: skip
         return found
 
-    def photo_sweeps(self) -> list[dict[str, Any]]:
+    def sweep_photos(self) -> list[dict[str, Any]]:
         """The sweeps of photos, for all methods."""
         found = []
         for factor, levels in self.settings.photo_levels.items():
@@ -153,7 +154,7 @@ class Study:
             found.append(self._sweep(f"photos-{factor}", about, levels, spec, pictures, self.done))
         return found
 
-    def drawn_sweeps(self) -> list[dict[str, Any]]:
+    def sweep_drawn(self) -> list[dict[str, Any]]:
         """The sweeps of drawn people, for our own systems."""
         methods = [method for method in self.done if method.ours]
         found = []
@@ -168,7 +169,7 @@ class Study:
             found.append(self._sweep(f"drawn-{factor}", about, levels, spec, pictures, methods))
         return found
 
-    def growth(self) -> dict[str, Any]:
+    def measure_growth(self) -> dict[str, Any]:
         """The cost against the number of people, and where the curves of top-down cross those of bottom-up."""
         donors = [info for info in self._eligible("occlusion", (0,), every=True) if self._height(info)]
         if not donors:
@@ -201,7 +202,7 @@ class Study:
         ]
         return {"curves": plain(curves), "crossings": crossings, "pictures": self.settings.cost_repeats}
 
-    def spoiled_boxes(self) -> dict[str, Any]:
+    def spoil_boxes(self) -> dict[str, Any]:
         """AP of top-down as its boxes get worse, and of all others on the same images."""
         methods = [method for method in self.done if method.boxes]
         if not methods:
@@ -247,7 +248,7 @@ class Study:
     def _sweep(
         self,
         name: str,
-        about: photo_sweeps.Factor,
+        about: Factor,
         levels: Sequence[float],
         spec: Mapping[str, Any],
         pictures: Callable[[], Any],
