@@ -199,10 +199,10 @@ def _run(name: str, peer: Peer, images: list[dict[str, Any]], arguments: argpars
         try:
             with watch("read"):
                 image = read_image(arguments.images / entry["file_name"])
-            people = peer.find(image, entry, watch)
         except ValueError as error:
             rows.append(timing.ImageTiming(**about, error=str(error)))
             continue
+        people = peer.find(image, entry, watch)
         results += [_to_coco(entry["id"], person) for person in people]
         rows.append(timing.ImageTiming(**about, people=len(people), ms=watch.ms))
         if time.monotonic() - last >= SECONDS_PER_LINE:
@@ -234,11 +234,13 @@ def _timing_module() -> Any:
 def _warm_up(peer: Peer, images: list[dict[str, Any]], folder: Path) -> None:
     """Look twice at the first image that can be read; what is slow only once is over then."""
     for entry in images:
-        with contextlib.suppress(ValueError):
+        try:
             image = read_image(folder / entry["file_name"])
-            for _ in range(2):
-                peer.find(image, entry, Stopwatch())
-            return
+        except ValueError:
+            continue
+        for _ in range(2):
+            peer.find(image, entry, Stopwatch())
+        return
 
 
 def _gflops(peer: Peer, images: list[dict[str, Any]], rows: Sequence[Any], folder: Path) -> float | None:

@@ -87,12 +87,18 @@ def test_numbers_that_are_not_finite_end_the_run(words, tmp_path, capsys):
     assert not (tmp_path / "timing.json").exists()
 
 
-def test_a_network_that_breaks_is_not_a_bad_image(words, tmp_path):
-    def find(image, entry, watch):
-        raise AssertionError("broken")
+@pytest.mark.parametrize("number", [0, 3])
+def test_outputs_that_do_not_fit_are_not_a_bad_image(words, tmp_path, capsys, number):
+    calls = iter(range(9))
 
-    with pytest.raises(AssertionError):
-        run(words, lambda arguments: contract.Peer(find))
+    def find(image, entry, watch):
+        if next(calls) == number:
+            raise ValueError("expected are other shapes")
+        return []
+
+    assert run(words, lambda arguments: contract.Peer(find)) == 2
+    assert "expected are other shapes" in capsys.readouterr().err
+    assert not (tmp_path / "results.json").exists()
 
 
 def test_the_stopwatch_adds_up():
