@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 from torch import Tensor
@@ -129,13 +129,22 @@ class Grouper:
         keypoints = np.zeros((*members.shape, 2), np.float32)
         keypoint_scores = np.zeros(members.shape, np.float32)
         keypoints[present], keypoint_scores[present] = xy.cpu().numpy(), value.cpu().numpy()
-        # a person's score is the mean over all K joints, those lacking and those filled in counting zero
-        scores = np.where(np.concatenate(matched) != ABSENT, keypoint_scores, 0).mean(1, dtype=np.float32)
+        scores = self._score(np.concatenate(matched) != ABSENT, keypoint_scores)
 
         people = Poses(keypoints, keypoint_scores, scores, self.skeleton)
         starts = np.cumsum([0, *counts])
         poses = [people[start:end] for start, end in itertools.pairwise(starts)]
         return poses if self.nms_oks is None else [suppress_similar(p, self.nms_oks) for p in poses]
+
+    def _score(self, matched: Bool[np.ndarray, "P K"], keypoint_scores: Float[np.ndarray, "P K"]) -> np.ndarray:
+        """Confidence in every person, from the joints that were matched; those that were filled in do not count.
+
+        The reference takes the mean over all K joints, which says of half a person that it is half as sure. Robust
+        mode takes the mean over the joints that there are and one more of value 0: a lone joint is worth half of it.
+        """
+        total = np.where(matched, keypoint_scores, 0).sum(1, dtype=np.float32)
+        count = matched.shape[1] if self.mode == "official" else matched.sum(1, dtype=np.float32) + 1
+        return total / count
 
 
 def match(
@@ -159,7 +168,7 @@ def match(
         tag_threshold: see `Grouper`.
         max_candidates: see `Grouper`.
         force: the reference's cost, 100 * round(distance) - value, unbounded: far pairs compete with near ones, and
-            crowds fall to pieces. Otherwise all pairs beyond the threshold cost the same.
+            crowds fall to pieces. Otherwise see `_bounded_cost`.
 
     Returns:
         One row per person, in the order in which they were opened.
@@ -167,6 +176,7 @@ def match(
     members = np.zeros((0, len(order)), np.int64)
     tag_sum = np.zeros((0, cells.tags.shape[1]), np.float32)
     tag_count = np.zeros((0, 1), np.float32)
+    strength = np.zeros(0, np.float32)
     peaks = Cells(*(array[cells.is_peak] for array in cells))
     for joint in order:
         index, value, tags, _ = peaks.of_joint(joint, map_size)
@@ -174,7 +184,7 @@ def match(
         index, value, tags = index[best], value[best], tags[best]
 
         distance = cdist(tags, tag_sum / tag_count)  # M N
-        cost = _forced_cost(distance, value) if force else np.minimum(distance - tag_threshold, 0)
+        cost = _forced_cost(distance, value) if force else _bounded_cost(distance / tag_threshold, value, strength)
         candidate, person = linear_sum_assignment(cost)
         is_real = person < len(members)
         candidate, person = candidate[is_real], person[is_real]
@@ -183,6 +193,7 @@ def match(
         members[person, joint] = index[candidate]
         tag_sum[person] += tags[candidate]
         tag_count[person] += 1
+        strength[person] += value[candidate]
 
         unmatched = np.delete(np.arange(len(index)), candidate)
         opened = np.full((len(unmatched), len(order)), ABSENT)
@@ -190,7 +201,24 @@ def match(
         members = np.concatenate([members, opened])
         tag_sum = np.concatenate([tag_sum, tags[unmatched]])
         tag_count = np.concatenate([tag_count, np.ones((len(unmatched), 1), np.float32)])
+        strength = np.concatenate([strength, value[unmatched]])
     return members
+
+
+def _bounded_cost(
+    distance: Float[np.ndarray, "M N"], value: Float[np.ndarray, " M"], strength: Float[np.ndarray, " N"]
+) -> Float[np.ndarray, "M N"]:
+    """Robust mode's cost: all pairs beyond the threshold cost the same, nothing.
+
+    Distances count in quarters of the threshold. Of people who are equally near, as the two halves of one who was
+    opened twice are, the one with more found so far takes the joint: split at random, both would be lost.
+
+    Args:
+        distance: of the tags, in thresholds.
+        value: of each candidate.
+        strength: summed value of each person's joints.
+    """
+    return np.where(distance < 1, np.round(4 * distance) / 4 - 1 - 1e-3 * value[:, None] * strength, 0)
 
 
 def _forced_cost(distance: Float[np.ndarray, "M N"], value: Float[np.ndarray, " M"]) -> Float[np.ndarray, "M P"]:
