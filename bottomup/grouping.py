@@ -184,7 +184,8 @@ def match(
         index, value, tags = index[best], value[best], tags[best]
 
         distance = cdist(tags, tag_sum / tag_count)  # M N
-        cost = _forced_cost(distance, value) if force else _bounded_cost(distance / tag_threshold, value, strength)
+        sure = value.clip(0, 1)
+        cost = _forced_cost(distance, value) if force else _bounded_cost(distance / tag_threshold, sure, strength)
         candidate, person = linear_sum_assignment(cost)
         is_real = person < len(members)
         candidate, person = candidate[is_real], person[is_real]
@@ -193,7 +194,7 @@ def match(
         members[person, joint] = index[candidate]
         tag_sum[person] += tags[candidate]
         tag_count[person] += 1
-        strength[person] += value[candidate]
+        strength[person] += sure[candidate]
 
         unmatched = np.delete(np.arange(len(index)), candidate)
         opened = np.full((len(unmatched), len(order)), ABSENT)
@@ -201,7 +202,7 @@ def match(
         members = np.concatenate([members, opened])
         tag_sum = np.concatenate([tag_sum, tags[unmatched]])
         tag_count = np.concatenate([tag_count, np.ones((len(unmatched), 1), np.float32)])
-        strength = np.concatenate([strength, value[unmatched]])
+        strength = np.concatenate([strength, sure[unmatched]])
     return members
 
 
@@ -215,7 +216,7 @@ def _bounded_cost(
 
     Args:
         distance: of the tags, in thresholds.
-        value: of each candidate.
+        value: of each candidate, 0 to 1.
         strength: summed value of each person's joints.
     """
     return np.where(distance < 1, np.round(4 * distance) / 4 - 1 - 1e-3 * value[:, None] * strength, 0)
