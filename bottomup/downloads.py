@@ -50,16 +50,18 @@ def fetch(
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f"{target.name}.part")
-    try:
-        with part.open("a+b") as file:
+    with part.open("a+b") as file:
+        _claim(file, part)
+        try:
             digest = _digest(file)
             if not digest.hexdigest().startswith(sha256):  # else only its name was missing
                 digest = _transfer(url, file, digest, num_bytes, report)
             file.flush()
             os.fsync(file.fileno())
-    finally:
-        if not part.stat().st_size:
-            part.unlink()
+        finally:
+            if not part.stat().st_size:
+                with contextlib.suppress(PermissionError):  # Windows keeps open files
+                    part.unlink()
     if not digest.hexdigest().startswith(sha256):
         part.unlink(missing_ok=True)
         raise DownloadError(
@@ -67,6 +69,18 @@ def fetch(
             "damaged one; it was removed. Fetch it again, or from another place by --url"
         )
     part.replace(target)
+
+
+def _claim(file: BinaryIO, part: Path) -> None:
+    """Keep other processes from appending to the same file, where the system can."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise DownloadError(f"{part}: another process is fetching it; wait for that one") from error
 
 
 def _digest(file: BinaryIO) -> Any:

@@ -180,6 +180,18 @@ def test_a_stopped_fetch_goes_on(server, target):
     assert server.ranges[1] == "bytes=100000-"
 
 
+def test_two_processes_do_not_write_to_one_file(server, target):
+    fcntl = pytest.importorskip("fcntl")
+    leave_part(target, CONTENT[:5000])
+    with part_of(target).open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(DownloadError, match="another process"):
+            get(server, target)
+    assert part_of(target).read_bytes() == CONTENT[:5000]
+    get(server, target)
+    assert_fetched(target)
+
+
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "weights.pth", "ftp://host/x"])
 def test_only_the_web(target, url):
     with pytest.raises(ValueError, match="begins with http"):
