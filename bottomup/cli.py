@@ -167,7 +167,7 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
         help="picture, folder (searched with the folders in it) or 'glob'; the bundled samples if none is given",
     )
     add("--out", required=True, metavar="DIR", help="where the results go; files of an earlier run are replaced")
-    add("--weights", default="default", metavar="NAME|FILE", help="bundled weights, or a .safetensors file")
+    add("--weights", default="default", metavar="NAME|FILE", help="bundled or fetched weights, or a file")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps")
     add("--mode", default="robust", choices=("robust", "official"), help="official: the numbers of the reference code")
     add("--size", type=_count, metavar="PIXELS", help="of the network's input; the weights know their own")
