@@ -117,6 +117,7 @@ def test_joints_tolerances_and_category_are_those_of_the_annotation_file(tmp_pat
     data = ["--data=bottomup.data.datamodule.PhotoData", "--data.num_workers=0", "--data.eval_batch_size=1"]
     data += [f"--data.val_annotations={path}", f"--data.val_images={tmp_path}", "--data.sigmas=[0.1,0.2,0.3]"]
     network = [f"--model.network.skeleton={path}", "--trainer.limit_val_batches=1.0"]
+    network += [f"--trainer.default_root_dir={tmp_path}"]
     (tmp_path / "photos.yaml").write_text(yaml.safe_dump({"model": SMALL["model"], "trainer": SMALL["trainer"]}))
     arguments = ["validate", "--config", str(tmp_path / "photos.yaml"), "--trainer.logger=false", *data, *network]
     assert main(arguments) == 0
