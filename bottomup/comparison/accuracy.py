@@ -25,8 +25,7 @@ from bottomup.metrics import (
 )
 
 PEOPLE = {"1": (1, 1), "2-4": (2, 4), "5-9": (5, 9), "10-19": (10, 19), "20+": (20, 10**9)}  # in an image
-SIZES = {"under 32 px": (0, 32), "32-64 px": (32, 64), "64-96 px": (64, 96), "96-160 px": (96, 160)}  # root of the area
-SIZES |= {"160 px and more": (160, 1e5)}
+SIZES = {"< 32": (0, 32), "32-64": (32, 64), "64-96": (64, 96), "96-160": (96, 160), ">= 160": (160, 1e5)}  # pixels
 
 
 @dataclasses.dataclass(frozen=True)

@@ -107,8 +107,8 @@ def scenes(entries: Sequence[Any], truth: dict[str, Any]) -> Iterator[tuple[int,
 
 
 def similarities(
-    points: Float[np.ndarray, "*any 17 2"], people: Float[np.ndarray, "*any 17 3"], areas: Float[np.ndarray, "*some"]
-) -> Float[np.ndarray, "*any 17"]:
+    points: Float[np.ndarray, "*#any 17 2"], people: Float[np.ndarray, "*#any 17 3"], areas: Float[np.ndarray, "*#any"]
+) -> Float[np.ndarray, "... 17"]:
     """Keypoint similarity of places to the joints of people, joint by joint; 0 to a joint that is not labelled."""
     squares = ((points - people[..., :2]) ** 2).sum(-1)
     near = np.exp(-squares / (2 * np.maximum(areas, 1e-9)[..., None] * VARIANCES))

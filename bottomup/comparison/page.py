@@ -7,30 +7,39 @@ into the attribute `data-selftest` of its body.
 import dataclasses
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from bottomup.comparison.plots import swatch
+
+NONE = "-"  # in place of a number
 
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """A cell of a table: what it shows, and the number that it is sorted by; without one, by its text."""
+    """A cell of a table.
+
+    Attributes:
+        text: what it shows.
+        value: the number that it is sorted by; without one, by its text.
+        small: a second line.
+    """
 
     text: str
     value: float | None = None
+    small: str = ""
 
 
-def page(title: str, sections: Sequence[str], methods: Sequence[str]) -> str:
+def page(title: str, sections: Sequence[str], methods: Mapping[str, int]) -> str:
     """The whole page.
 
     Args:
         title: of the page.
         sections: HTML.
-        methods: names, in the order of their colours.
+        methods: those in the plots, with their colours.
     """
     keys = "".join(
         f'<label><input type="checkbox" checked data-toggle="{safe(name)}">{swatch(slot)} {safe(name)}</label>'
-        for slot, name in enumerate(methods)
+        for name, slot in methods.items()
     )
     head = f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{safe(title)}</title>\n'
     head += '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -68,7 +77,11 @@ def key(names: Sequence[str]) -> str:
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
     """A table that sorts by a click on a heading; the first column is text."""
-    heads = "".join(f'<th scope="col"><button type="button">{safe(name)}</button></th>' for name in headers)
+    heads = ""
+    for column, name in enumerate(headers):
+        is_text = all(row[column].value is None and row[column].text != NONE for row in rows)
+        kind = ' class="text"' if is_text else ""
+        heads += f'<th scope="col"{kind}><button type="button">{safe(name)}</button></th>'
     lines = []
     for row in rows:
         lines.append(f"<tr>{''.join(_cell(cell) for cell in row)}</tr>")
@@ -76,9 +89,11 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
 
 
 def _cell(cell: Cell) -> str:
-    if cell.value is None or not math.isfinite(cell.value):
-        return f'<td class="text">{safe(cell.text)}</td>'
-    return f'<td data-v="{float(cell.value)!r}">{safe(cell.text)}</td>'
+    small = f"<small>{safe(cell.small)}</small>" if cell.small else ""
+    if cell.value is not None and math.isfinite(cell.value):
+        return f'<td data-v="{float(cell.value)!r}">{safe(cell.text)}{small}</td>'
+    kind = "" if cell.text == NONE else ' class="text"'
+    return f"<td{kind}>{safe(cell.text)}{small}</td>"
 
 
 def safe(text: object) -> str:
@@ -111,8 +126,8 @@ section { margin: 1.6rem 0 0 }
 p { max-width: 60rem; margin: .3rem 0 .6rem }
 .figures { display: flex; flex-wrap: wrap; gap: 1rem }
 figure { margin: 0; padding: .6rem; background: var(--card); border: 1px solid var(--line); border-radius: 8px;
-  break-inside: avoid; max-width: 100% }
-figcaption { max-width: 40rem; color: var(--quiet); font-size: 13px }
+  break-inside: avoid; width: fit-content; max-width: 100% }
+figcaption { contain: inline-size; color: var(--quiet); font-size: 13px }
 svg.plot { max-width: 100%; height: auto; display: block }
 svg text { fill: var(--text); font: 12px system-ui, sans-serif }
 svg .label { fill: var(--quiet) }
@@ -132,12 +147,18 @@ i.p0 { background: var(--p0) } i.p1 { background: var(--p1) } i.p2 { background:
 i.p3 { background: var(--p3) } i.p4 { background: var(--p4) } i.p5 { background: var(--p5) }
 .wide { overflow-x: auto; margin: .6rem 0 }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 14px }
-td, th { padding: .2rem .7rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap }
-td:first-child, th:first-child, td.left { text-align: left }
-th button { font: inherit; font-weight: 600; color: inherit; background: none; border: 0; padding: 0; cursor: pointer }
-th button::after { content: " \\2195"; color: var(--quiet) }
-th[aria-sort=ascending] button::after { content: " \\2191" }
-th[aria-sort=descending] button::after { content: " \\2193" }
+td, th { padding: .2rem .6rem; border-bottom: 1px solid var(--line); text-align: right; vertical-align: top }
+td { white-space: nowrap }
+td:first-child, th:first-child, td.text { text-align: left }
+td.text { white-space: normal; overflow-wrap: break-word; max-width: 34rem }
+th.text { text-align: left }
+td:first-child { white-space: nowrap; min-width: 9rem }
+td small { display: block; color: var(--quiet); font-size: 12px }
+th button { font: inherit; font-weight: 600; text-align: inherit;
+  color: inherit; background: none; border: 0; padding: 0; cursor: pointer }
+th button::after { content: "\\00a0\\2195"; color: var(--quiet) }
+th[aria-sort=ascending] button::after { content: "\\00a0\\2191" }
+th[aria-sort=descending] button::after { content: "\\00a0\\2193" }
 :focus-visible { outline: 2px solid var(--mark); outline-offset: 1px }
 .pictures { display: flex; gap: .6rem; overflow-x: auto; margin: .3rem 0 1rem }
 .pictures figure { flex: none; padding: .3rem }

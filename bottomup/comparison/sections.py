@@ -4,17 +4,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bottomup.comparison import errors
-from bottomup.comparison.page import Cell, figure, figures, key, note, page, safe, section, table
-from bottomup.comparison.plots import Series, categories, interval_plot, line_plot, numbers, stacked_bars
+from bottomup.comparison.page import NONE, Cell, figure, figures, key, note, page, safe, section, table
+from bottomup.comparison.plots import Axis, Series, categories, interval_plot, line_plot, numbers, stacked_bars
 from bottomup.comparison.timing import STAGES
 
-AP = numbers("average precision (AP)", [1.0])
 TITLE = "Bottom-up against top-down"
 MAIN_FIGURES = ("AP", "AP50", "AP75", "AR", "APM", "APL")
 BINS = {
     "people": ("By the number of people in an image", "people in the image"),
     "crowding": ("By crowd index", "crowd index of the image (CrowdPose)"),
-    "size": ("By size of a person", "square root of the person's area"),
+    "size": ("By size of a person", "root of the person's area, px"),
 }
 
 
@@ -26,13 +25,12 @@ def render(report: Mapping[str, Any], pictures: Sequence[Mapping[str, Any]] = ()
         pictures: per image its `name`, and `cells` of (caption, address of the picture).
     """
     slots = {method["name"]: slot for slot, method in enumerate(report["methods"])}
-    parts = [_about(report), _summary(report, slots)]
-    if report.get("accuracy"):
-        parts += [_bins(report, slots), _errors(report)]
-    sweeps = report.get("sweeps", [])
-    parts += [_sweeps(name, [sweep for sweep in sweeps if sweep["family"] == name], slots) for name in FAMILIES]
-    parts += [_cost(report, slots), _growth(report, slots), _boxes(report, slots), _pictures(pictures)]
-    return page(TITLE, [part for part in parts if part], list(slots))
+    axis = _ap_axis(report)
+    parts = [_about(report), _summary(report, slots, axis), _bins(report, slots, axis), _errors(report)]
+    parts += [_sweeps(family, report, slots, axis) for family in FAMILIES]
+    parts += [_cost(report), _growth(report, slots), _boxes(report, slots, axis), _pictures(pictures)]
+    shown = {name: slots[name] for name in report["accuracy"]["figures"]}
+    return page(TITLE, [part for part in parts if part], shown)
 
 
 FAMILIES = {
@@ -48,6 +46,18 @@ FAMILIES = {
         "people, too.",
     ),
 }
+
+
+def _ap_axis(report: Mapping[str, Any]) -> Axis:
+    """One axis for all plots of AP: up to the largest value in any."""
+    accuracy, spoiled = report["accuracy"], report.get("boxes") or {}
+    found = [values["AP"] for values in accuracy["figures"].values()]
+    found += [one["ap"] for bins in accuracy["bins"].values() for rows in bins.values() for one in rows]
+    found += [point for sweep in report["sweeps"] for points in sweep["ap"].values() for point in points]
+    found += [point for kind in spoiled.get("kinds", ()) for points in kind["ap"].values() for point in points]
+    highest = [point[0] for point in found if point and point[0] is not None]
+    highest += [values["AP"][2] or 0.0 for values in accuracy["figures"].values()]
+    return numbers("average precision (AP)", [*highest, 0.1])
 
 
 def _about(report: Mapping[str, Any]) -> str:
@@ -77,7 +87,7 @@ def _about(report: Mapping[str, Any]) -> str:
     return section("What was compared", *lines)
 
 
-def _summary(report: Mapping[str, Any], slots: Mapping[str, int]) -> str:
+def _summary(report: Mapping[str, Any], slots: Mapping[str, int], axis: Axis) -> str:
     found, costs = report["accuracy"]["figures"], report.get("cost", {})
     differences, reference = report["accuracy"]["differences"], report["reference"]
     headers = ["method", *MAIN_FIGURES, f"AP - AP of {reference}", "median ms", "p95 ms", "images/s", "peak MB",
@@ -87,12 +97,14 @@ def _summary(report: Mapping[str, Any], slots: Mapping[str, int]) -> str:
         cost = costs.get(name, {})
         parameters = cost.get("parameters")
         row = [Cell(name), *(_interval(values.get(figure)) for figure in MAIN_FIGURES)]
-        row.append(_interval(differences[name].get("AP"), signed=True) if name in differences else Cell("-"))
+        row.append(_interval(differences[name].get("AP"), signed=True) if name in differences else Cell(NONE))
         row += [_number(cost.get(field), digits) for field, digits in (("median", 1), ("p95", 1))]
         row += [_number(cost.get("images_per_second"), 2), _number(cost.get("peak_memory_mb"), 0)]
         row += [_number(cost.get("gflops"), 2), _number(None if parameters is None else parameters / 1e6, 2)]
         rows.append(row)
-    plot = interval_plot("AP with intervals", AP, [(name, slots[name], values["AP"]) for name, values in found.items()])
+    plot = interval_plot(
+        "AP with intervals", axis, [(name, slots[name], values["AP"]) for name, values in found.items()]
+    )
     data = report["dataset"]
     caption = f"AP with 95 % intervals; {data['images']} images, {data['people']} people."
     text = "COCO's figures: AP over object keypoint similarities 0.50 to 0.95; M and L: people of 32 to 96 and over 96 "
@@ -100,7 +112,7 @@ def _summary(report: Mapping[str, Any], slots: Mapping[str, int]) -> str:
     return section("At a glance", note(text), table(headers, rows), figures(figure(plot, caption)))
 
 
-def _bins(report: Mapping[str, Any], slots: Mapping[str, int]) -> str:
+def _bins(report: Mapping[str, Any], slots: Mapping[str, int], axis: Axis) -> str:
     plots, tables = [], []
     for kind, (title, label) in BINS.items():
         by_method = report["accuracy"]["bins"][kind]
@@ -111,7 +123,7 @@ def _bins(report: Mapping[str, Any], slots: Mapping[str, int]) -> str:
         counts = [f"{one['images']} images, {one['people']} people" for one in bins]
         series = [Series(name, slots[name], _points([one["ap"] for one in rows])) for name, rows in by_method.items()]
         sizes = "; ".join(f"{name}: {count}" for name, count in zip(names, counts, strict=True))
-        plots.append(figure(line_plot(title, categories(label, names), AP, series), f"{title}. {sizes}."))
+        plots.append(figure(line_plot(title, categories(label, names), axis, series), f"{title}. {sizes}."))
         headers = ["method", *(f"{name} ({count})" for name, count in zip(names, counts, strict=True))]
         rows = [[Cell(name), *(_interval(one["ap"]) for one in rows)] for name, rows in by_method.items()]
         tables.append(f"<h3>{safe(title)}</h3>" + table(headers, rows))
@@ -154,7 +166,8 @@ def _shares(joints: Mapping[str, int], kinds: Sequence[str]) -> dict[str, float]
     return {kind: 100 * joints[kind] / total for kind in kinds}
 
 
-def _sweeps(family: str, sweeps: Sequence[Mapping[str, Any]], slots: Mapping[str, int]) -> str:
+def _sweeps(family: str, report: Mapping[str, Any], slots: Mapping[str, int], axis: Axis) -> str:
+    sweeps = [sweep for sweep in report["sweeps"] if sweep["family"] == family]
     if not sweeps:
         return ""
     title, text = FAMILIES[family]
@@ -164,14 +177,14 @@ def _sweeps(family: str, sweeps: Sequence[Mapping[str, Any]], slots: Mapping[str
         series = [Series(name, slots[name], _points(points)) for name, points in sweep["ap"].items()]
         people = " / ".join(str(count) for count in sweep["people"])
         caption = f"{sweep['title']}. {sweep['images']} images per level, with {people} people who count."
-        plots.append(figure(line_plot(sweep["title"], categories(sweep["unit"], levels), AP, series), caption))
+        plots.append(figure(line_plot(sweep["title"], categories(sweep["unit"], levels), axis, series), caption))
         rows = [[Cell(name), *(_interval(point) for point in points)] for name, points in sweep["ap"].items()]
         tables.append(f"<details><summary>{safe(sweep['title'])}: numbers</summary>" + table(["method", *levels], rows)
                       + "</details>")  # fmt: skip
     return section(title, note(text), figures(*plots), *tables)
 
 
-def _cost(report: Mapping[str, Any], slots: Mapping[str, int]) -> str:
+def _cost(report: Mapping[str, Any]) -> str:
     costs = report.get("cost", {})
     if not costs:
         return ""
@@ -221,8 +234,9 @@ def _growth(report: Mapping[str, Any], slots: Mapping[str, int]) -> str:
         row = [Cell(name), *(_number(value, 1) for value in curve["ms"])]
         row += [_number(curve["slope"], 3), _number(curve["start"], 1), _number(ratio, 2)]
         rows.append([*row, Cell(_bottleneck(curve))])
+    unknown = f"not up to {people[-1]} people"
     crossings = [
-        [Cell(one["flat"]), Cell(one["rising"]), _crossing(one["fitted"]), _crossing(one["measured"])]
+        [Cell(one["flat"]), Cell(one["rising"]), _crossing(one["fitted"], "never"), _crossing(one["measured"], unknown)]
         for one in growth["crossings"]
     ]
     parts = [
@@ -249,7 +263,7 @@ def _bottleneck(curve: Mapping[str, Any]) -> str:
     return f"{slower[-1]} from {first} people on"
 
 
-def _boxes(report: Mapping[str, Any], slots: Mapping[str, int]) -> str:
+def _boxes(report: Mapping[str, Any], slots: Mapping[str, int], axis: Axis) -> str:
     found = report.get("boxes") or {}
     if not found:
         return ""
@@ -259,7 +273,7 @@ def _boxes(report: Mapping[str, Any], slots: Mapping[str, int]) -> str:
         lines = kind["ap"] | {name: [point] * len(levels) for name, point in found["others"].items()}
         series = [Series(name, slots[name], _points(points)) for name, points in lines.items()]
         caption = f"{kind['title']}; {found['images']} images, {found['people']} people. At 0 all boxes are true."
-        plots.append(figure(line_plot(kind["title"], categories(kind["unit"], levels), AP, series), caption))
+        plots.append(figure(line_plot(kind["title"], categories(kind["unit"], levels), axis, series), caption))
         rows += [
             [Cell(name), Cell(kind["kind"]), *(_interval(point) for point in points)]
             for name, points in kind["ap"].items()
@@ -291,16 +305,16 @@ def _points(values: Sequence[Sequence[float | None] | None]) -> list[Any]:
 
 def _interval(values: Sequence[float | None] | None, *, signed: bool = False) -> Cell:
     if not values or values[0] is None:
-        return Cell("-")
+        return Cell(NONE)
     value, low, high = values
     form = "+.3f" if signed else ".3f"
-    between = "" if low is None or high is None else f" ({low:{form}} to {high:{form}})"
-    return Cell(f"{value:{form}}{between}", value)
+    between = "" if low is None or high is None else f"{low:{form}} to {high:{form}}"
+    return Cell(f"{value:{form}}", value, between)
 
 
 def _number(value: float | None, digits: int) -> Cell:
-    return Cell("-") if value is None else Cell(f"{value:,.{digits}f}", value)
+    return Cell(NONE) if value is None else Cell(f"{value:,.{digits}f}", value)
 
 
-def _crossing(people: float | None) -> Cell:
-    return Cell("never") if people is None else Cell(f"{people:.1f} people", people)
+def _crossing(people: float | None, otherwise: str) -> Cell:
+    return Cell(otherwise) if people is None else Cell(f"{people:.1f} people", people)
