@@ -10,14 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 
 from bottomup.detectors import Boxes, CenterDetector, Detector
-from bottomup.geometry import crop
+from bottomup.geometry import Transform, crop
 from bottomup.models.person_net import PersonNet
 from bottomup.models.weights import load_network
 from bottomup.poses import Poses
 from bottomup.predictor import FAILURES, Prediction, choose_device, reason
+from bottomup.skeleton import Skeleton
 from bottomup.sources import Frame, Source, is_unread, map_ahead, read, scan
 
 MIN_JOINT = 0.2  # joints below it do not count for a person's score, as in Xiao et al.
@@ -114,16 +115,7 @@ class TopDownPredictor:
             crops = [transform.warp(image) for transform in transforms]
             points, scores = self._run(crops)
         with self.stages("group"):
-            wh = self.net.crop_wh
-            keypoints = np.stack([t.to_image(p, wh) for t, p in zip(transforms, points, strict=True)])
-            counts = scores > MIN_JOINT
-            confidence = (scores * counts).sum(1) / counts.sum(1).clip(min=1)
-            poses = Poses(
-                keypoints.astype(np.float32),
-                scores.astype(np.float32),
-                (boxes.scores * confidence).astype(np.float32),
-                self.net.skeleton,
-            )
+            poses = to_poses(boxes, transforms, points, scores, self.net.skeleton)
         if not (np.isfinite(poses.keypoints).all() and np.isfinite(poses.scores).all()):
             raise ValueError("the network gave numbers that are not finite")
         return poses
@@ -142,3 +134,32 @@ class TopDownPredictor:
             points.append(output.points.cpu().numpy().astype(np.float64))
             scores.append(output.scores.cpu().numpy().astype(np.float64))
         return np.concatenate(points), np.concatenate(scores)
+
+
+def to_poses(
+    boxes: Boxes,
+    transforms: Sequence[Transform],
+    points: Float[np.ndarray, "N K 2"],
+    scores: Float[np.ndarray, "N K"],
+    skeleton: Skeleton,
+) -> Poses:
+    """People from what a network says of their crops.
+
+    A person's score is the box's, times the mean of its joints' scores; joints below `MIN_JOINT` do not count for it.
+
+    Args:
+        boxes: N of one image.
+        transforms: from the image to the crop of each.
+        points: x, y in pixels of the crops.
+        scores: of the joints.
+        skeleton: what the K joints are.
+    """
+    keypoints = [t.to_image(p, t.input_wh) for t, p in zip(transforms, points, strict=True)]
+    counts = scores > MIN_JOINT
+    confidence = (scores * counts).sum(1) / counts.sum(1).clip(min=1)
+    return Poses(
+        np.stack(keypoints).astype(np.float32),
+        scores.astype(np.float32),
+        (boxes.scores * confidence).astype(np.float32),
+        skeleton,
+    )

@@ -42,15 +42,27 @@ class JointMaps(nn.Module):
         in_channels: of the fine features.
         context_channels: of the coarse features.
         num_keypoints: K, the number of joints.
-        hidden_channels: in between.
+        coarse_channels: of the layers at the coarse features, where a layer costs next to nothing.
+        spread_channels: that are brought from there to stride 4.
+        hidden_channels: of the layers at stride 4.
     """
 
-    def __init__(self, in_channels: int, context_channels: int, num_keypoints: int, hidden_channels: int = 64):
+    def __init__(
+        self,
+        in_channels: int,
+        context_channels: int,
+        num_keypoints: int,
+        *,
+        coarse_channels: int = 96,
+        spread_channels: int = 32,
+        hidden_channels: int = 48,
+    ):
         super().__init__()
-        self.reduce = Conv(context_channels, hidden_channels, 1)
-        self.relate = Conv(hidden_channels + 2, hidden_channels, 3)
-        self.compare = Conv(hidden_channels, hidden_channels, 3)
-        self.mix = SeparableConv(in_channels + hidden_channels + 2, hidden_channels)
+        self.reduce = Conv(context_channels, coarse_channels, 1)
+        self.relate = Conv(coarse_channels + 2, coarse_channels, 3)
+        self.compare = Conv(coarse_channels, coarse_channels, 3)
+        self.spread = Conv(coarse_channels, spread_channels, 1)
+        self.mix = SeparableConv(in_channels + spread_channels + 2, hidden_channels)
         self.refine = SeparableConv(hidden_channels, hidden_channels)
         self.out = Conv(hidden_channels, num_keypoints, 1)
 
@@ -58,7 +70,7 @@ class JointMaps(nn.Module):
         """B K h w, without bounds."""
         context = F.relu(self.reduce(coarse))
         context = F.relu(self.relate(_with_places(context)))
-        context = F.relu(self.compare(context))
+        context = self.spread(F.relu(self.compare(context)))
         context = F.interpolate(context, size=fine.shape[2:], mode="bilinear", align_corners=False)
         return self.out(self.refine(self.mix(_with_places(torch.cat([fine, context], dim=1)))))
 

@@ -1,0 +1,235 @@
+"""Heatmaps against coordinates, all else equal: three heads on the features of one trunk that stays as it is.
+
+    python scripts/compare_heads.py features --train FILE DIR --val FILE DIR --out FOLDER
+    python scripts/compare_heads.py train --val FILE DIR --out FOLDER
+
+The first command looks at every crop once and keeps the trunk's features, the second trains head after head on them:
+at three learning rates, then at the best one with three seeds. What the recipes topdown_heatmap, topdown_regression
+and topdown_softargmax do with `frozen: [trunk]` is the same but for one thing: here each person is seen in a few
+views again and again, there in a new view every time.
+"""
+
+import argparse
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bottomup import metrics
+from bottomup.box_metrics import corners
+from bottomup.data.coco import read_annotations
+from bottomup.data.person_sets import CropAugment, DrawnCrops, PhotoCrops
+from bottomup.data.synthetic import Crowd
+from bottomup.data.training_sets import Draw, read_image
+from bottomup.detectors import Boxes
+from bottomup.geometry import Transform, crop
+from bottomup.models.person_net import BUILDERS, PersonNet
+from bottomup.models.weights import save_model
+from bottomup.networks import start_from
+from bottomup.skeleton import COCO
+from bottomup.topdown import to_poses
+from bottomup.topdown_losses import PersonCriterion
+
+KINDS = tuple(BUILDERS)
+RATES = (3e-4, 1e-3, 3e-3)
+CHUNK = 32  # crops that pass the trunk together
+CROWD = Crowd(width=256, height=256, people=(1, 4), sizes=(64.0, 240.0))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Features:
+    """What the heads learn from: N crops.
+
+    Attributes:
+        fine: (N, C, 64, 48) float16.
+        coarse: (N, D, 8, 6) float16.
+        keypoints: (N, 1, K, 3) in pixels of the crop.
+    """
+
+    fine: Tensor
+    coarse: Tensor
+    keypoints: Tensor
+
+
+def extract(arguments: argparse.Namespace) -> None:
+    """The features of augmented crops of the training people and of drawn ones, and of the validation people."""
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    net = build(KINDS[0])
+    val = read_annotations(*arguments.val)
+    crops = [image for image, _ in val_crops(val)]
+    _write(arguments.out / "val.pt", net, ((image, np.zeros((1, 17, 3), np.float32)) for image in crops), len(crops))
+    photos = PhotoCrops(read_annotations(*arguments.train), CropAugment())
+    drawn = DrawnCrops(CROWD, arguments.drawn, CropAugment())
+    for view in range(arguments.views):
+        sets = [photos] if view else [photos, drawn]
+        samples = ((s.image, s.keypoints) for part in sets for i in range(len(part)) for s in [part[Draw(view, i)]])
+        _write(arguments.out / f"train_{view}.pt", net, samples, sum(map(len, sets)))
+
+
+@torch.inference_mode()
+def _write(path: Path, net: PersonNet, samples: Iterator[tuple[np.ndarray, np.ndarray]], total: int) -> None:
+    if path.exists():
+        return
+    fine, coarse, keypoints = [], [], []
+    pending: list[np.ndarray] = []
+    for number, (image, points) in enumerate(samples, 1):
+        pending.append(image)
+        keypoints.append(points)
+        if len(pending) == CHUNK or number == total:
+            images = torch.from_numpy(np.stack(pending)).permute(0, 3, 1, 2)
+            one, other = net.trunk((images.float() - net.mean) / net.std)
+            fine.append(one.half().contiguous())
+            coarse.append(other.half().contiguous())
+            pending = []
+            print(f"{path.name}: {number} of {total}", file=sys.stderr, flush=True)
+    torch.save([torch.cat(fine), torch.cat(coarse), torch.from_numpy(np.stack(keypoints))], path)
+
+
+def build(kind: str) -> PersonNet:
+    """A network with the bundled trunk and a head without any training."""
+    net = BUILDERS[kind]()
+    start_from(net, "mobile")
+    return net.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+
+
+def val_crops(annotations: Any) -> Iterator[tuple[np.ndarray, tuple[int, np.ndarray, Transform]]]:
+    """Every annotated person of the validation photos: the crop, and image id, box and transform."""
+    for record in annotations.records:
+        people = [p for p in annotations.raw["annotations"] if p["image_id"] == record.image_id]
+        image = read_image(record) if people else None
+        for person in people:
+            box = np.array(corners(person))
+            if image is not None and (box[2:] > box[:2]).all():
+                transform = crop(box)
+                yield transform.warp(image), (record.image_id, box, transform)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Validation:
+    """The validation people: their features, and how to get back to the photos."""
+
+    features: Features
+    people: list[tuple[int, np.ndarray, Transform]]
+    truth: dict[str, Any]
+
+    def figures(self, net: PersonNet) -> dict[str, float]:
+        """Average precision with the annotated boxes, and the mean similarity (OKS) of a person, which no score sways.
+
+        The second asks how well joints are located, the first also how well people are ranked.
+        """
+        results = []
+        with torch.inference_mode():
+            output = net.head((self.features.fine.float(), self.features.coarse.float()), net.crop_wh)
+        points, scores = output.points.double().numpy(), output.scores.double().numpy()
+        for i, (image_id, box, transform) in enumerate(self.people):
+            poses = to_poses(Boxes(box[None], np.ones(1)), [transform], points[i : i + 1], scores[i : i + 1], COCO)
+            results += poses.to_coco(image_id)
+        matches = metrics.match(results, self.truth)
+        figures = metrics.summarise(matches)
+        low, high = metrics.bootstrap(matches)["AP"]
+        similarity = self._similarity(np.array([r["keypoints"] for r in results]).reshape(-1, 17, 3)[..., :2])
+        return {"AP": figures["AP"], "AP50": figures["AP50"], "low": low, "high": high, "OKS": similarity}
+
+    def _similarity(self, found: np.ndarray) -> float:
+        """Mean object keypoint similarity of the people with labelled joints, each with its own box's result."""
+        people = {(p["image_id"], *np.round(corners(p), 3)): p for p in self.truth["annotations"]}
+        values = []
+        for (image_id, box, _), points in zip(self.people, found, strict=True):
+            person = people[(image_id, *np.round(box, 3))]
+            true = np.reshape(person["keypoints"], (17, 3))
+            squared = ((points - true[:, :2]) ** 2).sum(1)
+            variance = (2 * np.array(COCO.sigmas)) ** 2
+            similarity = np.exp(-squared / (2 * variance * person["area"]))
+            values.append(similarity[true[:, 2] > 0].mean())
+        return float(np.mean(values))
+
+
+def train(arguments: argparse.Namespace) -> None:
+    """Sweep the learning rate of every head, train each with three seeds at the best one, and write what came out."""
+    files = sorted(arguments.out.glob("train_*.pt"))
+    features = Features(*(torch.cat(parts) for parts in zip(*map(torch.load, files), strict=True)))
+    annotations = read_annotations(*arguments.val)
+    people = [person for _, person in val_crops(annotations)]
+    val = Validation(Features(*torch.load(arguments.out / "val.pt")), people, annotations.raw)
+    path = arguments.out / "curves.json"
+    runs: list[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else []
+
+    def done(**wanted: Any) -> dict[str, Any]:
+        """The run of that kind, rate and so on: an earlier one, or one made now."""
+        for run in runs:
+            if all(run[key] == value for key, value in wanted.items()):
+                return run
+        run = fit(features, val, **wanted, batch_size=arguments.batch_size, folder=arguments.out)
+        runs.append(run)
+        path.write_text(json.dumps(runs, indent=1))
+        print(json.dumps({key: value for key, value in run.items() if key != "curve"}), flush=True)
+        return run
+
+    for kind in KINDS:
+        sweep = {rate: done(kind=kind, rate=rate, seed=0, steps=arguments.sweep_steps) for rate in RATES}
+        best = max(sweep, key=lambda rate: sweep[rate]["OKS"])
+        for seed in range(arguments.seeds):
+            done(kind=kind, rate=best, seed=seed, steps=arguments.steps)
+
+
+def fit(
+    features: Features, val: Validation, *, kind: str, rate: float, seed: int, steps: int, batch_size: int, folder: Path
+) -> dict[str, Any]:
+    """Train one head; its curve of (step, training loss, AP, OKS) and last figures. The network goes to a file."""
+    torch.manual_seed(seed)
+    net = build(kind)
+    criterion = PersonCriterion()
+    optimizer = torch.optim.AdamW(net.head.parameters(), lr=rate, weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps, pct_start=0.1)
+    mask = torch.ones((batch_size, net.crop_wh[1], net.crop_wh[0]), dtype=torch.bool)
+    order = torch.randperm(len(features.fine)).repeat(steps * batch_size // len(features.fine) + 1)
+    curve, recent, start = [], [], time.perf_counter()
+    for step in range(1, steps + 1):
+        chosen = order[(step - 1) * batch_size : step * batch_size]
+        output = net.head((features.fine[chosen].float(), features.coarse[chosen].float()), net.crop_wh)
+        (loss,) = criterion(output, features.keypoints[chosen], mask).values()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        recent.append(loss.item())
+        if step % max(steps // 6, 1) == 0:
+            figures = val.figures(net)
+            curve.append({"step": step, "loss": float(np.mean(recent)), **figures})
+            recent = []
+    save_model(net, folder / f"{kind}_{rate:g}_{seed}_{steps}.safetensors", half=True, shared="mobile")
+    about = {"kind": kind, "rate": rate, "seed": seed, "steps": steps, "seconds": time.perf_counter() - start}
+    return {**about, **curve[-1], "curve": curve}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True)
+    command = commands.add_parser("features", help=extract.__doc__)
+    command.add_argument("--train", nargs=2, required=True, metavar=("FILE", "DIR"))
+    command.add_argument("--drawn", type=int, default=600, help="crops of drawn people")
+    command.add_argument("--views", type=int, default=5, help="of every person of the photos")
+    command.set_defaults(run=extract)
+    other = commands.add_parser("train", help=train.__doc__)
+    other.add_argument("--sweep-steps", type=int, default=300)
+    other.add_argument("--steps", type=int, default=1200)
+    other.add_argument("--seeds", type=int, default=3)
+    other.add_argument("--batch-size", type=int, default=32)
+    other.set_defaults(run=train)
+    for each in (command, other):
+        each.add_argument("--val", nargs=2, required=True, metavar=("FILE", "DIR"))
+        each.add_argument("--out", type=Path, required=True, metavar="FOLDER")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    arguments.run(arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,254 @@
+"""Run one of our methods over annotated photos, as `scripts/compare.py` runs every method.
+
+    python scripts/run_method.py NAME --images DIR --annotations FILE --results RESULTS.json --timing TIMING.json
+
+NAME   bottomup             the bundled network with the robust grouper
+       bottomup_official    with the grouper of the reference implementation
+       bottomup_stride4     without what the network says at its finer resolutions
+       bottomup_scales      every photo at half, once and twice the size
+       topdown_heatmap, topdown_regression, topdown_softargmax    people first, then each alone
+
+Photos are taken one after the other, after one to warm up, so that the times are those of a single photo. Exit code 4
+says that the method is not available, and the last line why.
+"""
+
+import argparse
+import contextlib
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from bottomup.comparison.timing import UNAVAILABLE, ImageTiming, Timing, machine, peak_memory_mb, write_run
+from bottomup.detectors import CenterDetector, Detector, ListedBoxes, TrueBoxes
+from bottomup.models.checkpoints import WeightsError
+from bottomup.models.weights import DEFAULT, bundled, load_model
+from bottomup.predictor import Prediction, Predictor
+from bottomup.sources import Frame
+from bottomup.topdown import TopDownPredictor
+
+BOTTOM_UP: dict[str, dict[str, Any]] = {
+    "bottomup": {},
+    "bottomup_official": {"mode": "official"},
+    "bottomup_stride4": {},
+    "bottomup_scales": {"scales": (0.5, 1.0, 2.0)},
+}
+TOP_DOWN = ("topdown_heatmap", "topdown_regression", "topdown_softargmax")
+METHODS = (*BOTTOM_UP, *TOP_DOWN)
+
+
+class UnavailableError(Exception):
+    """Why a method cannot run here, and what to do, in one line."""
+
+
+class Stopwatch:
+    """Adds up the milliseconds of named stages; a stage that is over leaves no trace but that."""
+
+    def __init__(self) -> None:
+        self.ms: Counter[str] = Counter()
+
+    @contextlib.contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        """Time a block."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.ms[stage] += (time.perf_counter() - start) * 1e3  # type: ignore[assignment]
+
+
+def main() -> int:
+    """Run the method that the command line names; returns the exit code."""
+    arguments = parse()
+    torch.set_num_threads(arguments.threads)
+    cv2.setNumThreads(arguments.threads)
+    try:
+        run(arguments)
+    except (UnavailableError, WeightsError) as error:
+        print(f"{arguments.name}: {error}", file=sys.stderr)
+        return UNAVAILABLE
+    except (ValueError, OSError) as error:
+        print(f"run_method: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", choices=METHODS, metavar="NAME")
+    parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="the photos, by their file_name")
+    parser.add_argument("--annotations", type=Path, required=True, metavar="FILE", help="COCO file that lists them")
+    parser.add_argument("--results", type=Path, required=True, metavar="FILE", help="COCO results to write")
+    parser.add_argument("--timing", type=Path, required=True, metavar="FILE", help="timing file to write")
+    parser.add_argument("--threads", type=int, default=1, metavar="N")
+    parser.add_argument("--limit", type=int, metavar="N", help="the first N photos only")
+    parser.add_argument("--weights", metavar="NAME|FILE", help="in place of the method's own")
+    parser.add_argument("--detector", default="person_detector", metavar="NAME|FILE", help="weights of the detector")
+    parser.add_argument(
+        "--boxes",
+        default="detector",
+        metavar="detector|truth|FILE",
+        help="top-down methods: whose boxes of people; FILE holds COCO detection results",
+    )
+    return parser.parse_args()
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Predict, time, and write both files.
+
+    Raises:
+        UnavailableError: weights are missing, or the method makes no sense with them.
+        ValueError: the annotations or the boxes are not what they should be.
+        OSError: a file cannot be written.
+    """
+    images = read_images(arguments.annotations)[: arguments.limit]
+    stopwatch = Stopwatch()
+    predictor = build(arguments, stopwatch)
+    frames = [Frame(image["file_name"], arguments.images / image["file_name"]) for image in images]
+    for frame in frames:
+        if predict(predictor, frame).poses is not None:
+            break  # warm
+    entries: list[dict[str, Any]] = []
+    rows: list[ImageTiming] = []
+    for number, (image, frame) in enumerate(zip(images, frames, strict=True), 1):
+        stopwatch.ms.clear()
+        prediction = predict(predictor, frame)
+        about = (int(image["id"]), image["file_name"])
+        if prediction.poses is None:
+            rows.append(ImageTiming(*about, error=prediction.error or "no reason given"))
+        else:
+            rows.append(ImageTiming(*about, len(prediction.poses), dict(stopwatch.ms)))
+            entries += prediction.poses.to_coco(image["id"])
+        if number % 10 == 0 or number == len(images):
+            print(f"{arguments.name}: {number} of {len(images)}", file=sys.stderr, flush=True)
+    memory = peak_memory_mb()
+    timing = Timing(
+        arguments.name,
+        rows,
+        arguments.threads,
+        memory,
+        count_parameters(predictor),
+        count_gflops(predictor, median_frame(images, frames, rows)),
+        machine(),
+    )
+    write_run(arguments.results, entries, arguments.timing, timing)
+
+
+def read_images(path: Path) -> list[dict[str, Any]]:
+    """The images of a COCO file.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        images = json.loads(path.read_bytes())["images"]
+        return [{"id": int(image["id"]), "file_name": str(image["file_name"]), **_size(image)} for image in images]
+    except OSError as error:
+        raise ValueError(f"annotations {str(path)!r} cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"annotations {str(path)!r} are not a COCO file: images need id and file_name") from error
+
+
+def _size(image: dict[str, Any]) -> dict[str, int]:
+    return {key: int(image.get(key, 0)) for key in ("width", "height")}
+
+
+def build(arguments: argparse.Namespace, stages: Callable[[str], Any]) -> Predictor | TopDownPredictor:
+    """The method that the arguments name.
+
+    Raises:
+        UnavailableError: weights are missing, or the method makes no sense with them.
+        ValueError: the boxes are not what they should be.
+    """
+    if arguments.name in BOTTOM_UP:
+        net = load_model(arguments.weights or DEFAULT)
+        if arguments.name == "bottomup_stride4":
+            _keep_first_output(net)
+        return Predictor(net, device="cpu", exif=False, stages=stages, **BOTTOM_UP[arguments.name])
+    weights = available(arguments.weights or arguments.name)
+    return TopDownPredictor(weights, choose_detector(arguments), device="cpu", exif=False, stages=stages)
+
+
+def choose_detector(arguments: argparse.Namespace) -> Detector:
+    """Whose boxes a top-down method takes."""
+    if arguments.boxes == "truth":
+        return TrueBoxes(arguments.annotations)
+    if arguments.boxes != "detector":
+        return ListedBoxes(arguments.boxes, arguments.annotations)
+    return CenterDetector(available(arguments.detector))
+
+
+def available(weights: str) -> str:
+    """The same weights, if they are there.
+
+    Raises:
+        UnavailableError: they are not.
+    """
+    if weights in bundled() or Path(weights).exists():
+        return weights
+    raise UnavailableError(f"the weights {weights} are not bundled: train them with `bottomup fit`, and pass the file")
+
+
+def _keep_first_output(net: torch.nn.Module) -> None:
+    """Leave out all resolutions but the coarsest, which has the tags.
+
+    Raises:
+        UnavailableError: there is no other.
+    """
+    with torch.inference_mode():
+        outputs = net(torch.zeros(1, 3, 256, 256, dtype=torch.uint8))
+    if len(outputs) == 1:
+        raise UnavailableError(
+            "the network has one resolution, at stride 4, so this is `bottomup` itself; pass --weights of a network "
+            "with several"
+        )
+    net.get_submodule("head").register_forward_hook(lambda module, given, outputs: outputs[:1])
+
+
+def predict(predictor: Predictor | TopDownPredictor, frame: Frame) -> Prediction:
+    """The people of one photo, which is read in this call."""
+    (prediction,) = predictor.stream([frame])
+    return prediction
+
+
+def count_parameters(predictor: Predictor | TopDownPredictor) -> int:
+    """Numbers in the networks, that of the detector included."""
+    return sum(parameter.numel() for net in _networks(predictor) for parameter in net.parameters())
+
+
+def _networks(predictor: Predictor | TopDownPredictor) -> list[torch.nn.Module]:
+    networks: list[torch.nn.Module] = [predictor.net]
+    if isinstance(predictor, TopDownPredictor) and isinstance(predictor.detector, CenterDetector):
+        networks.append(predictor.detector.net)
+    return networks
+
+
+def median_frame(
+    images: Sequence[dict[str, Any]], frames: Sequence[Frame], rows: Sequence[ImageTiming]
+) -> Frame | None:
+    """The photo whose cost stands for the others': that with the median number of people found, then of pixels."""
+    good = [number for number, row in enumerate(rows) if row.ms is not None]
+    if not good:
+        return None
+    order = sorted(good, key=lambda i: (rows[i].people, images[i]["width"] * images[i]["height"]))
+    return frames[order[len(order) // 2]]
+
+
+def count_gflops(predictor: Predictor | TopDownPredictor, frame: Frame | None) -> float | None:
+    """Floating-point operations, in 1e9, of all networks for one photo: a multiplication and an addition are two."""
+    if frame is None:
+        return None
+    with FlopCounterMode(display=False) as counter:
+        predict(predictor, frame)
+    return counter.get_total_flops() / 1e9
+
+
+if __name__ == "__main__":
+    sys.exit(main())
