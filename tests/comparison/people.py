@@ -14,6 +14,11 @@ STANDING = np.array([
 """About their middle, 94 pixels high."""
 
 
+def placed(x, y):
+    """The joints of a person whose middle is at (x, y)."""
+    return STANDING + np.array([x, y], float)
+
+
 def standing(x, y, *, scale=1.0, visibility=2, **more):
     """The annotation of a person whose middle is at (x, y)."""
     keypoints = np.column_stack([STANDING * scale + (x, y), np.full(17, visibility)])

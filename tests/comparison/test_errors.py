@@ -4,7 +4,7 @@ import pytest
 from bottomup import COCO
 from bottomup.comparison import errors
 from bottomup.comparison.errors import KINDS, UNLABELLED, best_threshold, count_errors, joint_kinds, pair, scenes
-from tests.comparison.people import STANDING, result, standing, truth
+from tests.comparison.people import STANDING, placed, result, standing, truth
 
 FLIP = list(COCO.flip_indices)
 WRIST, OTHER_WRIST = 9, 10
@@ -33,14 +33,14 @@ def test_true_places_are_good():
 @pytest.mark.parametrize(("similarity", "kind"), [(0.86, "good"), (0.84, "jitter"), (0.51, "jitter"), (0.49, "miss")])
 def test_jitter_lies_between_its_two_thresholds(similarity, kind):
     me = standing(60, 80)
-    points = STANDING + (60, 80)
+    points = placed(60, 80)
     points[WRIST] += (at_similarity(similarity, me, WRIST), 0)
     assert kinds_of(points, [me])[WRIST] == kind
 
 
 def test_an_inversion_lies_at_the_other_side():
     me = standing(60, 80)
-    points = STANDING + (60, 80)
+    points = placed(60, 80)
     points[[WRIST, OTHER_WRIST]] = points[[OTHER_WRIST, WRIST]]
     found = kinds_of(points, [me])
     assert [k for k, kind in enumerate(found) if kind == "inversion"] == [WRIST, OTHER_WRIST]
@@ -49,16 +49,16 @@ def test_an_inversion_lies_at_the_other_side():
 
 def test_a_swap_lies_at_another_persons_joint_of_either_side():
     me, other = standing(60, 80), standing(140, 80)
-    points = STANDING + (60, 80)
-    points[WRIST] = (STANDING + (140, 80))[WRIST]
-    points[0] = (STANDING + (140, 80))[0]
+    points = placed(60, 80)
+    points[WRIST] = placed(140, 80)[WRIST]
+    points[0] = placed(140, 80)[0]
     assert [k for k, kind in enumerate(kinds_of(points, [me, other])) if kind == "swap"] == [0, WRIST]
-    points[WRIST] = (STANDING + (140, 80))[OTHER_WRIST]
+    points[WRIST] = placed(140, 80)[OTHER_WRIST]
     assert kinds_of(points, [me, other])[WRIST] == "swap"
 
 
 def test_another_kind_of_joint_is_a_miss():
-    points = STANDING + (60, 80)
+    points = placed(60, 80)
     points[0] = points[15]  # the nose at an ankle
     assert kinds_of(points, [standing(60, 80)])[0] == "miss"
 
@@ -71,7 +71,7 @@ def test_joints_without_a_label_are_of_no_kind():
 
 def test_the_nearer_of_other_side_and_other_person_counts():
     me, other = standing(60, 80), standing(60 - 2 * STANDING[WRIST, 0] + 8, 80)
-    points = STANDING + (60, 80)
+    points = placed(60, 80)
     points[WRIST] = points[OTHER_WRIST] + (1, 0)  # the other person's wrist is 8 beside
     assert kinds_of(points, [me, other])[WRIST] == "inversion"
     points[WRIST] = points[OTHER_WRIST] + (7, 0)
@@ -87,7 +87,7 @@ def test_the_best_result_gets_the_person_and_nobody_is_paired_twice():
 
 
 def test_counts_add_up_over_images():
-    me, far = standing(60, 80), STANDING + (5000, 80)
+    me, far = standing(60, 80), placed(5000, 80)
     content = truth([me, standing(140, 80)], [me], [])
     results = [
         result(me, score=0.9), result(me, image_id=2, score=0.9), result(me, image_id=3, score=0.9, points=far),
@@ -125,7 +125,7 @@ def test_the_threshold_keeps_what_raises_the_f1():
 
 def test_similarities_are_those_of_oks():
     me = standing(60, 80)
-    points = (STANDING + (63, 84))[None]
+    points = placed(63, 84)[None]
     people = np.array(me["keypoints"], float).reshape(1, 17, 3)
     found = errors.similarities(points, people, np.array([me["area"]]))
     expected = np.exp(-25 / (2 * me["area"] * (2 * np.array(COCO.sigmas)) ** 2))

@@ -125,7 +125,7 @@ def test_a_method_can_be_stopped(dataset, script, tmp_path):
 
 def test_the_table(tmp_path):
     path = tmp_path / "table.yaml"
-    path.write_text('a: {command: "{python} {here}/a.py --x \'b c\'", kind: top-down, boxes: true}\nb: run b')
+    path.write_text("a: {command: \"{python} {here}/a.py --x 'b c'\", kind: top-down, boxes: true}\nb: run b")
     methods = read_methods(path)
     assert methods["a"] == Method("a", ("{python}", f"{tmp_path}/a.py", "--x", "b c"), "top-down", boxes=True)
     assert methods["b"].command == ("run", "b")
@@ -152,5 +152,5 @@ def test_a_wrong_table_is_refused(tmp_path, text, message):
 def test_a_method_on_the_command_line():
     assert parse_method("mine=run it --a=b") == Method("mine", ("run", "it", "--a=b"))
     for text in ("mine", "mine=", "a b=c"):
-        with pytest.raises(ValueError, match="mine|a b"):
+        with pytest.raises(ValueError, match=r"mine|a b"):
             parse_method(text)
