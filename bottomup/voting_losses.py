@@ -48,11 +48,6 @@ class VotingCriterion:
     center_sigma: float = 0.04
     box_factor: float = 1.2
 
-    @property
-    def centres(self) -> str:
-        """A cell stands for its middle, so the network's `keypoint_offset` is 0."""
-        return targets.EXACT
-
     def __call__(
         self, outputs: list[DenseMaps], keypoints: Float[Tensor, "B N K 3"], mask: Bool[Tensor, "B H W"]
     ) -> dict[str, Tensor]:
