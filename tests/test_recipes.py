@@ -11,7 +11,7 @@ from bottomup import COCO, CROWDPOSE
 from bottomup.cli import main
 
 RECIPES = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
-ALL = {"synthetic", "custom_keypoints", "mobile_coco", "hrnet_w32_ae_coco"}
+ALL = {"synthetic", "custom_keypoints", "mobile_coco", "mobile_multiresolution_coco", "hrnet_w32_ae_coco"}
 ALL |= {"topdown_heatmap", "topdown_regression", "topdown_softargmax", "person_detector"}
 ALL |= {f"higherhrnet_{which}" for which in ("w32_coco", "w48_coco", "w32_crowdpose")}
 
