@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from bottomup.models.center_voting import CenterVotingHead
 from bottomup.models.compact import CompactTrunk
-from bottomup.models.heads import HeadOutput, MultiResolutionHead, SubpixelHead
+from bottomup.models.heads import MultiResolutionHead, SubpixelHead
 from bottomup.models.hrnet import HRNet
 from bottomup.models.mobilenet import MobileNetPyramid, MobileNetScales
 from bottomup.skeleton import COCO, Skeleton
@@ -80,14 +80,15 @@ class PoseNet(nn.Module):
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32, device="cpu").reshape(3, 1, 1))
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32, device="cpu").reshape(3, 1, 1))
 
-    def forward(self, images: UInt8[Tensor, "B 3 H W"] | Float[Tensor, "B 3 H W"]) -> list[HeadOutput]:
+    def forward(self, images: UInt8[Tensor, "B 3 H W"] | Float[Tensor, "B 3 H W"]) -> list[Any]:
         """Maps of a batch of images.
 
         Args:
             images: RGB, 0..255, integers or floats; H and W multiples of `size_multiple`.
 
         Returns:
-            One output per resolution, coarse to fine: heatmaps B K h w, and tags B K L h w or None.
+            One `HeadOutput` per resolution, coarse to fine: heatmaps B K h w, and tags B K L h w or None. In training
+            what the criterion of its head looks at, which may be something else (`center_voting.DenseMaps`).
         """
         normalised = (images.to(self.mean.dtype) - self.mean) / self.std  # B 3 H W
         features = self.trunk(normalised)  # B C H/4 W/4
