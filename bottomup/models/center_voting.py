@@ -83,8 +83,7 @@ class CenterVotingHead(nn.Module):
         tag_unit: cells in which tags are measured; a difference of 1 means two people.
         same_person: centres whose joints resemble those of a stronger one by more than this (0 to 1) do not vote.
         support_power: how much a heatmap depends on votes; 0 is not at all.
-        heatmap_power: applied to the result, so that a joint worth reporting exceeds `FAINT`.
-        faint_power: applied to what is still below, relative to `FAINT`: where a person is known to be, little heat is
+        faint_power: applied to heat below `FAINT`, relative to it: where a person is known to be, little heat is
             enough to fill in a joint.
     """
 
@@ -101,8 +100,7 @@ class CenterVotingHead(nn.Module):
         sharpness: float = 8.0,
         tag_unit: float = 4.0,
         same_person: float = 0.5,
-        support_power: float = 0.6,
-        heatmap_power: float = 1.2,
+        support_power: float = 0.5,
         faint_power: float = 0.3,
     ):
         super().__init__()
@@ -110,7 +108,7 @@ class CenterVotingHead(nn.Module):
         self.min_score, self.best_size, self.same_person = min_score, best_size, same_person
         self.relative_spread, self.spread, self.sharpness = relative_spread, spread, sharpness
         self.tag_unit = tag_unit
-        self.support_power, self.heatmap_power, self.faint_power = support_power, heatmap_power, faint_power
+        self.support_power, self.faint_power = support_power, faint_power
         self.center = DenseHead(in_channels, 1, hidden_channels)
         self.heatmaps = DenseHead(in_channels, num_keypoints, hidden_channels)
         self.displacements = DenseHead(in_channels, 2 * num_keypoints, hidden_channels)  # y, x of each joint
@@ -189,7 +187,7 @@ class CenterVotingHead(nn.Module):
             heatmaps = F.interpolate(heatmaps, size=tuple(size), mode="bilinear", align_corners=False)
         sigma = self.relative_spread * votes.size + self.spread * 2**scale
         support, tags = spread_votes(votes, size, sigma=sigma, sharpness=self.sharpness)
-        return (heatmaps * support**self.support_power) ** self.heatmap_power, tags
+        return heatmaps * support**self.support_power, tags
 
 
 def resembles_stronger(votes: Votes, threshold: float) -> Bool[Tensor, "B M"]:
