@@ -24,7 +24,7 @@ def centre(image, point, *, radius=5):
     window = np.maximum(window - window.max() / 4, 0)
     rows, columns = np.mgrid[: window.shape[0], : window.shape[1]]
     place = np.array([(columns * window).sum(), (rows * window).sum()]) / window.sum()
-    return place + (max(x - radius, 0), max(y - radius, 0))
+    return place + np.array([max(x - radius, 0), max(y - radius, 0)])
 
 
 FAR_APART = (7, 8, 9, 10, 13, 14, 15, 16)  # joints whose blobs do not touch others
