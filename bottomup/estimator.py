@@ -65,7 +65,7 @@ class PoseEstimator(LightningModule):
         frozen: Sequence[str] = (),
     ):
         super().__init__()
-        if (criterion.centres == EXACT) != (network.keypoint_offset == 0):
+        if isinstance(criterion, Criterion) and (criterion.centres == EXACT) != (network.keypoint_offset == 0):
             raise ValueError(
                 f"targets with {criterion.centres} centres do not go with a keypoint_offset of "
                 f"{network.keypoint_offset}: set model.network.keypoint_offset (0 for exact ones) or "
@@ -114,7 +114,18 @@ class PoseEstimator(LightningModule):
         self.grouper = dataclasses.replace(self.grouper, skeleton=data.skeleton)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Keep batch norm as it is, if asked to."""
+        """Keep batch norm as it is, if asked to.
+
+        Raises:
+            ValueError: the network does not take images of this size.
+        """
+        height, width = batch.image.shape[2:]
+        multiple = self.network.size_multiple
+        if height % multiple or width % multiple:
+            raise ValueError(
+                f"training images of {width} x {height} pixels do not fit the network: set data.augment.size (of drawn "
+                f"images data.crowd.width and height) to multiples of {multiple}"
+            )
         if self.freeze_norm:
             for module in self.network.modules():
                 if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):

@@ -10,10 +10,12 @@ import logging
 import sys
 import warnings
 from collections.abc import Sequence
+from pickle import UnpicklingError
 
 from jsonargparse import ArgumentError
 from pytorch_lightning import LightningModule
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from bottomup.cli import TRAINING_VERBS
 from bottomup.data.datamodule import PoseData
@@ -41,7 +43,16 @@ def run(verb: str, arguments: Sequence[str]) -> int:
         )
     except ArgumentError as error:
         raise ValueError(f"{verb}: {_shortened(str(error))}") from error
-    except (FloatingPointError, FileNotFoundError) as error:
+    except ValueError as error:  # what our classes raise while the parser makes them comes in its wrapping
+        raise ValueError(_shortened(str(error))) from error
+    except (FileNotFoundError, MisconfigurationException) as error:
+        raise ValueError(f"{verb}: {error}") from error
+    except (RuntimeError, UnpicklingError) as error:
+        if isinstance(error, RuntimeError) and "loading state_dict" not in str(error):
+            raise
+        first = "\n".join(line.strip()[:200] for line in str(error).splitlines()[:3])
+        raise ValueError(f"{verb}: --ckpt_path is no checkpoint of this network: {first}") from error
+    except FloatingPointError as error:
         print(f"bottomup {verb}: {error}", file=sys.stderr)
         return 1
     return 0
@@ -56,9 +67,9 @@ class _CommandLine(LightningCLI):
 
 
 def _shortened(message: str) -> str:
-    """Without the parser's own advice, which names programs that are not there."""
-    lines = [line for line in message.splitlines() if line.strip() and not line.startswith(("tip:", "usage:"))]
-    return "\n".join(lines)
+    """Without the parser's own advice, which names programs that are not there, and without whole configs."""
+    noise = ("tip:", "usage:", "Given value", "Subtypes:", "Errors:", "Does not validate", "- Expected a <class 'None")
+    return "\n".join(line for line in message.splitlines() if line.strip() and not line.strip().startswith(noise))
 
 
 def _calm_down() -> None:

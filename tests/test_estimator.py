@@ -29,7 +29,7 @@ def test_frozen_norms_stay_as_they_are():
     estimator = small()
     estimator.freeze_norm = True
     estimator.train()
-    batch = Batch(torch.zeros(1, 3, 8, 8, dtype=torch.uint8), torch.zeros(1, 0, 17, 3), torch.ones(1, 8, 8) > 0)
+    batch = Batch(torch.zeros(1, 3, 32, 32, dtype=torch.uint8), torch.zeros(1, 0, 17, 3), torch.ones(1, 32, 32) > 0)
     estimator.on_train_batch_start(batch, 0)
     kinds = {type(m).__name__: m.training for m in estimator.network.modules()}
     assert kinds["BatchNorm2d"] is False

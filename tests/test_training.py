@@ -170,11 +170,29 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_images(tmp_path, capsys):
         (["--model.network.weights=nothing"], "nothing: neither a file nor"),
         (["--data.batch_size=17"], "choose a batch_size of at most 16"),
         (["--trainer.max_stepz=1"], "max_stepz"),
+        (["--trainer.accelerator=gpu", "--trainer.devices=99"], "gpu"),
+        (["--data.crowd.width=72"], "72 x 64 pixels do not fit the network"),
+        (["--ckpt_path=none.ckpt"], "none.ckpt"),
+        (["--ckpt_path=config.yaml"], "--ckpt_path is no checkpoint"),
+        (["--data=bottomup.data.datamodule.PhotoData"], "pass --data.train_annotations FILE"),
+        (["--data.val_length=many"], "many"),
     ],
 )
-def test_what_cannot_work_is_said_before_training_starts(tmp_path, capsys, arguments, message):
-    assert main(["fit", "--config", str(config(tmp_path)), *arguments]) == 2
-    assert message in capsys.readouterr().err
+def test_what_cannot_work_is_said_before_training_starts(tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    assert main(["fit", "--config", str(config(tmp_path)), "--trainer.max_steps=1", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error) < 1000, "no whole configs, no traces of calls"
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path, capsys):
+    fitted = folder_of(tmp_path, "fitted")
+    here("fit", fitted, *checkpoint_arguments(fitted), "--trainer.max_steps=2")
+    last = fitted / "checkpoints" / "last.ckpt"
+    arguments = ["--config", str(config(tmp_path)), "--model.network.width=16", f"--ckpt_path={last}"]
+    assert main(["validate", *arguments, "--trainer.limit_val_batches=1"]) == 2
+    assert "--ckpt_path is no checkpoint of this network" in capsys.readouterr().err
 
 
 def test_the_whole_config_can_be_printed(tmp_path, capsys):

@@ -40,6 +40,18 @@ class Augment:
     blur: float = 0.0
     grey: float = 0.0
 
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise ValueError(f"size must be 1 or more, not {self.size}")
+        if not 0 < self.scale[0] <= self.scale[1]:
+            raise ValueError(f"scale must be two positive numbers in ascending order, not {self.scale}")
+        for name in ("rotation", "translation"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)}")
+        for name in ("flip", "colour", "blur", "grey"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be from 0 to 1, not {getattr(self, name)}")
+
     def __call__(self, sample: Sample, flip_indices: Sequence[int], rng: np.random.Generator) -> Sample:
         """Augment one sample.
 

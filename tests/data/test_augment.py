@@ -97,3 +97,12 @@ def test_colours_change_only_when_asked_to():
     for change in ({"colour": 1.0}, {"blur": 1.0}):
         changed = Augment(**still, **change)(sample, [0], np.random.default_rng(0))
         assert (changed.image != image).any()
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"size": 0}, {"scale": (1.5, 0.7)}, {"scale": (0.0, 1.0)}, {"rotation": -1.0}, {"flip": 5.0}]
+)
+def test_impossible_augmentation_is_refused(arguments):
+    (name,) = arguments
+    with pytest.raises(ValueError, match=f"{name} must be"):
+        Augment(**arguments)
