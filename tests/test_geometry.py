@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bottomup import Poses
-from bottomup.geometry import fit, official
+from bottomup.geometry import crop, fit, official
 
 SIZES = [(640, 480), (333, 500), (97, 1013), (1500, 1001), (40, 30)]
 
@@ -122,3 +122,51 @@ def test_absent_joints_stay_at_the_origin():
     moved = fit((640, 480), 512).poses_to_image(poses, (256, 192), offset=0.5)
     assert (moved.keypoints[0, 1:] == 0).all()
     np.testing.assert_allclose(moved.keypoints[0, 0], (1.5 * 2.5 - 0.5 + 0.5 * 1.25,) * 2)
+
+
+@pytest.mark.parametrize("box", [[300, 200, 420, 480], [300, 300, 520, 360], [100, 100, 118, 140], [-60, 30, 400, 700]])
+def test_a_blob_is_seen_where_it_is_in_a_crop(box):
+    transform = crop(box)
+    size = np.subtract(box[2:], box[:2])
+    sigma = size.min() / 12
+    ys, xs = np.mgrid[:600, :800]
+    rng = np.random.default_rng(0)
+    errors = []
+    for _ in range(8):
+        center = np.add(box[:2], rng.uniform(0.4, 0.6, 2) * size)
+        blob = np.exp(-((xs - center[0]) ** 2 + (ys - center[1]) ** 2) / (2 * sigma**2))
+        image = np.repeat((255 * blob).round().astype(np.uint8)[..., None], 3, axis=2)
+        seen = transform.warp(image)[..., 0].astype(float) ** 2
+        at_input = np.array([(seen.sum(0) * np.arange(192)).sum(), (seen.sum(1) * np.arange(256)).sum()]) / seen.sum()
+        errors.append((transform.to_image(at_input[None], transform.input_wh)[0] - center) * transform.matrix[0, 0])
+    assert np.abs(np.mean(errors, axis=0)).max() < 0.1
+
+
+def test_a_crop_shows_the_box_and_a_quarter_more():
+    tall = crop([100, 100, 150, 300], (192, 256))
+    edges = tall.to_image(np.array([[-0.5, -0.5], [191.5, 255.5]]), (192, 256))
+    np.testing.assert_allclose(edges, [[125 - 93.75, 200 - 125], [125 + 93.75, 200 + 125]], atol=1e-9)
+    wide = crop([100, 100, 400, 150], (192, 256), padding=1.0)
+    edges = wide.to_image(np.array([[-0.5, -0.5], [191.5, 255.5]]), (192, 256))
+    np.testing.assert_allclose(edges, [[100, 125 - 200], [400, 125 + 200]], atol=1e-9)
+
+
+def test_a_crop_costs_what_it_shows_and_equals_that_of_the_whole_picture():
+    image = np.random.default_rng(0).integers(0, 256, (700, 1000, 3)).astype(np.uint8)
+    image = cv2.GaussianBlur(image, (0, 0), 4)
+    transform = crop([420, 100, 800, 640])
+    shrunk = cv2.resize(image, None, fx=transform.matrix[0, 0], fy=transform.matrix[1, 1], interpolation=cv2.INTER_AREA)
+    seen = transform.warp(image)
+    assert seen.shape == (256, 192, 3)
+    middle = shrunk[(at := (np.array([370, 610]) * transform.matrix[0, 0]).round().astype(int))[0], at[1]].astype(int)
+    assert np.abs(seen[128, 96].astype(int) - middle).max() < 6
+
+
+@pytest.mark.parametrize("box", [[5, 5, 5, 9], [9, 5, 5, 9], [0, 0, np.inf, 5], [np.nan, 0, 5, 5]])
+def test_a_box_that_is_none_is_refused(box):
+    with pytest.raises(ValueError, match="ascending"):
+        crop(box)
+
+
+def test_a_crop_beside_the_picture_is_black():
+    assert crop([900, 900, 950, 990]).warp(np.full((50, 60, 3), 255, np.uint8)).max() == 0

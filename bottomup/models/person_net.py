@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from bottomup.models.mobilenet import Conv, MobileNetContext, SeparableConv
+from bottomup.models.center_voting import DenseHead
+from bottomup.models.mobilenet import Conv, MobileNetContext
 from bottomup.models.pose_net import MOVENET_MEAN, Recipe
 from bottomup.skeleton import COCO, Skeleton
 
@@ -36,15 +37,17 @@ class PersonOutput(NamedTuple):
 
 
 class JointMaps(nn.Module):
-    """Fine and coarse features to a map per joint at stride 4.
+    """Logits of every joint at stride 4: where joints are by the fine features, whose they are by the coarse ones.
+
+    The first part has the name that `CenterVotingHead` gives it, so it starts from the bundled weights, which know
+    where everybody's joints are. The second starts at 0 and learns to leave the person in the middle.
 
     Args:
         in_channels: of the fine features.
         context_channels: of the coarse features.
         num_keypoints: K, the number of joints.
+        hidden_channels: of the layer in between at stride 4.
         coarse_channels: of the layers at the coarse features, where a layer costs next to nothing.
-        spread_channels: that are brought from there to stride 4.
-        hidden_channels: of the layers at stride 4.
     """
 
     def __init__(
@@ -53,55 +56,44 @@ class JointMaps(nn.Module):
         context_channels: int,
         num_keypoints: int,
         *,
+        hidden_channels: int = 96,
         coarse_channels: int = 96,
-        spread_channels: int = 32,
-        hidden_channels: int = 48,
     ):
         super().__init__()
+        self.heatmaps = DenseHead(in_channels, num_keypoints, hidden_channels)
         self.reduce = Conv(context_channels, coarse_channels, 1)
         self.relate = Conv(coarse_channels + 2, coarse_channels, 3)
         self.compare = Conv(coarse_channels, coarse_channels, 3)
-        self.spread = Conv(coarse_channels, spread_channels, 1)
-        self.mix = SeparableConv(in_channels + spread_channels + 2, hidden_channels)
-        self.refine = SeparableConv(hidden_channels, hidden_channels)
-        self.out = Conv(hidden_channels, num_keypoints, 1)
+        self.whose = Conv(coarse_channels, num_keypoints, 1)
+        assert self.whose.bias is not None
+        nn.init.zeros_(self.whose.weight)
+        nn.init.zeros_(self.whose.bias)
 
-    def forward(self, fine: Float[Tensor, "B C h w"], coarse: Float[Tensor, "B D i j"]) -> Float[Tensor, "B K h w"]:
+    def forward(self, features: tuple[Tensor, Tensor]) -> Float[Tensor, "B K h w"]:
         """B K h w, without bounds."""
-        context = F.relu(self.reduce(coarse))
+        joints = self.heatmaps(features[0])
+        context = F.relu(self.reduce(features[1]))
         context = F.relu(self.relate(_with_places(context)))
-        context = self.spread(F.relu(self.compare(context)))
-        context = F.interpolate(context, size=fine.shape[2:], mode="bilinear", align_corners=False)
-        return self.out(self.refine(self.mix(_with_places(torch.cat([fine, context], dim=1)))))
+        whose = self.whose(F.relu(self.compare(context)))  # B K h/8 w/8
+        return joints + F.interpolate(whose, size=joints.shape[2:], mode="bilinear", align_corners=False)
 
 
-class HeatmapHead(nn.Module):
+class HeatmapHead(JointMaps):
     """A heatmap per joint, read at its maximum; the arguments are those of `JointMaps`."""
 
-    def __init__(self, in_channels: int, context_channels: int, num_keypoints: int):
-        super().__init__()
-        self.maps = JointMaps(in_channels, context_channels, num_keypoints)
-        assert self.maps.out.bias is not None
-        nn.init.normal_(self.maps.out.weight, std=1e-3)
-        nn.init.zeros_(self.maps.out.bias)
-
-    def forward(self, features: tuple[Tensor, Tensor], crop_wh: tuple[int, int]) -> PersonOutput:
+    def forward(self, features: tuple[Tensor, Tensor], crop_wh: tuple[int, int]) -> PersonOutput:  # type: ignore[override]
         """Heatmaps, and the joints in them."""
-        heatmaps = self.maps(*features)
+        heatmaps = super().forward(features).sigmoid()
         points, scores = read_maximum(heatmaps)
         return PersonOutput(to_crop(points, heatmaps, crop_wh), scores, heatmaps)
 
 
-class SoftArgmaxHead(nn.Module):
+class SoftArgmaxHead(JointMaps):
     """A distribution over places per joint; the joint is its mean. The arguments are those of `JointMaps`."""
 
-    def __init__(self, in_channels: int, context_channels: int, num_keypoints: int):
-        super().__init__()
-        self.maps = JointMaps(in_channels, context_channels, num_keypoints)
-
-    def forward(self, features: tuple[Tensor, Tensor], crop_wh: tuple[int, int]) -> PersonOutput:
+    def forward(self, features: tuple[Tensor, Tensor], crop_wh: tuple[int, int]) -> PersonOutput:  # type: ignore[override]
         """The mean of every distribution; its score is the share within two cells of it along both axes."""
-        maps = self.maps(*features)
+        maps = super().forward(features)
         height, width = maps.shape[2:]
         share = maps.flatten(2).softmax(2).unflatten(2, (height, width))
         x, y = torch.arange(width, device=maps.device), torch.arange(height, device=maps.device)
