@@ -68,7 +68,7 @@ def extract(arguments: argparse.Namespace) -> None:
     photos = PhotoCrops(read_annotations(*arguments.train), CropAugment())
     drawn = DrawnCrops(CROWD, arguments.drawn, CropAugment())
     for view in range(arguments.views):
-        sets = [photos] if view else [photos, drawn]
+        sets = [photos] if view else [drawn, photos]
         samples = ((s.image, s.keypoints) for part in sets for i in range(len(part)) for s in [part[Draw(view, i)]])
         _write(arguments.out / f"train_{view}.pt", net, samples, sum(map(len, sets)))
 
@@ -119,11 +119,27 @@ class Validation:
     people: list[tuple[int, np.ndarray, Transform]]
     truth: dict[str, Any]
 
-    def figures(self, net: PersonNet) -> dict[str, float]:
-        """Average precision with the annotated boxes, and the mean similarity (OKS) of a person, which no score sways.
+    def similarity(self, net: PersonNet) -> float:
+        """Mean object keypoint similarity (OKS) of a person: how well joints are located, whatever their scores."""
+        people = {(p["image_id"], *np.round(corners(p), 3)): p for p in self.truth["annotations"]}
+        values = []
+        for (image_id, box, _), result in zip(self.people, self._results(net), strict=True):
+            person = people[(image_id, *np.round(box, 3))]
+            true, found = np.reshape(person["keypoints"], (17, 3)), np.reshape(result["keypoints"], (17, 3))
+            squared = ((found - true)[:, :2] ** 2).sum(1)
+            similarity = np.exp(-squared / (8 * np.square(COCO.sigmas) * person["area"]))
+            values.append(similarity[true[:, 2] > 0].mean())
+        return float(np.mean(values))
 
-        The second asks how well joints are located, the first also how well people are ranked.
-        """
+    def figures(self, net: PersonNet) -> dict[str, float]:
+        """Average precision with the annotated boxes and its 95 % interval: also how well people are ranked."""
+        matches = metrics.match(self._results(net), self.truth)
+        figures = metrics.summarise(matches)
+        low, high = metrics.bootstrap(matches)["AP"]
+        return {"AP": figures["AP"], "AP50": figures["AP50"], "low": low, "high": high}
+
+    def _results(self, net: PersonNet) -> list[dict[str, Any]]:
+        """One COCO result per person."""
         results = []
         with torch.inference_mode():
             output = net.head((self.features.fine.float(), self.features.coarse.float()), net.crop_wh)
@@ -131,24 +147,7 @@ class Validation:
         for i, (image_id, box, transform) in enumerate(self.people):
             poses = to_poses(Boxes(box[None], np.ones(1)), [transform], points[i : i + 1], scores[i : i + 1], COCO)
             results += poses.to_coco(image_id)
-        matches = metrics.match(results, self.truth)
-        figures = metrics.summarise(matches)
-        low, high = metrics.bootstrap(matches)["AP"]
-        similarity = self._similarity(np.array([r["keypoints"] for r in results]).reshape(-1, 17, 3)[..., :2])
-        return {"AP": figures["AP"], "AP50": figures["AP50"], "low": low, "high": high, "OKS": similarity}
-
-    def _similarity(self, found: np.ndarray) -> float:
-        """Mean object keypoint similarity of the people with labelled joints, each with its own box's result."""
-        people = {(p["image_id"], *np.round(corners(p), 3)): p for p in self.truth["annotations"]}
-        values = []
-        for (image_id, box, _), points in zip(self.people, found, strict=True):
-            person = people[(image_id, *np.round(box, 3))]
-            true = np.reshape(person["keypoints"], (17, 3))
-            squared = ((points - true[:, :2]) ** 2).sum(1)
-            variance = (2 * np.array(COCO.sigmas)) ** 2
-            similarity = np.exp(-squared / (2 * variance * person["area"]))
-            values.append(similarity[true[:, 2] > 0].mean())
-        return float(np.mean(values))
+        return results
 
 
 def train(arguments: argparse.Namespace) -> None:
@@ -200,13 +199,12 @@ def fit(
         optimizer.step()
         schedule.step()
         recent.append(loss.item())
-        if step % max(steps // 6, 1) == 0:
-            figures = val.figures(net)
-            curve.append({"step": step, "loss": float(np.mean(recent)), **figures})
+        if step % max(steps // 4, 1) == 0:
+            curve.append({"step": step, "loss": float(np.mean(recent)), "OKS": val.similarity(net)})
             recent = []
     save_model(net, folder / f"{kind}_{rate:g}_{seed}_{steps}.safetensors", half=True, shared="mobile")
     about = {"kind": kind, "rate": rate, "seed": seed, "steps": steps, "seconds": time.perf_counter() - start}
-    return {**about, **curve[-1], "curve": curve}
+    return {**about, **val.figures(net), "OKS": curve[-1]["OKS"], "curve": curve}
 
 
 def main() -> None:
@@ -214,14 +212,14 @@ def main() -> None:
     commands = parser.add_subparsers(required=True)
     command = commands.add_parser("features", help=extract.__doc__)
     command.add_argument("--train", nargs=2, required=True, metavar=("FILE", "DIR"))
-    command.add_argument("--drawn", type=int, default=600, help="crops of drawn people")
-    command.add_argument("--views", type=int, default=5, help="of every person of the photos")
+    command.add_argument("--drawn", type=int, default=300, help="crops of drawn people")
+    command.add_argument("--views", type=int, default=3, help="of every person of the photos")
     command.set_defaults(run=extract)
     other = commands.add_parser("train", help=train.__doc__)
-    other.add_argument("--sweep-steps", type=int, default=300)
-    other.add_argument("--steps", type=int, default=1200)
+    other.add_argument("--sweep-steps", type=int, default=60)
+    other.add_argument("--steps", type=int, default=200)
     other.add_argument("--seeds", type=int, default=3)
-    other.add_argument("--batch-size", type=int, default=32)
+    other.add_argument("--batch-size", type=int, default=16)
     other.set_defaults(run=train)
     for each in (command, other):
         each.add_argument("--val", nargs=2, required=True, metavar=("FILE", "DIR"))
