@@ -24,7 +24,7 @@ from torch import Tensor
 
 from bottomup import metrics
 from bottomup.box_metrics import corners
-from bottomup.data.coco import read_annotations
+from bottomup.data.coco import Annotations, Record, read_annotations
 from bottomup.data.person_sets import CropAugment, DrawnCrops, PhotoCrops
 from bottomup.data.synthetic import Crowd
 from bottomup.data.training_sets import Draw, read_image
@@ -40,6 +40,7 @@ from bottomup.topdown_losses import PersonCriterion
 KINDS = tuple(BUILDERS)
 RATES = (3e-4, 1e-3, 3e-3)
 CHUNK = 32  # crops that pass the trunk together
+NOTHING = np.zeros((1, 17, 3), np.float32)  # keypoints of a crop whose joints do not matter
 CROWD = Crowd(width=256, height=256, people=(1, 4), sizes=(64.0, 240.0))
 
 
@@ -63,8 +64,9 @@ def extract(arguments: argparse.Namespace) -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     net = build(KINDS[0])
     val = read_annotations(*arguments.val)
-    crops = [image for image, _ in val_crops(val)]
-    _write(arguments.out / "val.pt", net, ((image, np.zeros((1, 17, 3), np.float32)) for image in crops), len(crops))
+    people = val_people(val)
+    crops = ((transform.warp(read_image(record)), NOTHING) for record, _, transform in people)
+    _write(arguments.out / "val.pt", net, crops, len(people))
     photos = PhotoCrops(read_annotations(*arguments.train), CropAugment())
     drawn = DrawnCrops(CROWD, arguments.drawn, CropAugment())
     for view in range(arguments.views):
@@ -99,16 +101,13 @@ def build(kind: str) -> PersonNet:
     return net.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
 
-def val_crops(annotations: Any) -> Iterator[tuple[np.ndarray, tuple[int, np.ndarray, Transform]]]:
-    """Every annotated person of the validation photos: the crop, and image id, box and transform."""
+def val_people(annotations: Annotations) -> list[tuple[Record, np.ndarray, Transform]]:
+    """Every annotated person of the validation photos, with its box and the transform to its crop."""
+    people = []
     for record in annotations.records:
-        people = [p for p in annotations.raw["annotations"] if p["image_id"] == record.image_id]
-        image = read_image(record) if people else None
-        for person in people:
-            box = np.array(corners(person))
-            if image is not None and (box[2:] > box[:2]).all():
-                transform = crop(box)
-                yield transform.warp(image), (record.image_id, box, transform)
+        boxes = [corners(p) for p in annotations.raw["annotations"] if p["image_id"] == record.image_id]
+        people += [(record, np.array(box), crop(box)) for box in boxes if box[2] > box[0] and box[3] > box[1]]
+    return people
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -116,15 +115,15 @@ class Validation:
     """The validation people: their features, and how to get back to the photos."""
 
     features: Features
-    people: list[tuple[int, np.ndarray, Transform]]
+    people: list[tuple[Record, np.ndarray, Transform]]
     truth: dict[str, Any]
 
     def similarity(self, net: PersonNet) -> float:
         """Mean object keypoint similarity (OKS) of a person: how well joints are located, whatever their scores."""
         people = {(p["image_id"], *np.round(corners(p), 3)): p for p in self.truth["annotations"]}
         values = []
-        for (image_id, box, _), result in zip(self.people, self._results(net), strict=True):
-            person = people[(image_id, *np.round(box, 3))]
+        for (record, box, _), result in zip(self.people, self._results(net), strict=True):
+            person = people[(record.image_id, *np.round(box, 3))]
             true, found = np.reshape(person["keypoints"], (17, 3)), np.reshape(result["keypoints"], (17, 3))
             squared = ((found - true)[:, :2] ** 2).sum(1)
             similarity = np.exp(-squared / (8 * np.square(COCO.sigmas) * person["area"]))
@@ -144,9 +143,9 @@ class Validation:
         with torch.inference_mode():
             output = net.head((self.features.fine.float(), self.features.coarse.float()), net.crop_wh)
         points, scores = output.points.double().numpy(), output.scores.double().numpy()
-        for i, (image_id, box, transform) in enumerate(self.people):
+        for i, (record, box, transform) in enumerate(self.people):
             poses = to_poses(Boxes(box[None], np.ones(1)), [transform], points[i : i + 1], scores[i : i + 1], COCO)
-            results += poses.to_coco(image_id)
+            results += poses.to_coco(record.image_id)
         return results
 
 
@@ -155,8 +154,7 @@ def train(arguments: argparse.Namespace) -> None:
     files = sorted(arguments.out.glob("train_*.pt"))
     features = Features(*(torch.cat(parts) for parts in zip(*map(torch.load, files), strict=True)))
     annotations = read_annotations(*arguments.val)
-    people = [person for _, person in val_crops(annotations)]
-    val = Validation(Features(*torch.load(arguments.out / "val.pt")), people, annotations.raw)
+    val = Validation(Features(*torch.load(arguments.out / "val.pt")), val_people(annotations), annotations.raw)
     path = arguments.out / "curves.json"
     runs: list[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else []
 
