@@ -43,4 +43,5 @@ def test_joints_come_by_name_or_from_an_annotation_file(tmp_path):
 def test_every_network_can_be_named():
     assert networks.higherhrnet(width=4).keypoint_offset == 0.5
     assert networks.mobile().keypoint_offset == 0.25
+    assert networks.compact(width=4).keypoint_offset == 0.0
     assert networks.light(trunk="mobile", keypoint_offset=0.0).keypoint_offset == 0.0

@@ -1,5 +1,6 @@
 import hashlib
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,15 @@ from torch import nn
 
 from bottomup import COCO, CROWDPOSE
 from bottomup.models.heads import MultiResolutionHead
-from bottomup.models.pose_net import BUILDERS, PoseNet, higherhrnet, higherhrnet_w32, higherhrnet_w48, hrnet_w32_ae
+from bottomup.models.pose_net import (
+    BUILDERS,
+    PoseNet,
+    compact,
+    higherhrnet,
+    higherhrnet_w32,
+    higherhrnet_w48,
+    hrnet_w32_ae,
+)
 from tests.reference import golden_weights
 
 DATA = Path(__file__).parents[1] / "data" / "network"
@@ -120,9 +129,22 @@ def test_any_trunk_with_stride_4_will_do():
     assert sizes == [(1, 17, 4, 6), (1, 17, 8, 12), (1, 17, 16, 24)]
 
 
-def test_a_recipe_builds_the_same_network():
+@pytest.mark.parametrize(
+    "build",
+    [
+        partial(higherhrnet, 8, tag_dims=2, num_deconvs=2, deconv_channels=6, num_blocks=1),
+        partial(compact, 4, out_channels=6, tag_dims=1, tag_anchor=0.0),
+    ],
+)
+def test_a_recipe_builds_the_same_network(build):
     with torch.device("meta"):
-        net = higherhrnet(8, skeleton=CROWDPOSE, tag_dims=2, num_deconvs=2, deconv_channels=6, num_blocks=1)
+        net = build(skeleton=CROWDPOSE)
         again = BUILDERS[net.recipe.builder](**net.recipe.arguments, skeleton=net.skeleton)
     shapes = [{name: t.shape for name, t in n.state_dict().items()} for n in (net, again)]
     assert shapes[0] == shapes[1]
+
+
+def test_the_compact_network_answers_at_half_the_resolution():
+    (output,) = compact(4)(torch.zeros(1, 3, 64, 96, dtype=torch.uint8))
+    assert output.heatmaps.shape == (1, 17, 32, 48)
+    assert output.tags.shape == (1, 17, 2, 32, 48)
