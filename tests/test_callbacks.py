@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pytorch_lightning.loggers import TensorBoardLogger
 
 from bottomup import networks
 from bottomup.callbacks import AveragedWeights, log_picture, picture_of
@@ -43,6 +44,19 @@ def test_pictures_go_wherever_the_logger_takes_them(tmp_path):
     log_picture(loggers, "image_0", picture, step=7, folder=str(tmp_path))
     assert seen == ["image_0", "image_0"]
     assert (Path(tmp_path) / "pictures" / "image_0_step0000007.jpg").is_file()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # of Lightning's and the writer's
+def test_tensorboard_holds_the_picture(tmp_path):
+    logger = TensorBoardLogger(tmp_path, version="v")
+    picture = np.random.default_rng(0).integers(0, 256, (32, 32, 3)).astype(np.uint8)
+    log_picture([logger], "image_0", picture, step=7, folder=None)
+    logger.save()
+    logger.experiment.flush()
+    (events,) = Path(logger.log_dir).glob("events.*")
+    content = events.read_bytes()
+    assert b"image_0" in content
+    assert b"PNG" in content
 
 
 def test_an_estimator_can_be_copied_as_averaging_does(estimator):
