@@ -51,8 +51,7 @@ def test_tensorboard_holds_the_picture(tmp_path):
     logger = TensorBoardLogger(tmp_path, version="v")
     picture = np.random.default_rng(0).integers(0, 256, (32, 32, 3)).astype(np.uint8)
     log_picture([logger], "image_0", picture, step=7, folder=None)
-    logger.save()
-    logger.experiment.flush()
+    logger.finalize("success")
     (events,) = Path(logger.log_dir).glob("events.*")
     content = events.read_bytes()
     assert b"image_0" in content
