@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from pickle import UnpicklingError
 
 from jsonargparse import ArgumentError
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning import LightningModule
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from bottomup.cli import TRAINING_VERBS
 from bottomup.data.datamodule import PoseData

@@ -9,7 +9,7 @@ hidden ones and those beyond the border; beside them stand the boxes of what can
 import argparse
 import itertools
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import yaml
@@ -70,7 +70,8 @@ def _intersection_over_union(a: Float[np.ndarray, " 4"], b: Float[np.ndarray, " 
 def evaluation_set(recipe: Path) -> DrawnEvaluation:
     """The images that a recipe with drawn data validates on."""
     arguments = yaml.safe_load(recipe.read_text())["data"]["init_args"]
-    crowd = Crowd(**{name: tuple(v) if isinstance(v, list) else v for name, v in arguments.get("crowd", {}).items()})
+    numbers: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in arguments.get("crowd", {}).items()}
+    crowd = Crowd(**numbers)
     return DrawnEvaluation(crowd, arguments.get("val_length", 200), arguments.get("val_seed", 0))
 
 

@@ -190,7 +190,8 @@ def test_joints_are_filled_where_there_is_heat_and_nowhere_else():
     np.testing.assert_allclose(poses.keypoints[0, 9], xy[0, 9], atol=0.01)
     assert poses.keypoint_scores[0, 10] == 0
     peaks = heatmaps.max(axis=(1, 2))
-    assert poses.scores[0] == pytest.approx((peaks.sum() - peaks[9] - peaks[10]) / 16)  # of 15; filled ones do not count
+    expected = (peaks.sum() - peaks[9] - peaks[10]) / 16  # of 15 joints; those filled in do not count
+    assert poses.scores[0] == pytest.approx(expected)
     official = Grouper.official()(*batch_of(heatmaps, tag_maps))[0]
     assert official.keypoint_scores[0, 10] > 0  # the reference invents it
 

@@ -6,6 +6,7 @@ Regression", ECCV 2018). The fine features of the trunk say where joints are, th
 so whose they are.
 """
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -194,8 +195,8 @@ def topdown_softargmax(skeleton: Skeleton = COCO, *, height: int = 256) -> Perso
 
 def topdown_regression(skeleton: Skeleton = COCO, *, height: int = 256) -> PersonNet:
     """Coordinates from global features, on the trunk of `mobile`; the arguments are those of `topdown_heatmap`."""
-    crop_wh = (height * 3 // 4, height)
-    return _build("topdown_regression", lambda *channels: RegressionHead(*channels, crop_wh), skeleton, height)
+    head = functools.partial(RegressionHead, crop_wh=(height * 3 // 4, height))
+    return _build("topdown_regression", head, skeleton, height)
 
 
 BUILDERS: dict[str, Callable[..., PersonNet]] = {
