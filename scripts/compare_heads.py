@@ -4,9 +4,9 @@
     python scripts/compare_heads.py train --val FILE DIR --out FOLDER
 
 The first command looks at every crop once and keeps the trunk's features, the second trains head after head on them:
-at three learning rates, then at the best one with three seeds. What the recipes topdown_heatmap, topdown_regression
-and topdown_softargmax do with `frozen: [trunk]` is the same but for one thing: here each person is seen in a few
-views again and again, there in a new view every time.
+at three learning rates, then at the best one with three seeds. Trunk and bundled joint maps stay as they are, as with
+`frozen: [trunk, head.heatmaps]` in the recipes topdown_heatmap and topdown_softargmax and `frozen: [trunk]` in
+topdown_regression; but here each person is seen in a few views again and again, there in a new view every time.
 """
 
 import argparse
@@ -49,7 +49,7 @@ class Features:
     """What the heads learn from: N crops.
 
     Attributes:
-        fine: (N, C, 64, 48) float16.
+        fine: (N, C, 64, 48) float16; in training the K bundled joint maps made from them.
         coarse: (N, D, 8, 6) float16.
         keypoints: (N, 1, K, 3) in pixels of the crop.
     """
@@ -152,9 +152,9 @@ class Validation:
 def train(arguments: argparse.Namespace) -> None:
     """Sweep the learning rate of every head, train each with three seeds at the best one, and write what came out."""
     files = sorted(arguments.out.glob("train_*.pt"))
-    features = Features(*(torch.cat(parts) for parts in zip(*map(torch.load, files), strict=True)))
+    features = to_maps(Features(*(torch.cat(parts) for parts in zip(*map(torch.load, files), strict=True))))
     annotations = read_annotations(*arguments.val)
-    val = Validation(Features(*torch.load(arguments.out / "val.pt")), val_people(annotations), annotations.raw)
+    val = Validation(to_maps(Features(*torch.load(arguments.out / "val.pt"))), val_people(annotations), annotations.raw)
     path = arguments.out / "curves.json"
     runs: list[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else []
 
@@ -176,12 +176,23 @@ def train(arguments: argparse.Namespace) -> None:
             done(kind=kind, rate=best, seed=seed, steps=arguments.steps)
 
 
+@torch.inference_mode()
+def to_maps(features: Features) -> Features:
+    """The same with the bundled joint maps in place of the fine features: they never change."""
+    head = build("topdown_heatmap").get_submodule("head.heatmaps")
+    maps = torch.cat([head(part.float()).half() for part in features.fine.split(CHUNK)])
+    return dataclasses.replace(features, fine=maps)
+
+
 def fit(
     features: Features, val: Validation, *, kind: str, rate: float, seed: int, steps: int, batch_size: int, folder: Path
 ) -> dict[str, Any]:
     """Train one head; its curve of (step, training loss, AP, OKS) and last figures. The network goes to a file."""
     torch.manual_seed(seed)
     net = build(kind)
+    joint_maps = getattr(net.head, "heatmaps", None)
+    if joint_maps is not None:
+        net.head.heatmaps = torch.nn.Identity()  # `to_maps` has done its work
     criterion = PersonCriterion()
     optimizer = torch.optim.AdamW(net.head.parameters(), lr=rate, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps, pct_start=0.1)
@@ -200,9 +211,12 @@ def fit(
         if step % max(steps // 4, 1) == 0:
             curve.append({"step": step, "loss": float(np.mean(recent)), "OKS": val.similarity(net)})
             recent = []
+    figures = val.figures(net)
+    if joint_maps is not None:
+        net.head.heatmaps = joint_maps
     save_model(net, folder / f"{kind}_{rate:g}_{seed}_{steps}.safetensors", half=True, shared="mobile")
     about = {"kind": kind, "rate": rate, "seed": seed, "steps": steps, "seconds": time.perf_counter() - start}
-    return {**about, **val.figures(net), "OKS": curve[-1]["OKS"], "curve": curve}
+    return {**about, **figures, "OKS": curve[-1]["OKS"], "curve": curve}
 
 
 def main() -> None:

@@ -90,11 +90,18 @@ class HeatmapHead(JointMaps):
 
 
 class SoftArgmaxHead(JointMaps):
-    """A distribution over places per joint; the joint is its mean. The arguments are those of `JointMaps`."""
+    """A distribution over places per joint; the joint is its mean. The arguments are those of `JointMaps`.
+
+    How much narrower the distributions are than the logits say is learned.
+    """
+
+    def __init__(self, in_channels: int, context_channels: int, num_keypoints: int):
+        super().__init__(in_channels, context_channels, num_keypoints)
+        self.sharpness = nn.Parameter(torch.tensor(3.0))
 
     def forward(self, features: tuple[Tensor, Tensor], crop_wh: tuple[int, int]) -> PersonOutput:  # type: ignore[override]
         """The mean of every distribution; its score is the share within two cells of it along both axes."""
-        maps = super().forward(features)
+        maps = self.sharpness * super().forward(features)
         height, width = maps.shape[2:]
         share = maps.flatten(2).softmax(2).unflatten(2, (height, width))
         x, y = torch.arange(width, device=maps.device), torch.arange(height, device=maps.device)

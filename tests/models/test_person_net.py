@@ -97,7 +97,7 @@ def test_a_map_covers_the_crop():
 def test_the_mean_of_a_map_is_where_the_map_is_narrow():
     head = SoftArgmaxHead(1, 4, 1)
     head.heatmaps = torch.nn.Identity()  # the fine features are the logits
-    maps = -100 * ((torch.arange(48.0) - 20.5) ** 2 + (torch.arange(64.0)[:, None] - 30) ** 2)[None, None]
+    maps = -30 * ((torch.arange(48.0) - 20.5) ** 2 + (torch.arange(64.0)[:, None] - 30) ** 2)[None, None]
     output = head((maps, torch.zeros(1, 4, 8, 6)), (192, 256))
     torch.testing.assert_close(output.points, torch.tensor([[[21 * 4 - 0.5, 30.5 * 4 - 0.5]]]))
     assert output.scores.item() == pytest.approx(1)
