@@ -174,6 +174,8 @@ def train(arguments: argparse.Namespace) -> None:
         best = max(sweep, key=lambda rate: sweep[rate]["OKS"])
         for seed in range(arguments.seeds):
             done(kind=kind, rate=best, seed=seed, steps=arguments.steps)
+        if arguments.long:
+            done(kind=kind, rate=best, seed=0, steps=arguments.long)
 
 
 @torch.inference_mode()
@@ -230,6 +232,7 @@ def main() -> None:
     other = commands.add_parser("train", help=train.__doc__)
     other.add_argument("--sweep-steps", type=int, default=60)
     other.add_argument("--steps", type=int, default=200)
+    other.add_argument("--long", type=int, default=0, metavar="STEPS", help="of one more run at the best rate")
     other.add_argument("--seeds", type=int, default=3)
     other.add_argument("--batch-size", type=int, default=16)
     other.set_defaults(run=train)
