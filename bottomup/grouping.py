@@ -7,6 +7,7 @@ device; a person is a row of K cell indices until its coordinates are read at th
 
 import dataclasses
 import itertools
+import math
 from typing import Literal
 
 import numpy as np
@@ -21,6 +22,7 @@ from bottomup.poses import Poses
 from bottomup.skeleton import COCO, Skeleton
 
 ABSENT = -1  # in place of a cell's index, where a person lacks a joint
+STRONG = 0.01  # heat of the cells that `refine_official` looks at first
 
 Members = Int[np.ndarray, "_ K"]
 """One row per person: the index y * W + x of each joint's cell in its own H W map, or `ABSENT`."""
@@ -268,18 +270,34 @@ def refine(cells: Cells, members: Members, map_size: int, *, threshold: float, t
 def refine_official(heatmaps: Float[Tensor, "K H W"], tags: Float[Tensor, "K H W L"], members: Members) -> Members:
     """Fill in every joint that a person lacks at the maximum over the whole map of heatmap - round(tag distance).
 
-    The reference's rule: it looks at every cell for every person, and takes any heat above zero.
+    The reference's rule, which looks at every cell for every person and takes any heat above zero. Here cells above
+    `STRONG` are looked at first: if they give more than that, no other cell can give as much.
     """
     members = members.copy()
     flat, flat_tags = heatmaps.flatten(1), tags.flatten(1, 2)  # K HW, K HW L
+    strong = [torch.nonzero(heat > STRONG)[:, 0] for heat in flat]
+    strong_heat = [heat[cells] for heat, cells in zip(flat, strong, strict=True)]
+    strong_tags = [tag[cells] for tag, cells in zip(flat_tags, strong, strict=True)]
     for person in members:
-        has, lacks = (torch.from_numpy(np.flatnonzero(m)).to(flat.device) for m in (person != ABSENT, person == ABSENT))
-        at = torch.from_numpy(person).to(flat.device)[has]
-        distance = torch.linalg.vector_norm(flat_tags[lacks] - flat_tags[has, at].mean(0), dim=2)
-        best = (flat[lacks] - distance.round()).argmax(1)
-        found = flat[lacks, best] > 0
-        person[lacks[found].cpu().numpy()] = best[found].cpu().numpy()
+        has, at = (torch.from_numpy(a).to(flat.device) for a in (np.flatnonzero(person != ABSENT), person))
+        mean = flat_tags[has, at[has]].mean(0)
+        for joint in np.flatnonzero(person == ABSENT).tolist():
+            best, value = _best_cell(strong_heat[joint], strong_tags[joint], mean)
+            if value > STRONG:
+                person[joint] = int(strong[joint][best])
+                continue
+            best, _ = _best_cell(flat[joint], flat_tags[joint], mean)
+            if flat[joint, best] > 0:
+                person[joint] = best
     return members
+
+
+def _best_cell(heat: Float[Tensor, " C"], tags: Float[Tensor, "C L"], mean: Float[Tensor, " L"]) -> tuple[int, float]:
+    """The first of the cells with the largest heat - round(tag distance), and that; -1 and -inf if there is no cell."""
+    if len(heat) == 0:
+        return -1, -math.inf
+    value, best = (heat - torch.linalg.vector_norm(tags - mean, dim=1).round()).max(0)
+    return int(best), float(value)
 
 
 def suppress_similar(poses: Poses, oks_threshold: float) -> Poses:

@@ -85,6 +85,7 @@ def test_crowds_come_out_pure_and_whole(golden):
 @settings(max_examples=15, deadline=None)
 def test_official_mode_equals_the_slow_version(seed, num_people):
     heatmaps, tags = crowd.render(*crowd.random_crowd(num_people, (96, 128), seed=seed), (96, 128))
+    heatmaps[seed % 17 :: 5] *= 0.01  # faint heat is what the reference fills joints in with
     people, scores = reference.decode(heatmaps, tags, COCO.grouping_order)
     poses = Grouper.official()(*batch_of(heatmaps, tags))[0]
     np.testing.assert_allclose(poses.keypoints, people[..., :2], rtol=0, atol=1e-4)
