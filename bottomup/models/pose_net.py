@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from bottomup.models.anchored_head import AnchoredHead
 from bottomup.models.center_voting import CenterVotingHead
 from bottomup.models.compact import CompactTrunk
 from bottomup.models.heads import MultiResolutionHead, SubpixelHead
@@ -169,10 +170,32 @@ def mobile(skeleton: Skeleton = COCO, *, num_scales: int = 2, input_size: int = 
     )
 
 
+def mobile_multiresolution(skeleton: Skeleton = COCO, *, tag_anchor: float = 0.125, input_size: int = 512) -> PoseNet:
+    """The trunk of `mobile` with heatmaps at strides 4 and 2 and anchored tags; 4.7 M parameters.
+
+    Args:
+        skeleton: the joints to find.
+        tag_anchor: see `AnchoredHead`.
+        input_size: pixels of an image's long side.
+    """
+    trunk = MobileNetPyramid()
+    return PoseNet(
+        trunk,
+        AnchoredHead(trunk.out_channels, skeleton.num_keypoints, tag_anchor=tag_anchor),
+        skeleton=skeleton,
+        mean=MOVENET_MEAN,
+        std=MOVENET_MEAN,
+        input_size=input_size,
+        input_side="long",
+        size_multiple=32,
+        keypoint_offset=0.25,
+        recipe=Recipe("mobile_multiresolution", {"tag_anchor": tag_anchor}),
+    )
+
+
 def light(
-    trunk: Literal["compact", "mobile"] = "compact",
-    *,
     width: int = 48,
+    *,
     skeleton: Skeleton = COCO,
     tag_dims: int = 2,
     tag_anchor: float = 0.125,
@@ -184,8 +207,7 @@ def light(
     """A network for CPUs with the multi-resolution head: anchored tags, and little at the high resolution.
 
     Args:
-        trunk: "compact" learns from random weights, "mobile" is the trunk of `mobile` and starts from its weights.
-        width: of a compact trunk, see `CompactTrunk`.
+        width: see `CompactTrunk`.
         skeleton: the joints to find.
         tag_dims: L, the numbers in a tag.
         tag_anchor: see `MultiResolutionHead`.
@@ -194,8 +216,6 @@ def light(
         num_blocks: residual blocks at each of those resolutions.
         input_size: pixels of an image's long side.
     """
-    if trunk not in ("compact", "mobile"):
-        raise ValueError(f"trunk must be 'compact' or 'mobile', not {trunk!r}")
     arguments: dict[str, Any] = {
         "tag_dims": tag_dims,
         "tag_anchor": tag_anchor,
@@ -203,17 +223,15 @@ def light(
         "deconv_channels": deconv_channels,
         "num_blocks": num_blocks,
     }
-    body = CompactTrunk(width) if trunk == "compact" else MobileNetPyramid()
+    trunk = CompactTrunk(width)
     return PoseNet(
-        body,
-        MultiResolutionHead(body.out_channels, skeleton.num_keypoints, **arguments),
+        trunk,
+        MultiResolutionHead(trunk.out_channels, skeleton.num_keypoints, **arguments),
         skeleton=skeleton,
-        mean=IMAGENET_MEAN if trunk == "compact" else MOVENET_MEAN,
-        std=IMAGENET_STD if trunk == "compact" else MOVENET_MEAN,
         input_size=input_size,
         input_side="long",
         size_multiple=32,
-        recipe=Recipe("light", {"trunk": trunk, "width": width, **arguments}),
+        recipe=Recipe("light", {"width": width, **arguments}),
     )
 
 
@@ -254,6 +272,7 @@ def compact(
 BUILDERS: dict[str, Callable[..., PoseNet]] = {
     "higherhrnet": higherhrnet,
     "mobile": mobile,
+    "mobile_multiresolution": mobile_multiresolution,
     "light": light,
     "compact": compact,
 }

@@ -3,7 +3,7 @@ import torch
 
 from bottomup.models.compact import CompactTrunk
 from bottomup.models.heads import MultiResolutionHead
-from bottomup.models.pose_net import light
+from bottomup.models.pose_net import light, mobile_multiresolution
 from bottomup.models.weights import load_model, save_model
 
 
@@ -14,9 +14,9 @@ def test_features_have_a_quarter_of_the_sides():
         CompactTrunk(width=0)
 
 
-@pytest.mark.parametrize("trunk", ["compact", "mobile"])
-def test_the_light_network_travels_in_a_file(trunk, tmp_path):
-    net = light(trunk, width=4, tag_anchor=0.5).eval()
+@pytest.mark.parametrize("build", [lambda: light(4, tag_anchor=0.5), mobile_multiresolution])
+def test_light_networks_travel_in_a_file(build, tmp_path):
+    net = build().eval()
     save_model(net, tmp_path / "light.safetensors")
     image = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
     loaded = load_model(tmp_path / "light.safetensors")
