@@ -82,21 +82,6 @@ def mobile(
     return _ready(pose_net.mobile(skeleton=named_skeleton(skeleton), **arguments), weights, keypoint_offset)
 
 
-def mobile_multiresolution(
-    weights: str | None = None, skeleton: str = "coco", keypoint_offset: float = 0.25, **arguments: Any
-) -> PoseNet:
-    """The light trunk with heatmaps at two resolutions and anchored tags.
-
-    Args:
-        weights: a file or the name of bundled weights to start from; what does not fit is left as it is, and reported.
-        skeleton: "coco", "crowdpose", or an annotation file whose category names the joints.
-        keypoint_offset: input pixels to add to a located peak.
-        **arguments: of `bottomup.models.pose_net.mobile_multiresolution`.
-    """
-    net = pose_net.mobile_multiresolution(skeleton=named_skeleton(skeleton), **arguments)
-    return _ready(net, weights, keypoint_offset)
-
-
 def topdown_heatmap(weights: str | None = None, skeleton: str = "coco", **arguments: Any) -> PersonNet:
     """Heatmaps of one person in a crop.
 

@@ -53,6 +53,8 @@ class VotingCriterion:
     ) -> dict[str, Tensor]:
         """Compute the weighted losses "center", "heatmap", "displacement" and "size", summed over the scales.
 
+        With heatmaps at stride 2 there is "fine_heatmap" too.
+
         Each is divided by the number of centres, joints or people of the batch that it is about, at least 1.
 
         Args:
@@ -62,6 +64,8 @@ class VotingCriterion:
         """
         zero = torch.zeros((), device=mask.device)
         losses = {"center": zero, "heatmap": zero, "displacement": zero, "size": zero}
+        if any(maps.fine_heatmaps is not None for maps in outputs):
+            losses["fine_heatmap"] = zero
         for scale, maps in enumerate(outputs):
             height, width = maps.center.shape[2:]
             free = F.interpolate(mask[:, None].float(), (height, width), mode="area") > 0.5  # B 1 h w
@@ -86,11 +90,6 @@ class VotingCriterion:
         size = (sides.amax(2) * self.box_factor).clamp(min=4)  # B N
         there = (people[..., 2] > 0).any(2)
 
-        sigma = targets.adaptive_sigma(people, sigma=self.sigma)
-        joints = targets.render_heatmaps(people, height, width, sigma=sigma, max_sigma=self.sigma)
-        known = free & ~(targets.undefined_joints(people, height, width) & (joints == 0))
-        num_joints = (people[..., 2] > 0).sum()
-
         widest = max(self.center_sigma * self.box_factor * max(height, width), 1.0)
         spread = (self.center_sigma * size).clamp(1, widest)
         points = torch.cat([center, there[..., None]], dim=2)[:, :, None]  # B N 1 3
@@ -101,12 +100,25 @@ class VotingCriterion:
         box_size = read_cells(maps.box_size, cells).amax(2)
         is_whole = inside & ((people[..., 2] > 0).sum(2) * 2 > people.shape[2])  # what is labelled tells the size
         size_loss = ((box_size - size).abs() / size * is_whole).sum() / is_whole.sum().clamp(min=1)
-        return {
+        losses = {
             "center": self.center_weight * focal_loss(maps.center, centers, free) / there.sum().clamp(min=1),
-            "heatmap": self.heatmap_weight * focal_loss(maps.heatmaps, joints, known) / num_joints.clamp(min=1),
+            "heatmap": self._heatmap_loss(maps.heatmaps, people, free),
             "displacement": self.displacement_weight * displacement,
             "size": self.size_weight * size_loss,
         }
+        if maps.fine_heatmaps is not None:
+            finer = people * people.new_tensor([2, 2, 1])
+            free = F.interpolate(free.float(), scale_factor=2, mode="nearest") > 0
+            losses["fine_heatmap"] = self._heatmap_loss(maps.fine_heatmaps, finer, free)
+        return losses
+
+    def _heatmap_loss(self, logits: Tensor, people: Tensor, free: Tensor) -> Tensor:
+        height, width = logits.shape[2:]
+        sigma = targets.adaptive_sigma(people, sigma=self.sigma)
+        joints = targets.render_heatmaps(people, height, width, sigma=sigma, max_sigma=self.sigma)
+        known = free & ~(targets.undefined_joints(people, height, width) & (joints == 0))
+        num_joints = (people[..., 2] > 0).sum()
+        return self.heatmap_weight * focal_loss(logits, joints, known) / num_joints.clamp(min=1)
 
 
 def focal_loss(

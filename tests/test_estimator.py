@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from bottomup import estimator as module
+from bottomup import estimator_base as module
 from bottomup import networks
 from bottomup.data.sample import Batch
 from bottomup.estimator import PoseEstimator

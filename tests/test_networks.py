@@ -44,4 +44,4 @@ def test_every_network_can_be_named():
     assert networks.higherhrnet(width=4).keypoint_offset == 0.5
     assert networks.mobile().keypoint_offset == 0.25
     assert networks.compact(width=4).keypoint_offset == 0.0
-    assert networks.mobile_multiresolution(keypoint_offset=0.0).keypoint_offset == 0.0
+    assert networks.mobile(keypoint_offset=0.0).keypoint_offset == 0.0

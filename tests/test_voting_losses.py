@@ -65,7 +65,7 @@ def test_perfect_maps_are_read_as_the_same_people():
     keypoints = crowd((60.0, 60.0, 80.0), (180.0, 100.0, 120.0), (120.0, 200.0, 60.0))
     maps = perfect_maps(keypoints, 256, 4, criterion)
     head = CenterVotingHead(24, 17).eval()
-    head.predict = lambda features: maps  # type: ignore[method-assign]
+    head.predict = lambda features, **_: maps  # type: ignore[method-assign]
     (output,) = head([torch.zeros(1, 24, 64, 64)])
     (poses,) = Grouper()(output.heatmaps, output.tags.permute(0, 1, 3, 4, 2))
     assert len(poses) == 3
@@ -157,3 +157,17 @@ def test_the_focal_loss_equals_its_sum_over_cells():
 def test_reading_cells():
     maps = torch.arange(24.0).view(1, 2, 3, 4)
     assert read_cells(maps, torch.tensor([[5, 0]])).tolist() == [[[5.0, 17.0], [0.0, 12.0]]]
+
+
+def test_heatmaps_at_stride_2_have_a_loss_of_their_own():
+    criterion = VotingCriterion()
+    keypoints = crowd((100.0, 100.0, 90.0))
+    maps = sharpened(perfect_maps(keypoints, 256, 4, criterion), keypoints, 4)
+    fine = sharpened(perfect_maps(keypoints, 256, 2, criterion), keypoints, 2).heatmaps
+    mask = torch.ones(1, 256, 256, dtype=torch.bool)
+    right = criterion([maps._replace(fine_heatmaps=fine)], keypoints, mask)
+    wrong = criterion([maps._replace(fine_heatmaps=fine.flip(3))], keypoints, mask)
+    assert list(right) == [*NAMES, "fine_heatmap"]
+    assert right["fine_heatmap"] < 1e-4
+    assert wrong["fine_heatmap"] > 1
+    assert all(right[name] == wrong[name] for name in NAMES)

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from bottomup.models.heads import HeadOutput
+from bottomup.models.heads import HeadOutput, doubling
 from bottomup.models.mobilenet import Conv, SeparableConv
 
 FAINT = 0.1  # what heat below it needs to become a joint by itself, the usual detection threshold
@@ -36,6 +36,27 @@ class DenseHead(nn.Module):
         return self.out(self.hidden(features))
 
 
+class FineHeatmaps(nn.Module):
+    """Heatmaps at twice the resolution, from features and heatmaps as in HigherHRNet (arXiv:1908.10357).
+
+    They start as the same heatmaps, interpolated.
+    """
+
+    def __init__(self, in_channels: int, num_keypoints: int, channels: int):
+        super().__init__()
+        self.doubling = doubling(in_channels + num_keypoints, channels)
+        self.out = Conv(channels, num_keypoints, 1)
+        assert self.out.bias is not None
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(
+        self, features: Float[Tensor, "B C h w"], heatmaps: Float[Tensor, "B K h w"]
+    ) -> Float[Tensor, "B K i j"]:
+        """B K 2h 2w logits from B C h w features and B K h w logits."""
+        return _doubled(heatmaps) + self.out(self.doubling(torch.cat([features, heatmaps], dim=1)))
+
+
 class DenseMaps(NamedTuple):
     """What the head says at every cell of one scale, before anything is read from it: what a training looks at.
 
@@ -44,12 +65,14 @@ class DenseMaps(NamedTuple):
         heatmaps: logit of a joint being here.
         displacements: y, x in cells of this scale from here to each joint of the person centred here.
         box_size: height, width in cells of this scale of that person.
+        fine_heatmaps: logit of a joint being here, in half as large cells; None at coarser scales, or if there is none.
     """
 
     center: Float[Tensor, "B 1 h w"]
     heatmaps: Float[Tensor, "B K h w"]
     displacements: Float[Tensor, "B 2*K h w"]
     box_size: Float[Tensor, "B 2 h w"]
+    fine_heatmaps: Float[Tensor, "B K 2*h 2*w"] | None = None
 
 
 class Votes(NamedTuple):
@@ -69,7 +92,7 @@ class Votes(NamedTuple):
 
 
 class CenterVotingHead(nn.Module):
-    """Heatmaps and two-dimensional tags at stride 4, for any number of people.
+    """Heatmaps and two-dimensional tags at stride 4, and heatmaps at stride 2 if wanted, for any number of people.
 
     Args:
         in_channels: channels of the features.
@@ -85,6 +108,7 @@ class CenterVotingHead(nn.Module):
         support_power: how much a heatmap depends on votes; 0 is not at all.
         faint_power: applied to heat below `FAINT`, relative to it: where a person is known to be, little heat is
             enough to fill in a joint.
+        fine_channels: of what heatmaps at stride 2 are made from; 0: there are none.
     """
 
     def __init__(
@@ -102,6 +126,7 @@ class CenterVotingHead(nn.Module):
         same_person: float = 0.5,
         support_power: float = 0.5,
         faint_power: float = 0.3,
+        fine_channels: int = 0,
     ):
         super().__init__()
         self.num_keypoints = num_keypoints
@@ -113,6 +138,7 @@ class CenterVotingHead(nn.Module):
         self.heatmaps = DenseHead(in_channels, num_keypoints, hidden_channels)
         self.displacements = DenseHead(in_channels, 2 * num_keypoints, hidden_channels)  # y, x of each joint
         self.box_size = DenseHead(in_channels, 2, hidden_channels)  # height, width
+        self.fine_heatmaps = FineHeatmaps(in_channels, num_keypoints, fine_channels) if fine_channels else None
 
     def forward(self, features: Sequence[Tensor]) -> list[HeadOutput] | list[DenseMaps]:
         """Predict.
@@ -121,27 +147,44 @@ class CenterVotingHead(nn.Module):
             features: B C h w of the image, B C h/2 w/2 of the image at half its size, and so on.
 
         Returns:
-            One output: B K h w heatmaps and B K 2 h w tags. In training the dense maps of every scale, from which
-            these are read: reading takes choices, which have no gradient.
+            B K h w heatmaps with B K 2 h w tags, then B K 2h 2w heatmaps without tags, if there are any. In training
+            the dense maps of every scale, from which these are read: reading takes choices, which have no gradient.
         """
-        maps = [self.predict(level) for level in features]
+        maps = [self.predict(level, is_finest=scale == 0) for scale, level in enumerate(features)]
         if self.training:
             return maps
-        votes = self._vote(maps)
         size = features[0].shape[2:]
-        best_heatmaps, best_tags = self._read(maps[0], votes[0], 0, size)
-        for scale in range(1, len(features)):
-            heatmaps, tags = self._read(maps[scale], votes[scale], scale, size)
-            best_tags = torch.where((heatmaps > best_heatmaps)[:, :, None], tags, best_tags)
-            best_heatmaps = torch.maximum(heatmaps, best_heatmaps)
-        faint = FAINT * (best_heatmaps / FAINT) ** self.faint_power
-        return [HeadOutput(torch.where(best_heatmaps < FAINT, faint, best_heatmaps), best_tags / self.tag_unit)]
+        heatmaps, tags, fine = [], [], None  # of each scale, as far as its votes support them
+        for scale, (level, votes) in enumerate(zip(maps, self._vote(maps), strict=True)):
+            sigma = self.relative_spread * votes.size + self.spread * 2**scale
+            support, places = spread_votes(votes, size, sigma=sigma, sharpness=self.sharpness)
+            weight = support**self.support_power
+            heat = level.heatmaps.sigmoid()
+            if scale > 0:
+                heat = F.interpolate(heat, size=tuple(size), mode="bilinear", align_corners=False)
+            heatmaps.append(heat * weight)
+            tags.append(places)
+            if level.fine_heatmaps is not None:
+                fine = level.fine_heatmaps.sigmoid() * _doubled(weight)
+        best, best_tags = heatmaps[0], tags[0]
+        for other, places in zip(heatmaps[1:], tags[1:], strict=True):
+            best_tags = torch.where((other > best)[:, :, None], places, best_tags)
+            best = torch.maximum(other, best)
+        outputs = [HeadOutput(self._lift_faint(best), best_tags / self.tag_unit)]
+        if fine is not None:
+            for other in heatmaps[1:]:
+                fine = torch.maximum(fine, _doubled(other))
+            outputs.append(HeadOutput(self._lift_faint(fine), None))
+        return outputs
 
-    def predict(self, features: Float[Tensor, "B C h w"]) -> DenseMaps:
+    def _lift_faint(self, heatmaps: Tensor) -> Tensor:
+        return torch.where(heatmaps < FAINT, FAINT * (heatmaps / FAINT) ** self.faint_power, heatmaps)
+
+    def predict(self, features: Float[Tensor, "B C h w"], *, is_finest: bool = True) -> DenseMaps:
         """The dense maps of one scale."""
-        return DenseMaps(
-            self.center(features), self.heatmaps(features), self.displacements(features), self.box_size(features)
-        )
+        heatmaps = self.heatmaps(features)
+        fine = self.fine_heatmaps(features, heatmaps) if is_finest and self.fine_heatmaps is not None else None
+        return DenseMaps(self.center(features), heatmaps, self.displacements(features), self.box_size(features), fine)
 
     def _vote(self, maps: Sequence[DenseMaps]) -> list[Votes]:
         """The votes at every scale, each person voting once."""
@@ -179,15 +222,6 @@ class CenterVotingHead(nn.Module):
             (joints + 0.5) * factor - 0.5,
             sides.gather(1, cell) * factor,
         )
-
-    def _read(self, maps: DenseMaps, votes: Votes, scale: int, size: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-        """B K h w heatmaps as far as the votes of one scale support them, and the B K 2 h w tags of those votes."""
-        heatmaps = maps.heatmaps.sigmoid()
-        if scale > 0:
-            heatmaps = F.interpolate(heatmaps, size=tuple(size), mode="bilinear", align_corners=False)
-        sigma = self.relative_spread * votes.size + self.spread * 2**scale
-        support, tags = spread_votes(votes, size, sigma=sigma, sharpness=self.sharpness)
-        return heatmaps * support**self.support_power, tags
 
 
 def resembles_stronger(votes: Votes, threshold: float) -> Bool[Tensor, "B M"]:
@@ -236,3 +270,7 @@ def spread_votes(
     mass = total[:, :, :1] + own
     tags = (total[:, :, 1:] + own * own_place) / mass
     return mass[:, :, 0].clamp(max=1) ** (1 / sharpness), tags
+
+
+def _doubled(maps: Tensor) -> Tensor:
+    return F.interpolate(maps, scale_factor=2, mode="bilinear", align_corners=False)

@@ -95,7 +95,7 @@ class MultiResolutionHead(nn.Module):
         heatmaps, tags = prediction[:, : self.num_keypoints], prediction[:, self.num_keypoints :]
         tags = tags.unflatten(1, (self.num_keypoints, self.tag_dims))  # B K L h w
         if self.tag_anchor:
-            tags = tags + self.tag_anchor * places(tags)
+            tags = tags + self.tag_anchor * _places(tags)
         outputs = [HeadOutput(heatmaps, tags)]
         for deconv, final in zip(self.deconv_layers, self.final_layers[1:], strict=True):
             features = deconv(torch.cat([features, prediction], dim=1))  # B C 2h 2w
@@ -146,7 +146,7 @@ class SubpixelHead(nn.Module):
         tags = F.interpolate(tags, scale_factor=2, mode="bilinear", align_corners=False)
         tags = tags.unflatten(1, (self.num_keypoints, self.tag_dims))  # B K L 2h 2w
         if self.tag_anchor:
-            tags = tags + self.tag_anchor * places(tags)
+            tags = tags + self.tag_anchor * _places(tags)
         return [HeadOutput(heatmaps, tags)]
 
 
@@ -157,7 +157,7 @@ def _check_tags(num_keypoints: int, tag_dims: int, tag_anchor: float) -> None:
         raise ValueError(f"only two-dimensional tags can be anchored, not those of {tag_dims} dimensions")
 
 
-def places(maps: Tensor) -> Tensor:
+def _places(maps: Tensor) -> Tensor:
     """2 h w, the column and the row of every cell."""
     height, width = maps.shape[-2:]
     y, x = torch.arange(height, device=maps.device), torch.arange(width, device=maps.device)

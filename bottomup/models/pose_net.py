@@ -12,12 +12,11 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from bottomup.models.anchored_head import AnchoredHead
 from bottomup.models.center_voting import CenterVotingHead
 from bottomup.models.compact import CompactTrunk
 from bottomup.models.heads import MultiResolutionHead, SubpixelHead
 from bottomup.models.hrnet import HRNet
-from bottomup.models.mobilenet import MobileNetPyramid, MobileNetScales
+from bottomup.models.mobilenet import MobileNetScales
 from bottomup.skeleton import COCO, Skeleton
 
 IMAGENET_MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)  # RGB, of images of 0..255
@@ -147,18 +146,19 @@ def hrnet_w32_ae(skeleton: Skeleton = COCO) -> PoseNet:
     return higherhrnet(32, skeleton=skeleton, num_deconvs=0)
 
 
-def mobile(skeleton: Skeleton = COCO, *, num_scales: int = 2, input_size: int = 512) -> PoseNet:
+def mobile(skeleton: Skeleton = COCO, *, num_scales: int = 2, fine_channels: int = 0, input_size: int = 512) -> PoseNet:
     """The light network: MobileNetV2 with a pyramid, and tags by centre voting; 4.7 M parameters.
 
     Args:
         skeleton: the joints to find.
         num_scales: 2 looks at each image at half its size too, for the sake of large people; 1 does not.
+        fine_channels: see `CenterVotingHead`; 32 gives heatmaps at stride 2 too.
         input_size: pixels of an image's long side.
     """
     trunk = MobileNetScales(num_scales)
     return PoseNet(
         trunk,
-        CenterVotingHead(trunk.out_channels, skeleton.num_keypoints),
+        CenterVotingHead(trunk.out_channels, skeleton.num_keypoints, fine_channels=fine_channels),
         skeleton=skeleton,
         mean=MOVENET_MEAN,
         std=MOVENET_MEAN,
@@ -166,30 +166,7 @@ def mobile(skeleton: Skeleton = COCO, *, num_scales: int = 2, input_size: int = 
         input_side="long",
         size_multiple=32 * 2 ** (num_scales - 1),
         keypoint_offset=0.25,
-        recipe=Recipe("mobile", {"num_scales": num_scales}),
-    )
-
-
-def mobile_multiresolution(skeleton: Skeleton = COCO, *, tag_anchor: float = 0.125, input_size: int = 512) -> PoseNet:
-    """The trunk of `mobile` with heatmaps at strides 4 and 2 and anchored tags; 4.7 M parameters.
-
-    Args:
-        skeleton: the joints to find.
-        tag_anchor: see `AnchoredHead`.
-        input_size: pixels of an image's long side.
-    """
-    trunk = MobileNetPyramid()
-    return PoseNet(
-        trunk,
-        AnchoredHead(trunk.out_channels, skeleton.num_keypoints, tag_anchor=tag_anchor),
-        skeleton=skeleton,
-        mean=MOVENET_MEAN,
-        std=MOVENET_MEAN,
-        input_size=input_size,
-        input_side="long",
-        size_multiple=32,
-        keypoint_offset=0.25,
-        recipe=Recipe("mobile_multiresolution", {"tag_anchor": tag_anchor}),
+        recipe=Recipe("mobile", {"num_scales": num_scales, "fine_channels": fine_channels}),
     )
 
 
@@ -207,7 +184,7 @@ def light(
     """A network for CPUs with the multi-resolution head: anchored tags, and little at the high resolution.
 
     Args:
-        width: see `CompactTrunk`.
+        width: of the trunk, see `CompactTrunk`.
         skeleton: the joints to find.
         tag_dims: L, the numbers in a tag.
         tag_anchor: see `MultiResolutionHead`.
@@ -272,7 +249,6 @@ def compact(
 BUILDERS: dict[str, Callable[..., PoseNet]] = {
     "higherhrnet": higherhrnet,
     "mobile": mobile,
-    "mobile_multiresolution": mobile_multiresolution,
     "light": light,
     "compact": compact,
 }

@@ -81,3 +81,30 @@ def test_without_a_centre_every_joint_stays_alone():
     (output,) = head([torch.randn(1, 24, 8, 8)])
     assert output.heatmaps.max() < 0.1
     torch.testing.assert_close(output.tags[0, 0, :, 3, 5] * head.tag_unit, torch.tensor([5.0, 3.0]))
+
+
+@torch.no_grad()
+def test_heatmaps_at_stride_2_start_as_the_others_interpolated():
+    head = CenterVotingHead(24, 17, fine_channels=8).eval()
+    features = [torch.randn(2, 24, 8, 12), torch.randn(2, 24, 4, 6)]
+    maps = head.predict(features[0])
+    doubled = torch.nn.functional.interpolate(maps.heatmaps, scale_factor=2, mode="bilinear", align_corners=False)
+    torch.testing.assert_close(maps.fine_heatmaps, doubled)
+    assert head.predict(features[1], is_finest=False).fine_heatmaps is None
+    coarse, fine = head(features)
+    assert coarse.heatmaps.shape == (2, 17, 8, 12)
+    assert coarse.tags.shape == (2, 17, 2, 8, 12)
+    assert fine.heatmaps.shape == (2, 17, 16, 24)
+    assert fine.tags is None
+    averaged = torch.nn.functional.avg_pool2d(fine.heatmaps, 2)
+    assert (averaged - coarse.heatmaps).abs().mean() < 0.05  # the same joints in the same places
+
+
+@torch.no_grad()
+def test_without_heatmaps_at_stride_2_nothing_else_changes():
+    head = CenterVotingHead(24, 17, fine_channels=8).eval()
+    features = [torch.randn(1, 24, 8, 12), torch.randn(1, 24, 4, 6)]
+    both = head(features)[0]
+    head.fine_heatmaps = None
+    (alone,) = head(features)
+    torch.testing.assert_close(alone, both)

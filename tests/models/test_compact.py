@@ -3,7 +3,7 @@ import torch
 
 from bottomup.models.compact import CompactTrunk
 from bottomup.models.heads import MultiResolutionHead
-from bottomup.models.pose_net import light, mobile_multiresolution
+from bottomup.models.pose_net import light, mobile
 from bottomup.models.weights import load_model, save_model
 
 
@@ -14,8 +14,8 @@ def test_features_have_a_quarter_of_the_sides():
         CompactTrunk(width=0)
 
 
-@pytest.mark.parametrize("build", [lambda: light(4, tag_anchor=0.5), mobile_multiresolution])
-def test_light_networks_travel_in_a_file(build, tmp_path):
+@pytest.mark.parametrize("build", [lambda: light(4, tag_anchor=0.5), lambda: mobile(fine_channels=8)])
+def test_networks_of_two_resolutions_travel_in_a_file(build, tmp_path):
     net = build().eval()
     save_model(net, tmp_path / "light.safetensors")
     image = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
