@@ -4,7 +4,7 @@
 
 NAME   bottomup             the bundled network with the robust grouper
        bottomup_official    with the grouper of the reference implementation
-       bottomup_stride4     without what the network says at its finer resolutions
+       bottomup_multiresolution    heatmaps at strides 4 and 2, where the bundled network has stride 4 alone
        bottomup_scales      every photo at half, once and twice the size
        topdown_heatmap, topdown_regression, topdown_softargmax    people first, then each alone
 
@@ -37,7 +37,7 @@ from bottomup.topdown import TopDownPredictor
 BOTTOM_UP: dict[str, dict[str, Any]] = {
     "bottomup": {},
     "bottomup_official": {"mode": "official"},
-    "bottomup_stride4": {},
+    "bottomup_multiresolution": {},
     "bottomup_scales": {"scales": (0.5, 1.0, 2.0)},
 }
 TOP_DOWN = ("topdown_heatmap", "topdown_regression", "topdown_softargmax")
@@ -168,9 +168,8 @@ def build(arguments: argparse.Namespace, stages: Callable[[str], Any]) -> Predic
         ValueError: the boxes are not what they should be.
     """
     if arguments.name in BOTTOM_UP:
-        net = load_model(arguments.weights or DEFAULT)
-        if arguments.name == "bottomup_stride4":
-            _keep_first_output(net)
+        own = "mobile_multiresolution" if arguments.name == "bottomup_multiresolution" else DEFAULT
+        net = load_model(available(arguments.weights or own))
         return Predictor(net, device="cpu", exif=False, stages=stages, **BOTTOM_UP[arguments.name])
     weights = available(arguments.weights or arguments.name)
     return TopDownPredictor(weights, choose_detector(arguments), device="cpu", exif=False, stages=stages)
@@ -194,22 +193,6 @@ def available(weights: str) -> str:
     if weights in bundled() or Path(weights).exists():
         return weights
     raise UnavailableError(f"the weights {weights} are not bundled: train them with `bottomup fit`, and pass the file")
-
-
-def _keep_first_output(net: torch.nn.Module) -> None:
-    """Leave out all resolutions but the coarsest, which has the tags.
-
-    Raises:
-        UnavailableError: there is no other.
-    """
-    with torch.inference_mode():
-        outputs = net(torch.zeros(1, 3, 256, 256, dtype=torch.uint8))
-    if len(outputs) == 1:
-        raise UnavailableError(
-            "the network has one resolution, at stride 4, so this is `bottomup` itself; pass --weights of a network "
-            "with several"
-        )
-    net.get_submodule("head").register_forward_hook(lambda module, given, outputs: outputs[:1])
 
 
 def predict(predictor: Predictor | TopDownPredictor, frame: Frame) -> Prediction:

@@ -92,26 +92,6 @@ def test_missing_weights_are_unavailable(run_method, monkeypatch, photos, capsys
     assert not (photos / "results.json").exists()
 
 
-def test_one_resolution_has_no_stride_4_alone(run_method, monkeypatch, photos, capsys):
-    monkeypatch.setattr(run_method, "load_model", lambda weights: dot_net())
-    assert call(run_method, monkeypatch, photos, "bottomup_stride4") == UNAVAILABLE
-    assert "one resolution" in capsys.readouterr().err
-
-
-def test_of_several_resolutions_the_first_stays(run_method, monkeypatch):
-    class Twice(type(dot_net().head)):
-        def forward(self, features):
-            return super().forward(features) * 2
-
-    net = dot_net()
-    net.head = Twice()
-    run_method._keep_first_output(net)
-    import torch
-
-    assert isinstance(net, PoseNet)
-    assert len(net(torch.zeros(1, 3, 64, 64))) == 1
-
-
 def test_annotations_that_are_none_are_wrong_usage(run_method, monkeypatch, photos, capsys):
     (photos / "annotations.json").write_text("[]")
     assert call(run_method, monkeypatch, photos, "bottomup") == 2

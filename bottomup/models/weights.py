@@ -258,10 +258,10 @@ def read_tensors(checkpoint: Checkpoint, wanted: Iterable[str]) -> dict[str, Ten
 
 
 def _in_common(state: Mapping[str, Tensor], weights: str) -> dict[str, Tensor]:
-    """The tensors of a network that equal those of bundled weights bit by bit."""
+    """The tensors of bundled weights that a network has, too: theirs, which may have a -0 where the network has 0."""
     theirs = read_checkpoint(find(weights)).tensors
     common = {
-        name: tensor.detach().cpu().float()
+        name: theirs[name].float()
         for name, tensor in state.items()
         if name in theirs and theirs[name].shape == tensor.shape and torch.equal(theirs[name].float(), tensor.cpu())
     }
