@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from bottomup.comparison.timing import UNAVAILABLE, read_timing
-from bottomup.models.pose_net import PoseNet
 from tests.dots import crowd, dot_net, picture
 from tests.person_dots import dot_person_net
 

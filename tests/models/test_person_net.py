@@ -110,3 +110,14 @@ def test_the_mean_of_a_map_is_where_the_map_is_narrow():
 def test_senseless_heights_are_refused(height):
     with pytest.raises(ValueError, match="multiple of 128"):
         BUILDERS["topdown_heatmap"](height=height)
+
+
+def test_a_minus_zero_that_became_zero_is_still_shared(tmp_path):
+    net = load_model("mobile")
+    weights = [weight for weight in net.parameters() if ((weight == 0) & weight.signbit()).any()]
+    assert weights, "the bundled weights have a -0"
+    for weight in weights:
+        weight.data += 0.0
+    save_model(net, tmp_path / "same.safetensors", shared="mobile")
+    assert not any((weight == 0).logical_and(weight.signbit()).any() for weight in net.parameters())
+    load_model(tmp_path / "same.safetensors")
