@@ -7,6 +7,7 @@ The first command looks at every crop once and keeps the trunk's features, the s
 at three learning rates, then at the best one with three seeds. Trunk and bundled joint maps stay as they are, as with
 `frozen: [trunk, head.heatmaps]` in the recipes topdown_heatmap and topdown_softargmax and `frozen: [trunk]` in
 topdown_regression; but here each person is seen in a few views again and again, there in a new view every time.
+With --fresh the joint maps start from random weights, as the regression does, and are trained with the rest.
 """
 
 import argparse
@@ -94,10 +95,15 @@ def _write(path: Path, net: PersonNet, samples: Iterator[tuple[np.ndarray, np.nd
     torch.save([torch.cat(fine), torch.cat(coarse), torch.from_numpy(np.stack(keypoints))], path)
 
 
-def build(kind: str) -> PersonNet:
-    """A network with the bundled trunk and a head without any training."""
+def build(kind: str, *, fresh: bool = False) -> PersonNet:
+    """A network with the bundled trunk and a head without any training; unless `fresh`, with the bundled joint maps."""
     net = BUILDERS[kind]()
     start_from(net, "mobile")
+    if fresh:
+        net.head = BUILDERS[kind]().head
+        joint_maps = getattr(net.head, "heatmaps", None)
+        if joint_maps is not None:
+            torch.nn.init.constant_(joint_maps.out.bias, -4.0)  # nothing is a joint yet: the loss need not learn that
     return net.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
 
@@ -152,10 +158,13 @@ class Validation:
 def train(arguments: argparse.Namespace) -> None:
     """Sweep the learning rate of every head, train each with three seeds at the best one, and write what came out."""
     files = sorted(arguments.out.glob("train_*.pt"))
-    features = to_maps(Features(*(torch.cat(parts) for parts in zip(*map(torch.load, files), strict=True))))
+    features = Features(*(torch.cat(parts) for parts in zip(*map(torch.load, files), strict=True)))
+    val_features = Features(*torch.load(arguments.out / "val.pt"))
+    if not arguments.fresh:
+        features, val_features = to_maps(features), to_maps(val_features)
     annotations = read_annotations(*arguments.val)
-    val = Validation(to_maps(Features(*torch.load(arguments.out / "val.pt"))), val_people(annotations), annotations.raw)
-    path = arguments.out / "curves.json"
+    val = Validation(val_features, val_people(annotations), annotations.raw)
+    path = arguments.out / ("curves_fresh.json" if arguments.fresh else "curves.json")
     runs: list[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else []
 
     def done(**wanted: Any) -> dict[str, Any]:
@@ -163,7 +172,7 @@ def train(arguments: argparse.Namespace) -> None:
         for run in runs:
             if all(run[key] == value for key, value in wanted.items()):
                 return run
-        run = fit(features, val, **wanted, batch_size=arguments.batch_size, folder=arguments.out)
+        run = fit(features, val, **wanted, fresh=arguments.fresh, batch_size=arguments.batch_size, folder=arguments.out)
         runs.append(run)
         path.write_text(json.dumps(runs, indent=1))
         print(json.dumps({key: value for key, value in run.items() if key != "curve"}), flush=True)
@@ -187,12 +196,13 @@ def to_maps(features: Features) -> Features:
 
 
 def fit(
-    features: Features, val: Validation, *, kind: str, rate: float, seed: int, steps: int, batch_size: int, folder: Path
-) -> dict[str, Any]:
-    """Train one head; its curve of (step, training loss, AP, OKS) and last figures. The network goes to a file."""
+    features: Features, val: Validation, *, kind: str, rate: float, seed: int, steps: int, fresh: bool, batch_size: int,
+    folder: Path,
+) -> dict[str, Any]:  # fmt: skip
+    """Train one head; its curve of (step, training loss, OKS) and last figures. Unless `fresh`, it goes to a file."""
     torch.manual_seed(seed)
-    net = build(kind)
-    joint_maps = getattr(net.head, "heatmaps", None)
+    net = build(kind, fresh=fresh)
+    joint_maps = None if fresh else getattr(net.head, "heatmaps", None)
     if joint_maps is not None:
         net.head.heatmaps = torch.nn.Identity()  # `to_maps` has done its work
     criterion = PersonCriterion()
@@ -216,7 +226,8 @@ def fit(
     figures = val.figures(net)
     if joint_maps is not None:
         net.head.heatmaps = joint_maps
-    save_model(net, folder / f"{kind}_{rate:g}_{seed}_{steps}.safetensors", half=True, shared="mobile")
+    if not fresh:
+        save_model(net, folder / f"{kind}_{rate:g}_{seed}_{steps}.safetensors", half=True, shared="mobile")
     about = {"kind": kind, "rate": rate, "seed": seed, "steps": steps, "seconds": time.perf_counter() - start}
     return {**about, **figures, "OKS": curve[-1]["OKS"], "curve": curve}
 
@@ -235,6 +246,7 @@ def main() -> None:
     other.add_argument("--long", type=int, default=0, metavar="STEPS", help="of one more run at the best rate")
     other.add_argument("--seeds", type=int, default=3)
     other.add_argument("--batch-size", type=int, default=16)
+    other.add_argument("--fresh", action="store_true", help="train the joint maps, too, from random weights")
     other.set_defaults(run=train)
     for each in (command, other):
         each.add_argument("--val", nargs=2, required=True, metavar=("FILE", "DIR"))

@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def train(net: PoseNet, criterion: Criterion, crowd: Crowd, arguments: argparse.Namespace) -> None:
-    """The optimiser and schedule of configs/synthetic.yaml, without its averaged weights."""
+    """AdamW with one cycle of the rate."""
     data = DrawnTraining(crowd, arguments.steps * arguments.batch_size, seed=arguments.seed)
     sampler = EpochSampler(len(data), arguments.batch_size, seed=arguments.seed)
     optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3, weight_decay=1e-4)
