@@ -7,7 +7,7 @@ in the order of the source.
 import contextlib
 import dataclasses
 import os
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Literal
@@ -134,13 +134,7 @@ class Predictor:
         Raises:
             ValueError: a picture cannot be read. `stream` goes on after such a one.
         """
-        results = []
-        for prediction in self.stream(source):
-            if prediction.poses is None:
-                raise ValueError(f"{prediction.name}: {prediction.error} (use `stream` to go on after a bad picture)")
-            results.append(prediction.poses)
-        is_file = isinstance(source, str | os.PathLike) and os.path.isfile(source)
-        return results[0] if is_file or (isinstance(source, np.ndarray) and source.ndim == 3) else results
+        return poses_of(self.stream(source), source)
 
     def stream(self, source: Source) -> Generator[Prediction]:
         """The predictions one by one, in the order of the source, which may be infinite.
@@ -242,6 +236,21 @@ class Predictor:
         outputs = self.net(images)
         flipped = self.net(images.flip(3)) if self.flip else None
         return combine(outputs, flipped, flip_indices=self.net.skeleton.flip_indices)
+
+
+def poses_of(predictions: Iterable[Prediction], source: Source) -> Poses | list[Poses]:
+    """The people of the one picture that the source is, or a list of them for any other finite source.
+
+    Raises:
+        ValueError: a picture cannot be read.
+    """
+    results = []
+    for prediction in predictions:
+        if prediction.poses is None:
+            raise ValueError(f"{prediction.name}: {prediction.error} (use `stream` to go on after a bad picture)")
+        results.append(prediction.poses)
+    is_file = isinstance(source, str | os.PathLike) and os.path.isfile(source)
+    return results[0] if is_file or (isinstance(source, np.ndarray) and source.ndim == 3) else results
 
 
 def _failed(frame: Frame, error: str | None) -> Prediction:

@@ -17,7 +17,7 @@ from bottomup.geometry import Transform, crop
 from bottomup.models.person_net import PersonNet
 from bottomup.models.weights import load_network
 from bottomup.poses import Poses
-from bottomup.predictor import FAILURES, Prediction, choose_device, reason
+from bottomup.predictor import FAILURES, Prediction, choose_device, poses_of, reason
 from bottomup.skeleton import Skeleton
 from bottomup.sources import Frame, Source, is_unread, map_ahead, read, scan
 
@@ -68,13 +68,7 @@ class TopDownPredictor:
         Raises:
             ValueError: a picture cannot be read. `stream` goes on after such a one.
         """
-        results = []
-        for prediction in self.stream(source):
-            if prediction.poses is None:
-                raise ValueError(f"{prediction.name}: {prediction.error} (use `stream` to go on after a bad picture)")
-            results.append(prediction.poses)
-        is_file = isinstance(source, str | Path) and Path(source).is_file()
-        return results[0] if is_file or (isinstance(source, np.ndarray) and source.ndim == 3) else results
+        return poses_of(self.stream(source), source)
 
     def stream(self, source: Source) -> Generator[Prediction]:
         """The predictions one by one, in the order of the source; a picture that fails has an `error` in its place."""

@@ -11,7 +11,48 @@ from bottomup.data.synthetic import Crowd
 from bottomup.data.training_sets import Together, TrainingSet
 
 
-class CropData(PoseData):
+class _PhotosAndDrawings(PoseData):
+    """What the two kinds of data below have in common; each says how photos and drawings become samples."""
+
+    drawn_argument: str
+
+    def __init__(
+        self,
+        train_files: tuple[str | None, str | None],
+        val_files: tuple[str | None, str | None],
+        missing: Literal["error", "skip"],
+        photo_turns: int,
+        crowd: Crowd,
+        val_length: int,
+        **loading: int,
+    ):
+        super().__init__(**loading)
+        self.train_files, self.val_files = train_files, val_files
+        self.missing: Literal["error", "skip"] = missing
+        self.photo_turns, self.crowd, self.val_length = photo_turns, crowd, val_length
+
+    def setup(self, stage: str) -> None:
+        """Read and check the annotation files.
+
+        Raises:
+            ValueError: a file is wrong, or there is nothing to train or validate on.
+            FileNotFoundError: a file is not there.
+        """
+        if self.evaluation_set is None:
+            self.evaluation_set = _evaluation(*self.val_files, self.missing, self.crowd, self.val_length)
+        if stage == "fit" and self.training_set is None:
+            annotations = _read("train", *self.train_files, self.missing)
+            photos = None if annotations is None else self._photos(annotations)
+            self.training_set = _together(photos, self.photo_turns, self._drawings(), self.drawn_argument)
+
+    def _photos(self, annotations: Annotations) -> TrainingSet:
+        raise NotImplementedError
+
+    def _drawings(self) -> TrainingSet | None:
+        raise NotImplementedError
+
+
+class CropData(_PhotosAndDrawings):
     """Crops of single people of annotated photos and of drawn crowds; validation looks at whole images.
 
     Args:
@@ -31,6 +72,8 @@ class CropData(PoseData):
         eval_batch_size: images that validation takes together.
     """
 
+    drawn_argument = "drawn_crops"
+
     def __init__(
         self,
         train_annotations: str | None = None,
@@ -49,29 +92,20 @@ class CropData(PoseData):
         seed: int = 0,
         eval_batch_size: int = 8,
     ):
-        super().__init__(batch_size, num_workers, seed, eval_batch_size)
-        self.train_files, self.val_files = (train_annotations, train_images), (val_annotations, val_images)
-        self.missing: Literal["error", "skip"] = missing
-        self.augment, self.photo_turns, self.drawn_crops = augment, photo_turns, drawn_crops
-        self.crowd, self.val_length = crowd, val_length
+        super().__init__(
+            (train_annotations, train_images), (val_annotations, val_images), missing, photo_turns, crowd, val_length,
+            batch_size=batch_size, num_workers=num_workers, seed=seed, eval_batch_size=eval_batch_size,
+        )  # fmt: skip
+        self.augment, self.drawn_crops = augment, drawn_crops
 
-    def setup(self, stage: str) -> None:
-        """Read and check the annotation files.
+    def _photos(self, annotations: Annotations) -> TrainingSet:
+        return PhotoCrops(annotations, self.augment, self.seed)
 
-        Raises:
-            ValueError: a file is wrong, or there is nothing to train or validate on.
-            FileNotFoundError: a file is not there.
-        """
-        if self.evaluation_set is None:
-            self.evaluation_set = _evaluation(*self.val_files, self.missing, self.crowd, self.val_length)
-        if stage == "fit" and self.training_set is None:
-            annotations = _read("train", *self.train_files, self.missing)
-            photos = None if annotations is None else PhotoCrops(annotations, self.augment, self.seed)
-            drawn = DrawnCrops(self.crowd, self.drawn_crops, self.augment, self.seed) if self.drawn_crops else None
-            self.training_set = _together(photos, self.photo_turns, drawn, "drawn_crops")
+    def _drawings(self) -> TrainingSet | None:
+        return DrawnCrops(self.crowd, self.drawn_crops, self.augment, self.seed) if self.drawn_crops else None
 
 
-class BoxData(PoseData):
+class BoxData(_PhotosAndDrawings):
     """Annotated photos and drawn crowds with the boxes of their people, for a detector.
 
     Args:
@@ -95,6 +129,8 @@ class BoxData(PoseData):
         ValueError: the augmentation rotates.
     """
 
+    drawn_argument = "drawn_images"
+
     def __init__(
         self,
         train_annotations: str | None = None,
@@ -114,30 +150,19 @@ class BoxData(PoseData):
         seed: int = 0,
         eval_batch_size: int = 8,
     ):
-        super().__init__(batch_size, num_workers, seed, eval_batch_size)
+        super().__init__(
+            (train_annotations, train_images), (val_annotations, val_images), missing, photo_turns, crowd, val_length,
+            batch_size=batch_size, num_workers=num_workers, seed=seed, eval_batch_size=eval_batch_size,
+        )  # fmt: skip
         if augment.rotation:
             raise ValueError(f"boxes stay upright: set data.augment.rotation to 0, not {augment.rotation}")
-        self.train_files, self.val_files = (train_annotations, train_images), (val_annotations, val_images)
-        self.missing: Literal["error", "skip"] = missing
-        self.augment, self.empty_images, self.photo_turns = augment, empty_images, photo_turns
-        self.drawn_images, self.crowd, self.val_length = drawn_images, crowd, val_length
+        self.augment, self.empty_images, self.drawn_images = augment, empty_images, drawn_images
 
-    def setup(self, stage: str) -> None:
-        """Read and check the annotation files.
+    def _photos(self, annotations: Annotations) -> TrainingSet:
+        return PhotoBoxes(annotations, self.augment, self.seed, self.empty_images)
 
-        Raises:
-            ValueError: a file is wrong, or there is nothing to train or validate on.
-            FileNotFoundError: a file is not there.
-        """
-        if self.evaluation_set is None:
-            self.evaluation_set = _evaluation(*self.val_files, self.missing, self.crowd, self.val_length)
-        if stage == "fit" and self.training_set is None:
-            annotations = _read("train", *self.train_files, self.missing)
-            photos = None
-            if annotations is not None:
-                photos = PhotoBoxes(annotations, self.augment, self.seed, self.empty_images)
-            drawn = DrawnBoxes(self.crowd, self.drawn_images, self.augment, self.seed) if self.drawn_images else None
-            self.training_set = _together(photos, self.photo_turns, drawn, "drawn_images")
+    def _drawings(self) -> TrainingSet | None:
+        return DrawnBoxes(self.crowd, self.drawn_images, self.augment, self.seed) if self.drawn_images else None
 
 
 def _read(
