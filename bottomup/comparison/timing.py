@@ -53,7 +53,7 @@ class Timing:
         threads: that the method was allowed to use.
         peak_memory_mb: of the whole process.
         parameters: numbers in all networks together; None if nobody counted.
-        gflops: of one pass over the median image; None if nobody counted.
+        gflops: of one pass over the image with the median number of annotated people; None if nobody counted.
         machine: "python", "torch" (or another runtime) and "processor".
     """
 
