@@ -108,7 +108,7 @@ def _summary(report: Mapping[str, Any], slots: Mapping[str, int], axis: Axis) ->
     data = report["dataset"]
     caption = f"AP with 95 % intervals; {data['images']} images, {data['people']} people."
     text = "COCO's figures: AP over object keypoint similarities 0.50 to 0.95; M and L: people of 32 to 96 and over 96 "
-    text += "pixels (root of the area); at most 20 results per image. GFLOPs: the image with the median number of people."
+    text += "pixels (root of the area); at most 20 results per image. GFLOPs: of the image with the median of people."
     return section("At a glance", note(text), table(headers, rows), figures(figure(plot, caption)))
 
 
