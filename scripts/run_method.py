@@ -18,7 +18,7 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,16 @@ import cv2
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from bottomup.comparison.timing import UNAVAILABLE, ImageTiming, Timing, machine, peak_memory_mb, write_run
+from bottomup.comparison.timing import (
+    UNAVAILABLE,
+    ImageTiming,
+    Timing,
+    count_people,
+    machine,
+    median_image,
+    peak_memory_mb,
+    write_run,
+)
 from bottomup.detectors import CenterDetector, Detector, ListedBoxes, TrueBoxes
 from bottomup.models.checkpoints import WeightsError
 from bottomup.models.weights import DEFAULT, bundled, load_model
@@ -108,7 +117,8 @@ def run(arguments: argparse.Namespace) -> None:
         ValueError: the annotations or the boxes are not what they should be.
         OSError: a file cannot be written.
     """
-    images = read_images(arguments.annotations)[: arguments.limit]
+    images, people = read_images(arguments.annotations)
+    images = images[: arguments.limit]
     stopwatch = Stopwatch()
     predictor = build(arguments, stopwatch)
     frames = [Frame(image["file_name"], arguments.images / image["file_name"]) for image in images]
@@ -129,32 +139,33 @@ def run(arguments: argparse.Namespace) -> None:
         if number % 10 == 0 or number == len(images):
             print(f"{arguments.name}: {number} of {len(images)}", file=sys.stderr, flush=True)
     memory = peak_memory_mb()
+    median = median_image(images, people, rows)
     timing = Timing(
         arguments.name,
         rows,
         arguments.threads,
         memory,
         count_parameters(predictor),
-        count_gflops(predictor, median_frame(images, frames, rows)),
+        None if median is None else count_gflops(predictor, frames[median]),
         machine(),
     )
     write_run(arguments.results, entries, arguments.timing, timing)
 
 
-def read_images(path: Path) -> list[dict[str, Any]]:
-    """The images of a COCO file, with the number of annotated people.
+def read_images(path: Path) -> tuple[list[dict[str, Any]], Counter[int]]:
+    """The images of a COCO file, and how many people it annotates in each.
 
     Raises:
         ValueError: it is none.
     """
     try:
         content = json.loads(path.read_bytes())
-        people = Counter(int(person["image_id"]) for person in content.get("annotations", []))
-        return [
-            {"id": int(image["id"]), "file_name": str(image["file_name"]), "people": people[int(image["id"])]}
+        images = [
+            {"id": int(image["id"]), "file_name": str(image["file_name"])}
             | {side: int(image.get(side, 0)) for side in ("width", "height")}
             for image in content["images"]
         ]
+        return images, count_people(content)
     except OSError as error:
         raise ValueError(f"annotations {str(path)!r} cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -214,21 +225,8 @@ def _networks(predictor: Predictor | TopDownPredictor) -> list[torch.nn.Module]:
     return networks
 
 
-def median_frame(
-    images: Sequence[dict[str, Any]], frames: Sequence[Frame], rows: Sequence[ImageTiming]
-) -> Frame | None:
-    """The photo whose cost stands for the others', for all methods the same: by annotated people, then pixels."""
-    good = [number for number, row in enumerate(rows) if row.ms is not None]
-    if not good:
-        return None
-    order = sorted(good, key=lambda i: (images[i]["people"], images[i]["width"] * images[i]["height"]))
-    return frames[order[len(order) // 2]]
-
-
-def count_gflops(predictor: Predictor | TopDownPredictor, frame: Frame | None) -> float | None:
+def count_gflops(predictor: Predictor | TopDownPredictor, frame: Frame) -> float:
     """Floating-point operations, in 1e9, of all networks for one photo: a multiplication and an addition are two."""
-    if frame is None:
-        return None
     with FlopCounterMode(display=False) as counter:
         predict(predictor, frame)
     return counter.get_total_flops() / 1e9

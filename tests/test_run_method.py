@@ -95,17 +95,3 @@ def test_annotations_that_are_none_are_wrong_usage(run_method, monkeypatch, phot
     (photos / "annotations.json").write_text("[]")
     assert call(run_method, monkeypatch, photos, "bottomup") == 2
     assert "not a COCO file" in capsys.readouterr().err
-
-
-def test_operations_are_counted_on_the_same_photo_whatever_a_method_finds(run_method):
-    images = [{"people": people, "width": 100, "height": 100} for people in (7, 1, 3)] + [
-        {"people": 3, "width": 200, "height": 100}
-    ]
-    frames = [run_method.Frame(str(i), None) for i in range(4)]
-    some = [run_method.ImageTiming(i, str(i), found, {"pose": 1.0}) for i, found in enumerate((0, 9, 0, 9))]
-    none = [run_method.ImageTiming(i, str(i), 0, {"pose": 1.0}) for i in range(4)]
-    assert run_method.median_frame(images, frames, some) is frames[3]
-    assert run_method.median_frame(images, frames, none) is frames[3]
-    failed = [row if i == 1 else run_method.ImageTiming(i, str(i), error="bad") for i, row in enumerate(some)]
-    assert run_method.median_frame(images, frames, failed) is frames[1]
-    assert run_method.median_frame(images, frames, failed[:1]) is None

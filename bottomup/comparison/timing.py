@@ -11,6 +11,7 @@ import math
 import os
 import platform
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,33 @@ def peak_memory_mb() -> float | None:
         return None
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+def count_people(annotations: Mapping[str, Any]) -> Counter[int]:
+    """How many people a COCO file annotates in each image, by the image's id."""
+    people = annotations.get("annotations") or []
+    ids = (person.get("image_id") for person in people if isinstance(person, dict))
+    return Counter(image_id for image_id in ids if isinstance(image_id, int))
+
+
+def median_image(
+    images: Sequence[Mapping[str, Any]], people: Mapping[int, int], rows: Sequence[ImageTiming]
+) -> int | None:
+    """Which image's cost stands for the others', whatever a method finds; None if all of them failed.
+
+    Of those that went well it is the one with the median number of annotated people; among several, of median size.
+
+    Args:
+        images: entries of a COCO file.
+        people: how many are annotated in each, see `count_people`.
+        rows: what was timed, one for each image.
+    """
+
+    def crowd(i: int) -> tuple[int, int]:
+        return people.get(images[i]["id"], 0), images[i].get("width", 0) * images[i].get("height", 0)
+
+    order = sorted((i for i, row in enumerate(rows) if row.ms is not None), key=crowd)
+    return order[len(order) // 2] if order else None
 
 
 def write_run(results: str | Path, entries: Sequence[Any], timing: str | Path, run: Timing) -> None:

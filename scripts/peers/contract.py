@@ -107,10 +107,11 @@ def main(
     add_arguments(parser)
     arguments = parser.parse_args(argv)
     try:
-        images = listed_images(read_json(arguments.annotations))[: arguments.limit]
+        annotations = read_json(arguments.annotations)
+        images = listed_images(annotations)[: arguments.limit]
         cv2.setNumThreads(arguments.threads)
         peer = prepare(arguments)
-        _run(name, peer, images, arguments)
+        _run(name, peer, images, annotations, arguments)
     except UnavailableError as error:
         print(f"{name}: {error}", file=sys.stderr)
         return UNAVAILABLE
@@ -184,7 +185,9 @@ def read_image(path: Path) -> np.ndarray:
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
-def _run(name: str, peer: Peer, images: list[dict[str, Any]], arguments: argparse.Namespace) -> None:
+def _run(
+    name: str, peer: Peer, images: list[dict[str, Any]], annotations: dict[str, Any], arguments: argparse.Namespace
+) -> None:
     timing = _timing_module()
     for path in (arguments.results, arguments.timing):
         if not path.parent.is_dir():
@@ -208,13 +211,14 @@ def _run(name: str, peer: Peer, images: list[dict[str, Any]], arguments: argpars
         if time.monotonic() - last >= SECONDS_PER_LINE:
             last = time.monotonic()
             print(f"{name}: {number} of {len(images)} images", file=sys.stderr)
+    median = timing.median_image(images, timing.count_people(annotations), rows)
     run = timing.Timing(
         "_".join(filter(None, (name, peer.variant))),
         rows,
         threads=arguments.threads,
         peak_memory_mb=timing.peak_memory_mb(),
         parameters=peer.parameters,
-        gflops=_gflops(peer, images, rows, arguments.images),
+        gflops=None if median is None else _gflops(peer, images[median], arguments.images),
         machine=timing.machine() | dict(peer.runtime),
     )
     timing.write_run(arguments.results, results, arguments.timing, run)
@@ -243,13 +247,9 @@ def _warm_up(peer: Peer, images: list[dict[str, Any]], folder: Path) -> None:
         return
 
 
-def _gflops(peer: Peer, images: list[dict[str, Any]], rows: Sequence[Any], folder: Path) -> float | None:
-    """Of the image with the median number of people; among several, of median size."""
-    done = [(row.people, entry) for row, entry in zip(rows, images, strict=True) if row.error is None]
-    if peer.count_gflops is None or not done:
+def _gflops(peer: Peer, entry: dict[str, Any], folder: Path) -> float | None:
+    if peer.count_gflops is None:
         return None
-    done.sort(key=lambda pair: (pair[0], pair[1].get("width", 0) * pair[1].get("height", 0), pair[1]["id"]))
-    entry = done[len(done) // 2][1]
     image = read_image(folder / entry["file_name"])
     return peer.count_gflops(lambda: peer.find(image, entry, Stopwatch()))
 

@@ -85,3 +85,16 @@ def test_the_file_can_be_loaded_by_its_path(tmp_path):
     run = module.Timing("peer", (module.ImageTiming(1, "a.jpg", 0, {"pose": 1.0}),))
     module.write_run(tmp_path / "r.json", [], tmp_path / "t.json", run)
     assert read_timing(tmp_path / "t.json").images[0].ms == {"pose": 1.0}
+
+
+def test_operations_are_counted_on_the_same_photo_whatever_a_method_finds():
+    crowds = (7, 1, 3, 3)
+    images = [{"id": i, "width": 200 if i == 3 else 100, "height": 100} for i in range(4)]
+    people = timing.count_people({"annotations": [{"image_id": i} for i, n in enumerate(crowds) for _ in range(n)]})
+    some = [ImageTiming(i, str(i), found, {"pose": 1.0}) for i, found in enumerate((0, 9, 0, 9))]
+    none = [ImageTiming(i, str(i), 0, {"pose": 1.0}) for i in range(4)]
+    assert timing.median_image(images, people, some) == 3
+    assert timing.median_image(images, people, none) == 3
+    failed = [row if i == 1 else ImageTiming(i, str(i), error="bad") for i, row in enumerate(some)]
+    assert timing.median_image(images, people, failed) == 1
+    assert timing.median_image(images, people, failed[:1]) is None
