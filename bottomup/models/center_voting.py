@@ -6,7 +6,8 @@ as wide as its person is large, and the strongest vote at a cell names the cell'
 in a few cells, is a tag as associative embedding wants it, equal within a person and different between people.
 Heatmaps are weighed by how much a vote supports them: heat that belongs to nobody weighs little.
 
-The features may come at several scales of the image. Each person votes at the one that suits its size.
+The features may come at several scales of the image. Each person votes at the one that suits its size; its joints are
+looked for in the heatmaps of that scale, to which those of the other scales add a little.
 """
 
 from collections.abc import Sequence
@@ -100,6 +101,8 @@ class CenterVotingHead(nn.Module):
         hidden_channels: of each of the four dense heads.
         min_score: centres below it do not vote.
         best_size: cells; people smaller than it are best seen at the finest scale, larger ones at coarser scales.
+        faint_size: cells; the centre of a person as small as this counts half of a large one's.
+        other_scales: how much of a person's heat comes from the scales at which it does not vote, 0 to 1.
         relative_spread: the standard deviation of a vote, in sizes of its person, ...
         spread: ... plus this many cells of its scale.
         sharpness: the larger, the more a cell belongs to its strongest vote alone.
@@ -119,18 +122,21 @@ class CenterVotingHead(nn.Module):
         hidden_channels: int = 96,
         min_score: float = 0.1,
         best_size: float = 60.0,
+        faint_size: float = 4.0,
+        other_scales: float = 0.25,
         relative_spread: float = 0.1,
         spread: float = 0.25,
         sharpness: float = 8.0,
         tag_unit: float = 4.0,
-        same_person: float = 0.5,
+        same_person: float = 0.65,
         support_power: float = 0.5,
         faint_power: float = 0.3,
         fine_channels: int = 0,
     ):
         super().__init__()
         self.num_keypoints = num_keypoints
-        self.min_score, self.best_size, self.same_person = min_score, best_size, same_person
+        self.min_score, self.same_person = min_score, same_person
+        self.best_size, self.faint_size, self.other_scales = best_size, faint_size, other_scales
         self.relative_spread, self.spread, self.sharpness = relative_spread, spread, sharpness
         self.tag_unit = tag_unit
         self.support_power, self.faint_power = support_power, faint_power
@@ -154,18 +160,17 @@ class CenterVotingHead(nn.Module):
         if self.training:
             return maps
         size = features[0].shape[2:]
+        heats = [_resized(level.heatmaps.sigmoid(), size) for level in maps]
         heatmaps, tags, fine = [], [], None  # of each scale, as far as its votes support them
         for scale, (level, votes) in enumerate(zip(maps, self._vote(maps), strict=True)):
             sigma = self.relative_spread * votes.size + self.spread * 2**scale
             support, places = spread_votes(votes, size, sigma=sigma, sharpness=self.sharpness)
             weight = support**self.support_power
-            heat = level.heatmaps.sigmoid()
-            if scale > 0:
-                heat = F.interpolate(heat, size=tuple(size), mode="bilinear", align_corners=False)
-            heatmaps.append(heat * weight)
+            heatmaps.append(self._mix(heats[scale], heats[:scale] + heats[scale + 1 :]) * weight)
             tags.append(places)
             if level.fine_heatmaps is not None:
-                fine = level.fine_heatmaps.sigmoid() * _doubled(weight)
+                others = [_doubled(heat) for heat in heats[1:]]
+                fine = self._mix(level.fine_heatmaps.sigmoid(), others) * _doubled(weight)
         best, best_tags = heatmaps[0], tags[0]
         for other, places in zip(heatmaps[1:], tags[1:], strict=True):
             best_tags = torch.where((other > best)[:, :, None], places, best_tags)
@@ -176,6 +181,9 @@ class CenterVotingHead(nn.Module):
                 fine = torch.maximum(fine, _doubled(other))
             outputs.append(HeadOutput(self._lift_faint(fine), None))
         return outputs
+
+    def _mix(self, heat: Tensor, others: Sequence[Tensor]) -> Tensor:
+        return heat.lerp(torch.stack(list(others)).mean(0), self.other_scales) if others else heat
 
     def _lift_faint(self, heatmaps: Tensor) -> Tensor:
         return torch.where(heatmaps < FAINT, FAINT * (heatmaps / FAINT) ** self.faint_power, heatmaps)
@@ -191,7 +199,7 @@ class CenterVotingHead(nn.Module):
         votes = []
         for scale, level in enumerate(maps):
             found = self.find_votes(level, scale)
-            fit = torch.ones_like(found.size)
+            fit = found.size / (found.size + self.faint_size)
             if scale + 1 < len(maps):
                 fit = fit * (self.best_size * 2**scale / found.size.clamp(min=1)).clamp(max=1).sqrt()
             if scale > 0:
@@ -272,5 +280,9 @@ def spread_votes(
     return mass[:, :, 0].clamp(max=1) ** (1 / sharpness), tags
 
 
+def _resized(maps: Tensor, size: Sequence[int]) -> Tensor:
+    return F.interpolate(maps, size=tuple(size), mode="bilinear", align_corners=False)
+
+
 def _doubled(maps: Tensor) -> Tensor:
-    return F.interpolate(maps, scale_factor=2, mode="bilinear", align_corners=False)
+    return _resized(maps, [2 * side for side in maps.shape[2:]])

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from bottomup.grouping import Grouper
-from bottomup.models.center_voting import CenterVotingHead, Votes, resembles_stronger, spread_votes
+from bottomup.models.center_voting import CenterVotingHead, DenseMaps, Votes, resembles_stronger, spread_votes
 from bottomup.models.heads import HeadOutput
 
 
@@ -71,6 +71,46 @@ def test_a_batch_equals_its_pictures_one_by_one():
         (alone,) = head([level[number : number + 1] for level in features])
         torch.testing.assert_close(together.heatmaps[number : number + 1], alone.heatmaps, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(together.tags[number : number + 1], alone.tags, rtol=1e-4, atol=1e-3)
+
+
+def made_up_maps(height: int, width: int, *, score: float = 4.0, size: float = 6.0) -> DenseMaps:
+    """One person, in the middle, all of whose joints are in one cell; nothing else."""
+    center = torch.full((1, 1, height, width), -10.0)
+    center[..., height // 2, width // 2] = score
+    sides = torch.full((1, 2, height, width), size)
+    return DenseMaps(center, center.expand(1, 17, -1, -1), torch.zeros(1, 34, height, width), sides)
+
+
+def outputs_of(head: CenterVotingHead, maps: list[DenseMaps], monkeypatch: pytest.MonkeyPatch) -> HeadOutput:
+    """What the head makes of dense maps: those of each scale are known by their height."""
+    by_height = {level.center.shape[2]: level for level in maps}
+    monkeypatch.setattr(head, "predict", lambda features, *, is_finest: by_height[features.shape[2]])
+    return head([torch.zeros(1, 24, *level.center.shape[2:]) for level in maps])[0]
+
+
+@torch.no_grad()
+def test_a_person_has_some_of_its_heat_from_the_scale_at_which_it_does_not_vote(monkeypatch):
+    head = CenterVotingHead(24, 17, faint_size=0.0, support_power=0.0, faint_power=1.0, other_scales=0.25).eval()
+    fine, coarse = made_up_maps(16, 16), made_up_maps(8, 8, score=-10.0)
+    alone = outputs_of(head, [fine], monkeypatch).heatmaps
+    nothing = torch.sigmoid(torch.tensor(-10.0))
+    both = outputs_of(head, [fine, coarse], monkeypatch).heatmaps
+    torch.testing.assert_close(both[0, :, 8, 8], 0.75 * alone[0, :, 8, 8] + 0.25 * nothing)
+
+    elsewhere = coarse.heatmaps.clone()
+    elsewhere[..., 1, 1] = 4.0  # where the finest scale sees nothing
+    both = outputs_of(head, [fine, coarse._replace(heatmaps=elsewhere)], monkeypatch).heatmaps
+    assert both[0, 0, 2:4, 2:4].max() > 0.25 * 0.5
+
+
+@pytest.mark.parametrize("size", [4.0, 40.0])
+@torch.no_grad()
+def test_the_smaller_a_person_the_less_its_centre_counts(monkeypatch, size):
+    maps = [made_up_maps(16, 16, size=size)]
+    sure = CenterVotingHead(24, 17, faint_size=0.0, support_power=1.0).eval()
+    unsure = CenterVotingHead(24, 17, faint_size=4.0, support_power=1.0).eval()
+    before, after = (outputs_of(head, maps, monkeypatch).heatmaps[0, :, 8, 8] for head in (sure, unsure))
+    torch.testing.assert_close(after, before * size / (size + 4.0), rtol=1e-4, atol=0)
 
 
 @torch.no_grad()
