@@ -175,7 +175,7 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
     add("--flip", action="store_true", help="look at each picture mirrored too: better, and half as fast")
     add("--batch-size", type=_count, metavar="N", help="pictures per pass through the network (8; 1 on a CPU)")
     threshold = _number(0, 1, what="a number")
-    add("--score-threshold", type=threshold, default=0.25, metavar="T", help="draw and count people from it (0.25)")
+    add("--score-threshold", type=threshold, default=0.21, metavar="T", help="draw and count people from it (0.21)")
     add("--keypoint-threshold", type=threshold, default=0.1, metavar="T", help="draw joints from it (0.1)")
     add("--no-overlays", action="store_true", help="draw no pictures but the small ones of the page")
     add("--annotations", metavar="FILE", help="COCO file whose image ids to use, found by file name")
