@@ -183,6 +183,7 @@ class CenterVotingHead(nn.Module):
         return outputs
 
     def _mix(self, heat: Tensor, others: Sequence[Tensor]) -> Tensor:
+        """The heat of one scale, with a share of the mean of the others."""
         return heat.lerp(torch.stack(list(others)).mean(0), self.other_scales) if others else heat
 
     def _lift_faint(self, heatmaps: Tensor) -> Tensor:
@@ -199,11 +200,12 @@ class CenterVotingHead(nn.Module):
         votes = []
         for scale, level in enumerate(maps):
             found = self.find_votes(level, scale)
-            fit = found.size / (found.size + self.faint_size)
+            size = found.size.clamp(min=1)
+            fit = size / (size + self.faint_size)
             if scale + 1 < len(maps):
-                fit = fit * (self.best_size * 2**scale / found.size.clamp(min=1)).clamp(max=1).sqrt()
+                fit = fit * (self.best_size * 2**scale / size).clamp(max=1).sqrt()
             if scale > 0:
-                fit = fit * (found.size / (self.best_size * 2 ** (scale - 1))).clamp(max=1).sqrt()
+                fit = fit * (size / (self.best_size * 2 ** (scale - 1))).clamp(max=1).sqrt()
             votes.append(found._replace(score=found.score * fit))
         together = Votes(*(torch.cat(parts, dim=1) for parts in zip(*votes, strict=True)))
         score = together.score.masked_fill(resembles_stronger(together, self.same_person), 0)
