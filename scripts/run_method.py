@@ -3,7 +3,7 @@
     python scripts/run_method.py NAME --images DIR --annotations FILE --results RESULTS.json --timing TIMING.json
 
 NAME   bottomup             the bundled network with the robust grouper
-       bottomup_official    in official mode: the reference's grouping, and its resizing, which brings the SHORT side to 512
+       bottomup_official    in official mode: the grouping of the reference, and its resizing (short side to 512)
        bottomup_multiresolution    heatmaps at strides 4 and 2, where the bundled network has stride 4 alone
        bottomup_scales      every photo at half, once and twice the size
        topdown_heatmap, topdown_regression, topdown_softargmax    people first, then each alone
