@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from bottomup.models.heads import HeadOutput
+from bottomup.models.heads import HeadOutput, resize
 
 
 class Maps(NamedTuple):
@@ -46,8 +45,8 @@ def combine(
         ValueError: no output has tags.
     """
     size = outputs[-1].heatmaps.shape[2:]
-    heatmaps = torch.stack([_resize(output.heatmaps, size) for output in outputs]).mean(0)
-    all_tags = [_resize(output.tags.flatten(1, 2), size) for output in outputs if output.tags is not None]
+    heatmaps = torch.stack([resize(output.heatmaps, size) for output in outputs]).mean(0)
+    all_tags = [resize(output.tags.flatten(1, 2), size) for output in outputs if output.tags is not None]
     if not all_tags:
         raise ValueError("the network predicts no tags: its people cannot be told apart")
     tags = torch.cat([tags.unflatten(1, (heatmaps.shape[1], -1)) for tags in all_tags], dim=2)  # B K L H W
@@ -75,16 +74,10 @@ def aggregate(maps: Sequence[tuple[float, Maps]], size: tuple[int, int] | None =
         height, width = max(tuple(m.heatmaps.shape[2:]) for _, m in maps)
     else:
         height, width = size
-    heatmaps = torch.stack([_resize(m.heatmaps, (height, width)) for _, m in maps]).mean(0)
+    heatmaps = torch.stack([resize(m.heatmaps, (height, width)) for _, m in maps]).mean(0)
     tags = min(maps, key=lambda pair: abs(pair[0] - 1))[1].tags
     if tags.shape[2:4] != (height, width):
         num_keypoints = tags.shape[1]
-        flat = _resize(tags.permute(0, 1, 4, 2, 3).flatten(1, 2), (height, width))
+        flat = resize(tags.permute(0, 1, 4, 2, 3).flatten(1, 2), (height, width))
         tags = flat.unflatten(1, (num_keypoints, -1)).permute(0, 1, 3, 4, 2)
     return Maps(heatmaps, tags)
-
-
-def _resize(maps: Float[Tensor, "B C h w"], size: tuple[int, ...]) -> Float[Tensor, "B C H W"]:
-    if maps.shape[2:] == tuple(size):
-        return maps
-    return F.interpolate(maps, size=tuple(size), mode="bilinear", align_corners=False)

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from bottomup.models.heads import HeadOutput, doubling
+from bottomup.models.heads import HeadOutput, doubling, resize
 from bottomup.models.mobilenet import Conv, SeparableConv
 
 FAINT = 0.1  # what heat below it needs to become a joint by itself, the usual detection threshold
@@ -160,7 +160,7 @@ class CenterVotingHead(nn.Module):
         if self.training:
             return maps
         size = features[0].shape[2:]
-        heats = [_resized(level.heatmaps.sigmoid(), size) for level in maps]
+        heats = [resize(level.heatmaps.sigmoid(), size) for level in maps]
         heatmaps, tags, fine = [], [], None  # of each scale, as far as its votes support them
         for scale, (level, votes) in enumerate(zip(maps, self._vote(maps), strict=True)):
             sigma = self.relative_spread * votes.size + self.spread * 2**scale
@@ -282,9 +282,5 @@ def spread_votes(
     return mass[:, :, 0].clamp(max=1) ** (1 / sharpness), tags
 
 
-def _resized(maps: Tensor, size: Sequence[int]) -> Tensor:
-    return F.interpolate(maps, size=tuple(size), mode="bilinear", align_corners=False)
-
-
 def _doubled(maps: Tensor) -> Tensor:
-    return _resized(maps, [2 * side for side in maps.shape[2:]])
+    return resize(maps, [2 * side for side in maps.shape[2:]])

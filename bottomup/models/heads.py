@@ -1,7 +1,7 @@
 """The head: stride-4 features to heatmaps and tags, at one resolution or several (HigherHRNet, arXiv:1908.10357)."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -162,6 +162,13 @@ def _places(maps: Tensor) -> Tensor:
     height, width = maps.shape[-2:]
     y, x = torch.arange(height, device=maps.device), torch.arange(width, device=maps.device)
     return torch.stack([x.expand(height, width), y[:, None].expand(height, width)]).float()
+
+
+def resize(maps: Float[Tensor, "B C h w"], size: Sequence[int]) -> Float[Tensor, "B C H W"]:
+    """Maps interpolated to H, W = `size`; as they are if that is their size."""
+    if maps.shape[2:] == tuple(size):
+        return maps
+    return F.interpolate(maps, size=tuple(size), mode="bilinear", align_corners=False)
 
 
 def doubling(in_channels: int, out_channels: int) -> nn.Sequential:

@@ -92,7 +92,8 @@ def test_udp_checkpoints_are_refused(name, config):
 
 
 def test_words_that_only_look_like_udp_are_not():
-    recognise(checkpoint("audp_net.pth", "use_udp=False, update=True"))
+    given = checkpoint("audp_net.pth", "use_udp=False, update=True")
+    assert recognise(given) == recognise(checkpoint("net.pth"))
 
 
 def test_fourteen_joints_of_another_data_set_are_not_taken_for_crowdpose():
