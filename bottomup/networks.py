@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bottomup.data.coco import read_skeleton
-from bottomup.models import person_detector as detector_net
-from bottomup.models import person_net, pose_net
-from bottomup.models.checkpoints import read_checkpoint
-from bottomup.models.description import Network
-from bottomup.models.person_detector import DetectorNet
-from bottomup.models.person_net import PersonNet
+from bottomup.models import pose_net
 from bottomup.models.pose_net import PoseNet
-from bottomup.models.weights import find, read_tensors
 from bottomup.skeleton import COCO, CROWDPOSE, Skeleton
+from bottomup.topdown import person_detector as detector_net
+from bottomup.topdown import person_net
+from bottomup.topdown.person_detector import DetectorNet
+from bottomup.topdown.person_net import PersonNet
+from bottomup.weights.description import Network
+from bottomup.weights.reading import read_checkpoint
+from bottomup.weights.store import find, read_tensors
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +89,7 @@ def topdown_heatmap(weights: str | None = None, skeleton: str = "coco", **argume
     Args:
         weights: a file or the name of bundled weights to start from; what does not fit is left as it is, and reported.
         skeleton: "coco", "crowdpose", or an annotation file whose category names the joints.
-        **arguments: of `bottomup.models.person_net.topdown_heatmap`.
+        **arguments: of `bottomup.topdown.person_net.topdown_heatmap`.
     """
     return _filled(person_net.topdown_heatmap(skeleton=named_skeleton(skeleton), **arguments), weights)
 
@@ -99,7 +100,7 @@ def topdown_softargmax(weights: str | None = None, skeleton: str = "coco", **arg
     Args:
         weights: a file or the name of bundled weights to start from; what does not fit is left as it is, and reported.
         skeleton: "coco", "crowdpose", or an annotation file whose category names the joints.
-        **arguments: of `bottomup.models.person_net.topdown_softargmax`.
+        **arguments: of `bottomup.topdown.person_net.topdown_softargmax`.
     """
     return _filled(person_net.topdown_softargmax(skeleton=named_skeleton(skeleton), **arguments), weights)
 
@@ -110,7 +111,7 @@ def topdown_regression(weights: str | None = None, skeleton: str = "coco", **arg
     Args:
         weights: a file or the name of bundled weights to start from; what does not fit is left as it is, and reported.
         skeleton: "coco", "crowdpose", or an annotation file whose category names the joints.
-        **arguments: of `bottomup.models.person_net.topdown_regression`.
+        **arguments: of `bottomup.topdown.person_net.topdown_regression`.
     """
     return _filled(person_net.topdown_regression(skeleton=named_skeleton(skeleton), **arguments), weights)
 
@@ -121,7 +122,7 @@ def person_detector(weights: str | None = None, skeleton: str = "coco", **argume
     Args:
         weights: a file or the name of bundled weights to start from; what does not fit is left as it is, and reported.
         skeleton: of the training data, of which only the boxes count: "coco", "crowdpose", or an annotation file.
-        **arguments: of `bottomup.models.person_detector.person_detector`.
+        **arguments: of `bottomup.topdown.person_detector.person_detector`.
     """
     return _filled(detector_net.person_detector(skeleton=named_skeleton(skeleton), **arguments), weights)
 

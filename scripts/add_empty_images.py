@@ -12,7 +12,7 @@ import os
 import re
 from pathlib import Path
 
-from bottomup.decoding import decode
+from bottomup.images.decoding import decode
 
 
 def main() -> None:

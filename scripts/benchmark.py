@@ -34,7 +34,7 @@ def median_ms(function: Callable[[], object], repeats: int) -> float:
 def decode(arguments: argparse.Namespace) -> None:
     """Aggregated maps (17, 512, 512) and tags (17, 512, 512, 2) in memory -> Poses, with refine, on one thread."""
     from bottomup import COCO
-    from bottomup.grouping import Grouper
+    from bottomup.method.grouping import Grouper
     from tests.reference import crowd
     from tests.reference import grouping as reference
 

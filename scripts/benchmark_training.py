@@ -35,7 +35,7 @@ def loss(arguments: argparse.Namespace) -> None:
 
 
 def _losses(num_people: int) -> dict[str, Callable[[], object]]:
-    from bottomup import losses
+    from bottomup.method import losses
     from tests.reference.losses import loop_over_people
 
     generator = torch.Generator().manual_seed(0)
@@ -62,7 +62,7 @@ def _losses(num_people: int) -> dict[str, Callable[[], object]]:
 def train(arguments: argparse.Namespace) -> None:
     """The data path alone, per core; then whole steps against the bare network's, W32 at 256; and peak memory."""
     from bottomup.data.augment import Augment
-    from bottomup.data.synthetic import Crowd
+    from bottomup.data.scenes.crowd import Crowd
     from bottomup.data.training_sets import Draw, DrawnTraining
 
     torch.set_num_threads(1)
@@ -103,9 +103,9 @@ def measure_memory(what: str, size: int, batch_size: int, steps: int) -> None:
 def make_steps(size: int, batch_size: int) -> tuple[Callable[[], None], Callable[[], None]]:
     """A bare step (forward, backward, optimiser on random tensors), and one with data, targets and losses."""
     from bottomup.data.loader import EpochSampler, ResumableLoader
-    from bottomup.data.synthetic import Crowd
+    from bottomup.data.scenes.crowd import Crowd
     from bottomup.data.training_sets import DrawnTraining
-    from bottomup.losses import Criterion
+    from bottomup.method.losses import Criterion
     from bottomup.models.pose_net import higherhrnet
 
     net = higherhrnet(32).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -16,11 +16,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from bottomup.comparison import drawn_sweeps, overlays, photo_sweeps
-from bottomup.comparison.datasets import Entry, choose, read_picture, write_json
-from bottomup.comparison.methods import Method, parse_method, read_methods
-from bottomup.comparison.sections import render
-from bottomup.comparison.study import Settings, Study
+from comparison import drawn_sweeps, overlays, photo_sweeps
+from comparison.datasets import Entry, choose, read_picture, write_json
+from comparison.methods import Method, parse_method, read_methods
+from comparison.sections import render
+from comparison.study import Settings, Study
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLE = Path(__file__).with_name("compare.yaml")

@@ -23,20 +23,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bottomup import metrics
-from bottomup.box_metrics import corners
 from bottomup.data.coco import Annotations, Record, read_annotations
-from bottomup.data.person_sets import CropAugment, DrawnCrops, PhotoCrops
-from bottomup.data.synthetic import Crowd
+from bottomup.data.scenes.crowd import Crowd
 from bottomup.data.training_sets import Draw, read_image
-from bottomup.detectors import Boxes
+from bottomup.evaluation import keypoints as metrics
 from bottomup.geometry import Transform, crop
-from bottomup.models.person_net import BUILDERS, PersonNet
-from bottomup.models.weights import save_model
 from bottomup.networks import start_from
 from bottomup.skeleton import COCO
-from bottomup.topdown import to_poses
-from bottomup.topdown_losses import PersonCriterion
+from bottomup.topdown.box_metrics import corners
+from bottomup.topdown.detectors import Boxes
+from bottomup.topdown.losses import PersonCriterion
+from bottomup.topdown.person_net import BUILDERS, PersonNet
+from bottomup.topdown.predictor import to_poses
+from bottomup.topdown.samples import CropAugment, DrawnCrops, PhotoCrops
+from bottomup.weights.store import save_model
 
 KINDS = tuple(BUILDERS)
 RATES = (3e-4, 1e-3, 3e-3)

@@ -18,14 +18,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from bottomup import metrics, networks, targets
-from bottomup.aggregation import combine
+from bottomup import networks
 from bottomup.data.evaluation_sets import DrawnEvaluation
 from bottomup.data.loader import EpochSampler, ResumableLoader
-from bottomup.data.synthetic import Crowd
+from bottomup.data.scenes.crowd import Crowd
 from bottomup.data.training_sets import DrawnTraining
-from bottomup.grouping import Grouper
-from bottomup.losses import Criterion, read_tags
+from bottomup.evaluation import keypoints as metrics
+from bottomup.method import targets
+from bottomup.method.aggregation import combine
+from bottomup.method.grouping import Grouper
+from bottomup.method.losses import Criterion, read_tags
 from bottomup.models.pose_net import PoseNet
 
 ANCHOR = 0.0625

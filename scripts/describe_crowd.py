@@ -16,7 +16,7 @@ import yaml
 from jaxtyping import Float
 
 from bottomup.data.evaluation_sets import DrawnEvaluation
-from bottomup.data.synthetic import Crowd, arrange, render
+from bottomup.data.scenes.crowd import Crowd, arrange, render
 
 SYNTHETIC = Path(__file__).resolve().parents[1] / "configs" / "synthetic.yaml"
 OVERLAP = 0.3  # intersection over union of two boxes from which on people count as overlapping

@@ -11,7 +11,7 @@ import pathlib
 
 import numpy as np
 
-OUT = pathlib.Path(__file__).parents[1] / "bottomup" / "data" / "pose_prior.npz"
+OUT = pathlib.Path(__file__).parents[1] / "bottomup" / "data" / "scenes" / "pose_prior.npz"
 FACE, BODY, TORSO = np.arange(5), np.arange(5, 17), [5, 6, 11, 12]
 NUM_COMPONENTS, RANK, NUM_POSES, NUM_STEPS = 24, 10, 30_000, 60
 

@@ -22,7 +22,7 @@ from peers.tfjs import PackageError, open_package, read_graph_model
 from bottomup.models.center_voting import CenterVotingHead, DenseHead
 from bottomup.models.mobilenet import Conv, MobileNetPyramid
 from bottomup.models.pose_net import PoseNet, mobile
-from bottomup.models.weights import save_model
+from bottomup.weights.store import save_model
 
 MODEL = "movenet-multipose"
 GRAPH = "StatefulPartitionedCall"

@@ -24,9 +24,7 @@ from typing import Any
 
 import cv2
 import torch
-from torch.utils.flop_counter import FlopCounterMode
-
-from bottomup.comparison.timing import (
+from comparison.timing import (
     UNAVAILABLE,
     ImageTiming,
     Timing,
@@ -36,12 +34,14 @@ from bottomup.comparison.timing import (
     peak_memory_mb,
     write_run,
 )
-from bottomup.detectors import CenterDetector, Detector, ListedBoxes, TrueBoxes
-from bottomup.models.checkpoints import WeightsError
-from bottomup.models.weights import DEFAULT, bundled, load_model
-from bottomup.predictor import Prediction, Predictor
-from bottomup.sources import Frame
-from bottomup.topdown import TopDownPredictor
+from torch.utils.flop_counter import FlopCounterMode
+
+from bottomup.images.sources import Frame
+from bottomup.inference.predictor import Prediction, Predictor
+from bottomup.topdown.detectors import CenterDetector, Detector, ListedBoxes, TrueBoxes
+from bottomup.topdown.predictor import TopDownPredictor
+from bottomup.weights.reading import WeightsError
+from bottomup.weights.store import DEFAULT, bundled, load_model
 
 BOTTOM_UP: dict[str, dict[str, Any]] = {
     "bottomup": {},

@@ -7,9 +7,11 @@ import torch
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
-import tests.typecheck  # noqa: F401  the hook below finds it by name
+import tests.support.typecheck  # noqa: F401  the hook below finds it by name
 
-install_import_hook("bottomup", "tests.typecheck.check")  # before the first import of the package
+install_import_hook(
+    ["bottomup", "comparison"], "tests.support.typecheck.check"
+)  # before the first import of the package
 torch.set_num_threads(1)
 settings.register_profile("same", derandomize=True, deadline=None)  # a commit passes or fails, not now and then
 settings.load_profile("same")
@@ -28,7 +30,7 @@ def shared() -> Path:
 def golden(request: pytest.FixtureRequest) -> Path:
     """The folder of golden data: the small copy beside the tests, then all of it where it is at hand."""
     if request.param == "small":
-        return Path(__file__).parent / "data"
+        return Path(__file__).parent / "golden"
     return request.getfixturevalue("shared") / "conformance"
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bottomup import predictor
 from bottomup.cli import main
-from tests import picture_files as files
-from tests.dots import crowd, dot_net, picture
-from tests.picture_files import encode, noise, with_orientation
+from bottomup.inference import predictor
+from tests.support import picture_files as files
+from tests.support.dots import crowd, dot_net, picture
+from tests.support.picture_files import encode, noise, with_orientation
 
 GOOD = picture((256, 192), crowd((256, 192), 2, np.random.default_rng(0)))
 JPEG = encode(noise(), ".jpg")

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from bottomup import COCO, CROWDPOSE, networks
-from bottomup.models.weights import save_model
+from bottomup.weights.store import save_model
 
 
 def light(**keywords):

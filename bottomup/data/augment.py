@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from bottomup.data.sample import Sample
+from bottomup.data.samples import Sample
 
 
 @dataclasses.dataclass(frozen=True)

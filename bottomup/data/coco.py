@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float
 from pycocotools import mask as masks
 from pycocotools.coco import COCO
 
-from bottomup.data import faults
+from bottomup.data import checks as faults
 from bottomup.skeleton import Skeleton
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from bottomup.data.augment import average_down
-from bottomup.data.sample import Sample
+from bottomup.data.samples import Sample
 
 LARGEST_BODY = 256.0  # pixels of a guessed outline's longer side; larger people are guessed at this size
 

@@ -10,7 +10,7 @@ from bottomup.data.augment import Augment
 from bottomup.data.coco import Annotations, read_annotations
 from bottomup.data.evaluation_sets import DrawnEvaluation, EvaluationImage, EvaluationSet, PhotoEvaluation
 from bottomup.data.loader import EpochSampler, ResumableLoader
-from bottomup.data.synthetic import Crowd
+from bottomup.data.scenes.crowd import Crowd
 from bottomup.data.training_sets import DrawnTraining, PhotoTraining, Together, TrainingSet
 from bottomup.skeleton import Skeleton
 

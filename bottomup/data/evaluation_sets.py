@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from bottomup.data.coco import Annotations
-from bottomup.data.synthetic import Crowd, Scene, draw_scene
+from bottomup.data.scenes.crowd import Crowd, Scene, draw_scene
 from bottomup.data.training_sets import read_image
 from bottomup.skeleton import COCO, Skeleton
 

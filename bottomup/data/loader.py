@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from bottomup.data.sample import Batch, collate
+from bottomup.data.samples import Batch, collate
 from bottomup.data.training_sets import Draw, TrainingSet
 
 

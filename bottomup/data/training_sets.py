@@ -14,9 +14,9 @@ from jaxtyping import Bool, UInt8
 from bottomup.data.augment import Augment
 from bottomup.data.coco import Annotations, Record, decode_outline
 from bottomup.data.copy_paste import paste_people
-from bottomup.data.sample import Sample
-from bottomup.data.synthetic import Crowd, Scene, draw_scene
-from bottomup.decoding import DecodingError, decode
+from bottomup.data.samples import Sample
+from bottomup.data.scenes.crowd import Crowd, Scene, draw_scene
+from bottomup.images.decoding import DecodingError, decode
 from bottomup.skeleton import COCO, Skeleton
 
 

@@ -25,7 +25,7 @@ from typing import Any
 
 UNAVAILABLE = 4  # exit code
 SECONDS_PER_LINE = 10.0  # of progress
-TIMING = Path(__file__).resolve().parents[2] / "bottomup" / "comparison" / "timing.py"
+TIMING = Path(__file__).resolve().parents[1] / "comparison" / "timing.py"
 
 try:
     import cv2
@@ -225,7 +225,7 @@ def _run(
 
 
 def _timing_module() -> Any:
-    """`bottomup.comparison.timing`, loaded by path: this environment may lack bottomup and torch."""
+    """`comparison.timing`, loaded by path: this environment may lack bottomup and torch."""
     spec = importlib.util.spec_from_file_location("bottomup_timing", TIMING)
     assert spec is not None
     assert spec.loader is not None

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from bottomup import COCO
 from bottomup.data.augment import Augment, warp
-from bottomup.data.sample import Sample
+from bottomup.data.samples import Sample
 
 
 def blob_image(x: float, y: float, *, width: int = 240, height: int = 200, sigma: float = 7.0) -> np.ndarray:

@@ -2,7 +2,7 @@ import numpy as np
 
 from bottomup import COCO
 from bottomup.data.copy_paste import paste_people
-from bottomup.data.sample import Sample
+from bottomup.data.samples import Sample
 
 
 def person_at(x: float, y: float) -> np.ndarray:

@@ -7,7 +7,7 @@ import pytest
 from bottomup import COCO
 from bottomup.data.augment import Augment
 from bottomup.data.datamodule import DrawnData, PhotoData
-from bottomup.data.synthetic import Crowd
+from bottomup.data.scenes.crowd import Crowd
 
 
 @pytest.fixture

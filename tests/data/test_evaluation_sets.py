@@ -1,8 +1,8 @@
 import numpy as np
 
-from bottomup import metrics
 from bottomup.data.evaluation_sets import DrawnEvaluation
-from bottomup.data.synthetic import Crowd
+from bottomup.data.scenes.crowd import Crowd
+from bottomup.evaluation import keypoints as metrics
 
 CROWD = Crowd(width=96, height=96, people=(1, 4), sizes=(30, 80))
 

@@ -6,8 +6,8 @@ import torch
 
 from bottomup import COCO, Skeleton
 from bottomup.data.loader import EpochSampler, ResumableLoader
-from bottomup.data.sample import Sample, collate
-from bottomup.data.synthetic import Crowd
+from bottomup.data.samples import Sample, collate
+from bottomup.data.scenes.crowd import Crowd
 from bottomup.data.training_sets import Draw, DrawnTraining
 
 

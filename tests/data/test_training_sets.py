@@ -9,9 +9,9 @@ from bottomup import COCO, CROWDPOSE
 from bottomup.data.augment import Augment
 from bottomup.data.coco import read_annotations
 from bottomup.data.evaluation_sets import DrawnEvaluation
-from bottomup.data.synthetic import Crowd
+from bottomup.data.scenes.crowd import Crowd
 from bottomup.data.training_sets import Draw, DrawnTraining, PhotoTraining, Together, read_image
-from tests import picture_files
+from tests.support import picture_files
 
 CROWD = Crowd(width=64, height=48, sizes=(20, 40))
 

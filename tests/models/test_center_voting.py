@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from bottomup.grouping import Grouper
+from bottomup.method.grouping import Grouper
 from bottomup.models.center_voting import CenterVotingHead, DenseMaps, Votes, resembles_stronger, spread_votes
 from bottomup.models.heads import HeadOutput
 

@@ -4,7 +4,7 @@ import torch
 from bottomup.models.compact import CompactTrunk
 from bottomup.models.heads import MultiResolutionHead
 from bottomup.models.pose_net import light, mobile
-from bottomup.models.weights import load_model, save_model
+from bottomup.weights.store import load_model, save_model
 
 
 def test_features_have_a_quarter_of_the_sides():

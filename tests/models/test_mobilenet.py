@@ -10,7 +10,7 @@ from bottomup.models.center_voting import CenterVotingHead
 from bottomup.models.mobilenet import MobileNetScales
 from bottomup.models.pose_net import PoseNet, mobile
 
-GOLDEN = Path(__file__).parents[1] / "data" / "mobilenet.npz"
+GOLDEN = Path(__file__).parents[1] / "golden" / "mobilenet.npz"
 
 
 def fill(net: PoseNet) -> None:

@@ -21,7 +21,7 @@ from bottomup.models.pose_net import (
 )
 from tests.reference import golden_weights
 
-DATA = Path(__file__).parents[1] / "data" / "network"
+DATA = Path(__file__).parents[1] / "golden" / "network"
 GOLDEN = json.loads((DATA / "golden.json").read_text())
 GOLDEN_BUILDERS = {
     "w32_coco": higherhrnet_w32,

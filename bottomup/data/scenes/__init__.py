@@ -1,0 +1,1 @@
+"""Drawn crowds with exact labels: poses, bodies, backgrounds, and the crowd itself."""

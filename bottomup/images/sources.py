@@ -1,0 +1,275 @@
+"""Where pictures come from: paths, folders, globs, lists of them, arrays, generators of arrays.
+
+A source is first listed, lazily and in a fixed order, as frames without pixels; reading fills them in, some way ahead
+in threads. Whatever is wrong with a file becomes the `error` of its frame, so the run goes on.
+"""
+
+import collections
+import concurrent.futures
+import dataclasses
+import glob
+import os
+import re
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+
+from bottomup.images.decoding import DecodingError, decode
+
+SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff"))
+SUFFIXES |= {".ppm", ".pgm", ".pbm", ".pnm", ".avif"}
+"""What a folder is searched for; a file that is named is tried whatever its suffix."""
+
+MAX_BYTES = 1 << 30  # of a file
+NUM_WORKERS = min(4, os.cpu_count() or 1)
+
+Source = Any
+"""A path, a folder, a glob, an RGB uint8 array, or an iterable of these or of frames (which may be infinite)."""
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Frame:
+    """One picture of a source.
+
+    Attributes:
+        name: unique within the source: the path relative to the source's folder, with forward slashes, or #INDEX.
+        path: the file; None for an array.
+        image: (H, W, 3) uint8 RGB; None if it is not read yet, or cannot be.
+        error: why there is no image; None if all is well.
+    """
+
+    name: str
+    path: Path | None = None
+    image: UInt8[np.ndarray, "H W 3"] | None = None
+    error: str | None = None
+
+
+def iterate(source: Source, *, exif: bool = True) -> Iterator[Frame]:
+    """Read the pictures of a source in order, a few files ahead of the caller.
+
+    Args:
+        source: see `Source`. Folders are searched recursively for files with one of `SUFFIXES`.
+        exif: turn pictures as their EXIF orientation says.
+    """
+    return map_ahead(lambda frame: read(frame, exif=exif), scan(source), wanted=is_unread)
+
+
+def read(frame: Frame, *, exif: bool = True) -> Frame:
+    """The frame with its pixels, or with the reason why it has none. Arrays and failures pass through."""
+    if frame.path is None or not is_unread(frame):
+        return frame
+    try:
+        return dataclasses.replace(frame, image=decode(_read_bytes(frame.path), exif=exif))
+    except DecodingError as error:
+        return dataclasses.replace(frame, error=str(error))
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
+        return dataclasses.replace(frame, error=f"cannot be read: {getattr(error, 'strerror', None) or error}")
+    except (MemoryError, cv2.error):
+        return dataclasses.replace(frame, error="too large for the memory of this computer")
+
+
+def is_unread(frame: Frame) -> bool:
+    """Whether the frame still has to be read from a file."""
+    return frame.image is None and frame.error is None
+
+
+def map_ahead(
+    function: Callable[[T], R],
+    items: Iterable[T],
+    *,
+    wanted: Callable[[T], bool] = lambda item: True,
+    num_workers: int = NUM_WORKERS,
+) -> Iterator[R]:
+    """`map` in threads: results in order, never more than a few items ahead of the caller.
+
+    Args:
+        function: called in one of the threads.
+        items: pulled by the caller's own thread.
+        wanted: items that are worth a thread; the others are done when it is their turn, and nothing is pulled from
+            `items` beyond them: a camera's frame is not held back for the sake of the next.
+        num_workers: the threads.
+    """
+    pool = concurrent.futures.ThreadPoolExecutor(num_workers, thread_name_prefix="bottomup")
+    running: collections.deque[concurrent.futures.Future[R]] = collections.deque()
+    try:
+        for item in items:
+            if wanted(item):
+                running.append(pool.submit(function, item))
+                if len(running) > num_workers + 2:
+                    yield running.popleft().result()
+            else:
+                while running:
+                    yield running.popleft().result()
+                yield function(item)
+        while running:
+            yield running.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def scan(source: Source, *, exclude: Iterable[str | Path] = ()) -> Iterator[Frame]:
+    """List a source without reading any file.
+
+    The order is that of the source, names sorted within a folder or a glob. What cannot be found, a folder that cannot
+    be opened, and a folder or a glob without images each give one frame with an error.
+
+    Args:
+        source: see `Source`.
+        exclude: folders to leave out wherever they turn up, such as the one that results are written to.
+    """
+    excluded = {key for folder in exclude if (key := _identity(folder)) is not None}
+    if isinstance(source, str | os.PathLike):
+        yield from _scan_paths([source], excluded)  # names differ by themselves, and may be millions
+    elif isinstance(source, np.ndarray):
+        yield from [_array_frame(source, 0)] if source.ndim < 4 else _scan_mixed(source, excluded)
+    elif isinstance(source, list | tuple) and all(isinstance(item, str | os.PathLike) for item in source):
+        frames = _scan_paths(source, excluded)
+        yield from frames if len(source) == 1 else map(_UniqueNames(), frames)
+    elif isinstance(source, Iterable):
+        yield from _scan_mixed(source, excluded)
+    else:
+        raise ValueError(f"a source is a path, an array or an iterable of them, not {type(source).__name__}")
+
+
+def _scan_mixed(items: Iterable[Any], excluded: set[tuple[int, int]]) -> Iterator[Frame]:
+    unique = _UniqueNames()
+    for index, item in enumerate(items):
+        if isinstance(item, Frame):
+            yield item
+        elif isinstance(item, str | os.PathLike):
+            yield from map(unique, _scan_paths([item], excluded))
+        else:
+            yield _array_frame(item, index)
+
+
+def _array_frame(array: Any, index: int) -> Frame:
+    name = f"#{index}"
+    if not isinstance(array, np.ndarray):
+        return Frame(name, error=f"a picture is a path or a numpy array, not {type(array).__name__}")
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or array.size == 0:
+        shape = " x ".join(map(str, array.shape))
+        return Frame(name, error=f"a picture is an RGB array of H x W x 3 uint8, not {shape} {array.dtype}")
+    return Frame(name, image=array)
+
+
+def _scan_paths(paths: Iterable[str | os.PathLike[str]], excluded: set[tuple[int, int]]) -> Iterator[Frame]:
+    """Files by their paths relative to the deepest folder that holds all of the given paths."""
+    found: list[tuple[str, bool]] = []  # path, is it a folder
+    missing: dict[int, str] = {}  # what to say in the place of found[i]
+    for path in (os.fspath(path) for path in paths):
+        if not os.path.lexists(path) and glob.has_magic(path):
+            matches = [match for match in sorted(glob.glob(path, recursive=True)) if _is_wanted(match, excluded)]
+            found += [(match, False) for match in matches]
+            if matches:
+                continue
+            missing[len(found)] = "no file matches"
+        elif not os.path.lexists(path):
+            missing[len(found)] = "no such file or folder"
+        found.append((path, os.path.isdir(path)))
+
+    folders = {
+        os.path.abspath(path) if is_folder else os.path.dirname(os.path.abspath(path)) for path, is_folder in found
+    }
+    base = _common_folder(folders)
+    for index, (path, is_folder) in enumerate(found):
+        if index in missing:
+            yield Frame(_relative(path, base) if len(found) > 1 else path, error=missing[index])
+        elif is_folder:
+            yield from _walk(path, base, set(excluded))
+        else:
+            yield Frame(_relative(path, base), Path(path))
+
+
+def _is_wanted(match: str, excluded: set[tuple[int, int]]) -> bool:
+    return not os.path.isdir(match) and not any(_identity(parent) in excluded for parent in Path(match).parents)
+
+
+def _common_folder(folders: set[str]) -> str:
+    try:
+        return os.path.commonpath(folders)
+    except ValueError:  # nothing in common, such as two drives of Windows
+        return os.sep
+
+
+def _walk(top: str, base: str, visited: set[tuple[int, int]]) -> Iterator[Frame]:
+    """The images of a folder and the folders in it; links are followed, but no folder is entered twice."""
+    is_empty = True
+    ahead = [iter([(top, True)])]
+    while ahead:
+        path, is_folder = next(ahead[-1], (None, False))
+        if path is None:
+            ahead.pop()
+        elif is_folder:
+            identity = _identity(path)
+            if identity in visited and path is not top:
+                continue
+            if identity is not None:
+                visited.add(identity)
+            try:
+                ahead.append(iter(_list_folder(path)))
+            except OSError as error:
+                is_empty = False
+                yield Frame(_relative(path, base), error=f"the folder cannot be opened: {error.strerror}")
+        elif os.path.splitext(path)[1].lower() in SUFFIXES:
+            is_empty = False
+            yield Frame(_relative(path, base), Path(path))
+    if is_empty:
+        yield Frame(_relative(top, base) if base != os.path.abspath(top) else top, error="no images in this folder")
+
+
+def _list_folder(folder: str) -> list[tuple[str, bool]]:
+    """Paths in a folder, sorted, and whether each is (or is a link to) a folder."""
+    with os.scandir(folder) as entries:
+        return sorted(
+            (entry.path, entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and os.path.isdir(entry.path)))
+            for entry in entries
+        )
+
+
+class _UniqueNames:
+    """A file that is named twice keeps its name once; the next ones get ~2, ~3 before the suffix."""
+
+    def __init__(self) -> None:
+        self._seen: set[int] = set()  # hashes: a third of the memory of the names
+
+    def __call__(self, frame: Frame) -> Frame:
+        name, count = frame.name, 1
+        while hash(name) in self._seen:
+            count += 1
+            stem, suffix = os.path.splitext(frame.name)
+            name = f"{stem}~{count}{suffix}"
+        self._seen.add(hash(name))
+        return frame if name == frame.name else dataclasses.replace(frame, name=name)
+
+
+def _relative(path: str, base: str) -> str:
+    relative = os.path.relpath(os.path.abspath(path), base)
+    return re.sub(r"^(\.\./)+", "", relative.replace(os.sep, "/"))
+
+
+def _identity(path: str | Path) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _read_bytes(path: Path) -> bytes:
+    """The content of a regular file; a pipe or a device is not waited for."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with open(descriptor, "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise DecodingError("not a file" if not stat.S_ISDIR(status.st_mode) else "a folder, not a file")
+        if status.st_size > MAX_BYTES:
+            raise DecodingError(f"too large: {status.st_size:,} bytes, more than {MAX_BYTES:,}")
+        return file.read(MAX_BYTES + 1)

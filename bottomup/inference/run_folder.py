@@ -1,0 +1,233 @@
+"""The folder of a run: COCO results, images, failures, pictures with people drawn on them, a page to look through them.
+
+Lists are written as they grow and put in place together at the end, so memory does not grow with the number of
+images, and a folder never holds half a file. Files of others in the folder are left alone.
+"""
+
+import contextlib
+import dataclasses
+import errno
+import json
+import os
+import re
+import threading
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+
+from bottomup.images.drawing import KEYPOINT_THRESHOLD, SCORE_THRESHOLD, draw
+from bottomup.images.sources import SUFFIXES
+from bottomup.inference import gallery
+from bottomup.inference.predictor import Prediction
+from bottomup.poses import Poses
+
+OVERLAYS = "overlays"
+JPEG_QUALITY = 90
+MAX_JPEG_SIDE = 65500  # of libjpeg; a larger picture becomes a PNG
+NAME_ERRORS = frozenset(  # what a name may be to blame for; anything else, such as a full disk, ends the run
+    (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EILSEQ, errno.EINVAL, errno.ENOENT)
+)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Row:
+    """One image of the run, without its pixels.
+
+    Attributes:
+        name: of the image within the source.
+        wh: width and height; None if it could not be read.
+        poses: the people; None if the image failed.
+        num_shown: the people above the score threshold; None if the image failed.
+        overlay: path of the drawn picture within the folder, with forward slashes; None if there is none.
+        thumbnail: a small drawn picture, a JPEG; None if there is none.
+        error: what went wrong; None if all is well.
+    """
+
+    name: str
+    wh: tuple[int, int] | None = None
+    poses: Poses | None = None
+    num_shown: int | None = None
+    overlay: str | None = None
+    thumbnail: bytes | None = None
+    error: str | None = None
+
+
+class RunFolder:
+    """Writes results.json, images.json, failures.json, overlays/ and index.html.
+
+    Args:
+        folder: made if it does not exist.
+        overlays: whether to draw every picture.
+        score_threshold: people below it are not drawn or counted; results.json has them all.
+        keypoint_threshold: joints below it are not drawn.
+
+    Raises:
+        OSError: the folder cannot be written to.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        overlays: bool = True,
+        score_threshold: float = SCORE_THRESHOLD,
+        keypoint_threshold: float = KEYPOINT_THRESHOLD,
+    ) -> None:
+        self.folder = Path(folder)
+        self._overlays = overlays
+        self._thresholds = {"score_threshold": score_threshold, "keypoint_threshold": keypoint_threshold}
+        self._num_rows = 0
+        (self.folder / OVERLAYS if overlays else self.folder).mkdir(parents=True, exist_ok=True)
+        self._lists: list[_GrowingList] = []
+        try:
+            self._results = self._open("results.json", "[", "]")
+            self._images = self._open("images.json", '{"images": [', "]}")
+            self._failures = self._open("failures.json", "[", "]")
+            self._page = self._open("index.html", gallery.START, gallery.END)
+        except OSError:
+            self.discard()
+            raise
+
+    def _open(self, name: str, start: str, end: str) -> "_GrowingList":
+        self._lists.append(_GrowingList(self.folder / name, start, end))
+        return self._lists[-1]
+
+    def render(self, prediction: Prediction, index: int) -> Row:
+        """Draw a picture and write its overlay; may be called in several threads at once.
+
+        Args:
+            prediction: the people and the picture.
+            index: of the picture in the run; the first ones get thumbnails.
+
+        Raises:
+            OSError: the disk is full, or the like.
+        """
+        image, poses, name = prediction.image, prediction.poses, prediction.name
+        if image is None or poses is None:
+            wh = None if image is None else (image.shape[1], image.shape[0])
+            return Row(name, wh, error=prediction.error)
+        num_shown = len(poses.filter(self._thresholds["score_threshold"]))
+        row = Row(name, (image.shape[1], image.shape[0]), poses, num_shown)
+        if index < gallery.MAX_THUMBNAILS:
+            row = dataclasses.replace(row, thumbnail=self._thumbnail(image, poses))
+        if not self._overlays:
+            return row
+        drawn = draw(image, poses, **self._thresholds)
+        overlay = overlay_name(name, is_large=max(drawn.shape[:2]) > MAX_JPEG_SIDE)
+        try:
+            self._write_picture(self.folder / OVERLAYS / overlay, drawn)
+        except OSError as error:
+            if error.errno not in NAME_ERRORS:
+                raise
+            return dataclasses.replace(row, error=f"its overlay cannot be written: {error.strerror}")
+        return dataclasses.replace(row, overlay=f"{OVERLAYS}/{overlay}")
+
+    def add(self, row: Row, image_id: int) -> None:
+        """Append a row to the lists; rows come in the order of the source."""
+        if row.poses is not None and row.wh is not None:
+            for person in row.poses.to_coco(image_id):
+                self._results.add(person)
+            self._images.add({"id": image_id, "file_name": row.name, "width": row.wh[0], "height": row.wh[1]})
+        if row.error is not None:
+            self._failures.add({"file": row.name, "reason": row.error})
+        if self._num_rows < gallery.MAX_ROWS:
+            self._page.add(gallery.entry(row.name, row.num_shown, row.wh, row.overlay, row.thumbnail, row.error))
+        self._num_rows += 1
+
+    def close(self) -> None:
+        """Complete all lists, then put them in place of those of an earlier run.
+
+        Raises:
+            OSError: they cannot be completed; those of an earlier run are then as they were.
+        """
+        try:
+            for growing in self._lists:
+                growing.complete()
+            for growing in self._lists:
+                growing.put_in_place()
+        except OSError:
+            self.discard()
+            raise
+
+    def discard(self) -> None:
+        """Leave nothing behind but the overlays that were finished; after `close` there is nothing left to do."""
+        for growing in self._lists:
+            growing.discard()
+
+    def _thumbnail(self, image: UInt8[np.ndarray, "H W 3"], poses: Poses) -> bytes:
+        """The people on a reduced picture, so that their lines stay visible."""
+        height, width = image.shape[:2]
+        scale = min(gallery.THUMBNAIL_SIDE / max(height, width), 1.0)
+        wh = (max(round(width * scale), 1), max(round(height * scale), 1))
+        small = cv2.resize(image, wh, interpolation=cv2.INTER_AREA)
+        factor = np.array(wh, np.float32) / np.array((width, height), np.float32)
+        reduced = dataclasses.replace(poses, keypoints=(poses.keypoints + np.float32(0.5)) * factor - np.float32(0.5))
+        return _encode(draw(small, reduced, **self._thresholds), ".jpg", quality=75)
+
+    def _write_picture(self, path: Path, image: UInt8[np.ndarray, "H W 3"]) -> None:
+        """Write beside the pictures and move: a picture is there as a whole or not at all."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = self.folder / OVERLAYS / f".{threading.get_ident()}.part"
+        try:
+            part.write_bytes(_encode(image, path.suffix.lower(), quality=JPEG_QUALITY))
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def overlay_name(name: str, *, is_large: bool = False) -> str:
+    """The file name of an overlay: that of a JPEG stays, others get .jpg behind; two names never become one.
+
+    Args:
+        name: of the image within the source.
+        is_large: the picture is too large for a JPEG and becomes a PNG.
+    """
+    path = PurePosixPath(re.sub(r"(^|/)(\.\./|/)+", r"\1", name))
+    inner = PurePosixPath(path.stem).suffix.lower()
+    if path.suffix.lower() not in SUFFIXES:
+        kept = f"{path}.image.jpg"
+    elif path.suffix.lower() in (".jpg", ".jpeg") and inner not in SUFFIXES and inner != ".image":
+        kept = str(path)
+    else:
+        kept = f"{path}.jpg"
+    return f"{kept}.png" if is_large else kept
+
+
+def _encode(image: UInt8[np.ndarray, "H W 3"], suffix: str, *, quality: int) -> bytes:
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality] if suffix != ".png" else []
+    _, data = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
+    return data.tobytes()
+
+
+class _GrowingList:
+    """A text file with a list of JSON values that is written beside its place and moved there in the end."""
+
+    def __init__(self, path: Path, start: str, end: str) -> None:
+        self._path, self._end = path, end
+        self._part = path.with_name(f".{path.name}.part")
+        self._file = open(self._part, "w", encoding="utf-8", newline="\n")  # noqa: SIM115
+        self._file.write(start)
+        self._separator = "\n"
+
+    def add(self, value: Any) -> None:
+        # "<" would end the script of a page early; in JSON it may as well be written by its number
+        text = json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+        self._file.write(self._separator + text)
+        self._separator = ",\n"
+
+    def complete(self) -> None:
+        self._file.write("\n" + self._end + "\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+
+    def put_in_place(self) -> None:
+        os.replace(self._part, self._path)
+
+    def discard(self) -> None:
+        with contextlib.suppress(OSError):  # what was still to be written is not wanted
+            self._file.close()
+        self._part.unlink(missing_ok=True)

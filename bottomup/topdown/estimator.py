@@ -1,0 +1,95 @@
+"""Training the two parts of top-down methods: networks for one person in a crop, and detectors of people."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from bottomup.data.datamodule import PoseData
+from bottomup.data.evaluation_sets import EvaluationImage
+from bottomup.evaluation import keypoints as metrics
+from bottomup.topdown import box_metrics
+from bottomup.topdown.detectors import Boxes, CenterDetector
+from bottomup.topdown.losses import DetectorCriterion, PersonCriterion
+from bottomup.topdown.person_detector import DetectorNet
+from bottomup.topdown.person_net import PersonNet
+from bottomup.topdown.predictor import TopDownPredictor
+from bottomup.training.estimator_base import Estimator
+
+
+class TopDownEstimator(Estimator):
+    """A network of a top-down method, what it is trained with, and how it is validated.
+
+    A network for one person is validated on the annotated boxes, by the average precision of its people; a detector by
+    that of its boxes. No setting is stored in checkpoints, so those of the config and the command line always hold.
+
+    Args:
+        network: what is trained.
+        criterion: the losses, those of the network's kind; None takes that kind's with its defaults.
+        optimizer: makes the optimiser.
+        schedule: makes the learning rate schedule; None keeps the rate.
+        schedule_interval: whether the schedule counts epochs or steps.
+        frozen: modules of the network that are not trained, such as "trunk".
+    """
+
+    def __init__(
+        self,
+        network: PersonNet | DetectorNet,
+        criterion: PersonCriterion | DetectorCriterion | None = None,
+        *,
+        optimizer: Callable[[Iterable], Optimizer] = torch.optim.AdamW,
+        schedule: Callable[[Optimizer], LRScheduler] | None = None,
+        schedule_interval: Literal["epoch", "step"] = "step",
+        frozen: Sequence[str] = (),
+    ):
+        fitting = PersonCriterion if isinstance(network, PersonNet) else DetectorCriterion
+        if criterion is not None and not isinstance(criterion, fitting):
+            raise ValueError(f"a {type(network).__name__} is trained with a {fitting.__name__}: set model.criterion")
+        super().__init__(
+            network, criterion or fitting(), optimizer=optimizer, schedule=schedule,
+            schedule_interval=schedule_interval, channels_last=True, frozen=frozen,
+        )  # fmt: skip
+
+    def setup(self, stage: str) -> None:
+        """Check that data and network speak of the same joints.
+
+        Raises:
+            ValueError: they do not.
+        """
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        if isinstance(data, PoseData) and isinstance(self.network, PersonNet):
+            self.take_skeleton(data.skeleton)
+
+    def validation_step(self, batch: list[EvaluationImage], batch_idx: int) -> None:
+        """Find the people of some images, in float32, exactly as prediction does."""
+        with torch.autocast(self.device.type, enabled=False):
+            for image in batch:
+                self.seen.append(image.image_id)
+                self.found += self._look(image)
+
+    def _look(self, image: EvaluationImage) -> list[dict[str, Any]]:
+        """COCO results of one image."""
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        category_id = data.evaluation_set.category_id
+        if isinstance(self.network, DetectorNet):
+            boxes = CenterDetector(self.network, device=self.device, min_score=0.02)(image.image)
+            return box_metrics.to_coco(boxes.boxes, boxes.scores, image.image_id, category_id)
+        truth = data.evaluation_set.ground_truth({image.image_id})["annotations"]
+        corners = np.array([box_metrics.corners(person) for person in truth], np.float64).reshape(-1, 4)
+        boxes = Boxes(corners, np.ones(len(corners))).within(image.image.shape[1], image.image.shape[0])
+        poses = TopDownPredictor(self.network, _no_detector, device=self.device).look_at(image.image, boxes)
+        return poses.to_coco(image.image_id)
+
+    def evaluate(self, found: list[dict[str, Any]], truth: dict[str, Any]) -> dict[str, float]:
+        """Average precision of people, or of their boxes."""
+        if isinstance(self.network, DetectorNet):
+            return box_metrics.evaluate(found, truth)
+        return metrics.evaluate(found, truth, skeleton=self.network.skeleton)
+
+
+def _no_detector(image: np.ndarray, name: str, /) -> Boxes:
+    """Stands where the annotated boxes make a detector needless."""
+    raise AssertionError

@@ -1,0 +1,159 @@
+"""Top-down pose estimation: find the people, then look at each of them alone. What bottom-up is compared with.
+
+Its cost has a part for the image and a part for every person in it.
+"""
+
+import contextlib
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+
+from bottomup.geometry import Transform, crop
+from bottomup.images.sources import Frame, Source, is_unread, map_ahead, read, scan
+from bottomup.inference.predictor import FAILURES, Prediction, choose_device, poses_of, reason
+from bottomup.poses import Poses
+from bottomup.skeleton import Skeleton
+from bottomup.topdown.detectors import Boxes, CenterDetector, Detector
+from bottomup.topdown.person_net import PersonNet
+from bottomup.weights.store import load_network
+
+MIN_JOINT = 0.2  # joints below it do not count for a person's score, as in Xiao et al.
+
+
+class TopDownPredictor:
+    """Finds the people in pictures, each in a box of a detector.
+
+    Args:
+        weights: the name of bundled weights, a file of ours, or a network (which is moved to the device).
+        detector: where the people are; None is our own detector.
+        device: "auto" (CUDA if there is any, else the CPU), "cpu", "cuda", "cuda:1", "mps".
+        batch_size: crops per forward pass.
+        exif: turn pictures as their EXIF orientation says.
+        stages: entered with "read", "detect", "pose" and "group" around these stages of every picture, to time them.
+
+    Raises:
+        ValueError: an argument makes no sense; the weights cannot be had (`WeightsError`).
+    """
+
+    def __init__(
+        self,
+        weights: str | Path | PersonNet = "topdown_heatmap",
+        detector: Detector | None = None,
+        *,
+        device: str | torch.device = "auto",
+        batch_size: int = 8,
+        exif: bool = True,
+        stages: Callable[[str], AbstractContextManager] = contextlib.nullcontext,
+    ) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}; give 1 or more")
+        net = weights if isinstance(weights, PersonNet) else load_network(weights)
+        if not isinstance(net, PersonNet):
+            raise ValueError(
+                f"{weights}: holds a {type(net).__name__}, not a network for one person; networks that find everybody "
+                "go to `Predictor`, detectors to `CenterDetector`"
+            )
+        self.device = choose_device(device)
+        self.net = net.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self.detector = detector or CenterDetector(device=self.device)
+        self.batch_size, self.exif, self.stages = batch_size, exif, stages
+
+    def __call__(self, source: Source) -> Poses | list[Poses]:
+        """The people of one picture (a path or an array), or a list of them for any other finite source.
+
+        Raises:
+            ValueError: a picture cannot be read. `stream` goes on after such a one.
+        """
+        return poses_of(self.stream(source), source)
+
+    def stream(self, source: Source) -> Generator[Prediction]:
+        """The predictions one by one, in the order of the source; a picture that fails has an `error` in its place."""
+        for frame in map_ahead(self._read, scan(source), wanted=is_unread):
+            if frame.image is None:
+                yield Prediction(frame.name, frame.path, None, None, frame.error)
+                continue
+            try:
+                poses = self.predict(frame.image, frame.name)
+                yield Prediction(frame.name, frame.path, frame.image, poses)
+            except FAILURES as error:
+                yield Prediction(frame.name, frame.path, frame.image, None, reason(error))
+
+    def predict(self, image: UInt8[np.ndarray, "H W 3"], name: str = "") -> Poses:
+        """The people of one picture, in the order of the detector's boxes.
+
+        Args:
+            image: RGB.
+            name: of the picture, for detectors that go by it.
+
+        Raises:
+            ValueError: the detector does not know the picture, or a network gave numbers that are not finite.
+        """
+        with self.stages("detect"):
+            boxes = self.detector(image, name).within(image.shape[1], image.shape[0])
+        return self.look_at(image, boxes)
+
+    def look_at(self, image: UInt8[np.ndarray, "H W 3"], boxes: Boxes) -> Poses:
+        """The person in each box, with the box's score times the mean of its joints' scores.
+
+        Raises:
+            ValueError: a box is none, or the network gave numbers that are not finite.
+        """
+        if not len(boxes):
+            return Poses.empty(self.net.skeleton)
+        with self.stages("pose"):
+            transforms = [crop(box, self.net.crop_wh) for box in boxes.boxes]
+            crops = [transform.warp(image) for transform in transforms]
+            points, scores = self._run(crops)
+        with self.stages("group"):
+            poses = to_poses(boxes, transforms, points, scores, self.net.skeleton)
+        if not (np.isfinite(poses.keypoints).all() and np.isfinite(poses.scores).all()):
+            raise ValueError("the network gave numbers that are not finite")
+        return poses
+
+    def _read(self, frame: Frame) -> Frame:
+        with self.stages("read"):
+            return read(frame, exif=self.exif)
+
+    @torch.inference_mode()
+    def _run(self, crops: Sequence[UInt8[np.ndarray, "H W 3"]]) -> tuple[np.ndarray, np.ndarray]:
+        """(N, K, 2) points in pixels of each crop and (N, K) scores, a batch at a time."""
+        points, scores = [], []
+        for start in range(0, len(crops), self.batch_size):
+            batch = torch.from_numpy(np.stack(crops[start : start + self.batch_size]))  # B H W 3
+            output = self.net(batch.to(self.device).permute(0, 3, 1, 2))
+            points.append(output.points.cpu().numpy().astype(np.float64))
+            scores.append(output.scores.cpu().numpy().astype(np.float64))
+        return np.concatenate(points), np.concatenate(scores)
+
+
+def to_poses(
+    boxes: Boxes,
+    transforms: Sequence[Transform],
+    points: Float[np.ndarray, "N K 2"],
+    scores: Float[np.ndarray, "N K"],
+    skeleton: Skeleton,
+) -> Poses:
+    """People from what a network says of their crops.
+
+    A person's score is the box's, times the mean of its joints' scores; joints below `MIN_JOINT` do not count for it.
+
+    Args:
+        boxes: N of one image.
+        transforms: from the image to the crop of each.
+        points: x, y in pixels of the crops.
+        scores: of the joints.
+        skeleton: what the K joints are.
+    """
+    keypoints = [t.to_image(p, t.input_wh) for t, p in zip(transforms, points, strict=True)]
+    counts = scores > MIN_JOINT
+    confidence = (scores * counts).sum(1) / counts.sum(1).clip(min=1)
+    return Poses(
+        np.stack(keypoints).astype(np.float32),
+        scores.astype(np.float32),
+        (boxes.scores * confidence).astype(np.float32),
+        skeleton,
+    )

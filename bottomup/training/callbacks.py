@@ -1,0 +1,127 @@
+"""What happens beside training: averaged weights, and pictures to look at."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.callbacks import WeightAveraging
+from torch import Tensor
+
+from bottomup.data.datamodule import PoseData
+from bottomup.geometry import fit
+from bottomup.images.drawing import draw
+from bottomup.method.aggregation import Maps, combine
+from bottomup.training.estimator import PoseEstimator
+
+Image = UInt8[np.ndarray, "H W 3"]
+
+
+class AveragedWeights(WeightAveraging):
+    """Exponential moving average of the weights, used for validation and kept in checkpoints.
+
+    Early on, when the weights still change a lot, the average is shorter: after n steps the decay is at most
+    (1 + n) / (10 + n).
+
+    Args:
+        decay: how much of the average stays at every step.
+    """
+
+    def __init__(self, decay: float = 0.999):
+        def average(averaged: Tensor, current: Tensor, num_averaged: Tensor | int) -> Tensor:
+            count = torch.as_tensor(num_averaged, dtype=torch.float32)
+            keep = ((1 + count) / (10 + count)).clamp(max=decay).to(averaged.device)
+            return (current + (averaged - current) * keep).to(averaged.dtype)
+
+        super().__init__(avg_fn=average)
+        self.decay = decay
+
+
+class LogPictures(Callback):
+    """At validation, pictures of heatmaps, tags and people on a few of its images, with the weights it validates.
+
+    They go to TensorBoard or any logger with `log_image`, else as files into the folder of the log.
+
+    Args:
+        num_images: how many images.
+        every_n_validations: how often.
+    """
+
+    def __init__(self, num_images: int = 4, every_n_validations: int = 1):
+        self.num_images, self.every_n_validations = num_images, every_n_validations
+        self._count = 0
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Draw and log, once. When the validation ends, averaged weights may have been exchanged already."""
+        if batch_idx > 0 or trainer.sanity_checking:
+            return
+        self._count += 1
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        if not trainer.is_global_zero or (self._count - 1) % self.every_n_validations:
+            return
+        assert isinstance(pl_module, PoseEstimator)
+        assert isinstance(data, PoseData)
+        assert data.evaluation_set is not None
+        for number in range(min(self.num_images, len(data.evaluation_set))):
+            picture = picture_of(pl_module, data.evaluation_set[number].image)
+            log_picture(trainer.loggers, f"image_{number}", picture, step=trainer.global_step, folder=trainer.log_dir)
+
+
+def picture_of(estimator: PoseEstimator, image: Image) -> UInt8[np.ndarray, "h w 3"]:
+    """Side by side: the people, the strongest heatmap at every pixel, the tags of the strongest joint as colours."""
+    poses = estimator.predictor(1)(image)
+    network = estimator.network
+    transform = fit(
+        (image.shape[1], image.shape[0]), network.input_size, side=network.input_side, multiple=network.size_multiple
+    )
+    warped = transform.warp(image)
+    with torch.inference_mode(), torch.autocast(estimator.device.type, enabled=False):
+        maps = combine(network(torch.from_numpy(warped.transpose(2, 0, 1))[None].to(estimator.device)))
+    height, width = warped.shape[:2]
+    panels = [cv2.resize(panel, (width, height)) for panel in (_heat(maps), _tag_colours(maps))]
+    people = transform.warp(draw(image, poses))  # type: ignore[arg-type]
+    return np.concatenate([people, *(cv2.addWeighted(warped, 0.3, panel, 0.7, 0) for panel in panels)], axis=1)
+
+
+def _heat(maps: Maps) -> Image:
+    strongest = maps.heatmaps[0].amax(0).clamp(0, 1).float().cpu().numpy()
+    return cv2.cvtColor(cv2.applyColorMap((strongest * 255).astype(np.uint8), cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
+
+
+def _tag_colours(maps: Maps) -> Image:
+    """Hue from the first tag dimension, between its extremes where there are joints; brightness from the heatmap."""
+    strength, joint = maps.heatmaps[0].max(0)
+    tags: Float[Tensor, "H W"] = maps.tags[0, ..., 0].gather(0, joint[None])[0]
+    there = strength > 0.1
+    low, high = (tags[there].amin(), tags[there].amax()) if bool(there.any()) else (tags.amin(), tags.amax())
+    hue = ((tags - low) / (high - low).clamp(min=1e-6) * 160).clamp(0, 160)
+    planes: Any = [hue, torch.full_like(hue, 255), strength.clamp(0, 1) * 255]
+    return cv2.cvtColor(torch.stack(planes, -1).byte().cpu().numpy(), cv2.COLOR_HSV2RGB)
+
+
+def log_picture(
+    loggers: Sequence[Any], name: str, picture: UInt8[np.ndarray, "h w 3"], *, step: int, folder: str | None
+) -> None:
+    """Hand a picture to every logger: TensorBoard's, those with `log_image`, and as a file for all others."""
+    for logger in loggers:
+        board = getattr(logger, "experiment", None)
+        if hasattr(board, "add_image"):
+            board.add_image(name, picture, step, dataformats="HWC")  # type: ignore[union-attr]
+        elif hasattr(logger, "log_image"):
+            logger.log_image(name, [picture], step=step)
+        elif folder is not None:
+            path = Path(folder) / "pictures" / f"{name}_step{step:07}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(path), picture[..., ::-1])

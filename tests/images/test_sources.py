@@ -1,0 +1,239 @@
+import itertools
+import os
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bottomup.images.sources import Frame, iterate, map_ahead, read, scan
+from tests.support.picture_files import HALVES, encode
+
+PNG = encode(HALVES, ".png")
+
+
+def put(folder: Path, *names: str) -> Path:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(PNG)
+    return folder
+
+
+def names_of(source, **kwargs) -> list[str]:
+    return [frame.name for frame in scan(source, **kwargs)]
+
+
+def test_folder_is_searched_in_a_fixed_order(tmp_path):
+    put(tmp_path, "b.png", "a/2.png", "a/1.JPG", "a/c/0.webp", "c.jpeg", "notes.txt", "a/.hidden")
+    assert names_of(tmp_path) == ["a/1.JPG", "a/2.png", "a/c/0.webp", "b.png", "c.jpeg"]
+    assert names_of(str(tmp_path) + "/") == names_of([tmp_path]) == names_of(tmp_path)
+
+
+def test_file_has_its_own_name_and_any_suffix(tmp_path):
+    put(tmp_path, "photo.strange")
+    (frame,) = iterate(tmp_path / "photo.strange")
+    assert frame.name == "photo.strange"
+    assert frame.error is None
+    np.testing.assert_array_equal(frame.image, HALVES)
+
+
+def test_names_are_relative_to_what_all_paths_share(tmp_path):
+    put(tmp_path, "x/1.png", "y/1.png", "y/z/2.png")
+    assert names_of([tmp_path / "x", tmp_path / "y"]) == ["x/1.png", "y/1.png", "y/z/2.png"]
+    assert names_of([tmp_path / "x/1.png", tmp_path / "y/1.png"]) == ["x/1.png", "y/1.png"]
+    assert names_of([tmp_path / "y/1.png", tmp_path / "y/z"]) == ["1.png", "z/2.png"]
+
+
+def test_relative_paths(tmp_path, monkeypatch):
+    put(tmp_path, "x/1.png", "y/1.png")
+    monkeypatch.chdir(tmp_path / "x")
+    assert names_of(["1.png", "../y/1.png"]) == ["x/1.png", "y/1.png"]
+    assert names_of(".") == ["1.png"]
+    assert names_of("..") == ["x/1.png", "y/1.png"]
+
+
+def test_what_is_named_twice_comes_twice_under_two_names(tmp_path):
+    put(tmp_path, "1.png")
+    assert names_of([tmp_path, tmp_path / "1.png", tmp_path / "1.png"]) == ["1.png", "1~2.png", "1~3.png"]
+    assert names_of(tmp_path / name for name in ("1.png", "1.png")) == ["1.png", "1~2.png"]
+
+
+def test_glob(tmp_path):
+    put(tmp_path, "a/2.png", "a/1.png", "b/1.png", "b/1.txt", "b/[1].png")
+    assert names_of(str(tmp_path / "*" / "1.*")) == ["a/1.png", "b/1.png", "b/1.txt"]
+    assert names_of(str(tmp_path / "**" / "*.png")) == ["a/1.png", "a/2.png", "b/1.png", "b/[1].png"]
+    assert names_of(str(tmp_path / "b" / "[1].png")) == ["[1].png"]  # a file of that very name comes first
+
+
+def test_arrays_lists_and_generators(tmp_path):
+    put(tmp_path, "1.png", "f/2.png")
+    assert names_of(HALVES) == ["#0"]
+    assert names_of([HALVES, tmp_path / "1.png", HALVES, tmp_path / "f"]) == ["#0", "1.png", "#2", "2.png"]
+    assert names_of(HALVES for _ in range(3)) == ["#0", "#1", "#2"]
+    assert names_of(np.stack([HALVES, HALVES])) == ["#0", "#1"]
+    assert names_of([]) == []
+
+
+@pytest.mark.parametrize("array", [np.zeros((4, 4, 3)), np.zeros((4, 4), np.uint8), np.zeros((0, 4, 3), np.uint8), 7])
+def test_an_array_of_another_kind_is_an_error_that_says_what_is_wanted(array):
+    (frame,) = scan([array])
+    assert frame.image is None
+    assert "array" in (frame.error or "")
+
+
+def test_a_source_of_another_kind_raises():
+    with pytest.raises(ValueError, match="not int"):
+        list(scan(5))
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [("nowhere.jpg", "no such file"), ("*.jpg", "no file matches"), ("empty", "no images"), ("", "no such")],
+)
+def test_what_cannot_be_found_is_an_error_in_its_place(tmp_path, monkeypatch, source, reason):
+    put(tmp_path, "good/1.png")
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+    (frame,) = iterate(source)
+    assert reason in (frame.error or "")
+    frames = list(iterate(["good", source, "good/1.png"]))
+    assert [frame.error is None for frame in frames] == [True, False, True]
+
+
+def test_links_are_followed_once(tmp_path):
+    put(tmp_path, "a/1.png", "elsewhere/2.png")
+    (tmp_path / "a" / "loop").symlink_to(tmp_path)
+    (tmp_path / "a" / "self").symlink_to(tmp_path / "a")
+    (tmp_path / "a" / "circle.png").symlink_to(tmp_path / "a" / "circle.png")
+    (tmp_path / "a" / "dangling.png").symlink_to(tmp_path / "gone.png")
+    (tmp_path / "a" / "out").symlink_to(tmp_path / "elsewhere")
+    frames = {frame.name: frame.error for frame in iterate(tmp_path / "a")}
+    assert sorted(frames) == ["1.png", "circle.png", "dangling.png", "loop/elsewhere/2.png"]
+    assert frames["1.png"] is frames["loop/elsewhere/2.png"] is None
+    assert "links" in (frames["circle.png"] or "")
+    assert "No such file" in (frames["dangling.png"] or "")
+
+
+def test_excluded_folders_are_left_out(tmp_path):
+    put(tmp_path, "1.png", "out/overlays/1.png", "other/1.png")
+    assert names_of(tmp_path, exclude=[tmp_path / "out"]) == ["1.png", "other/1.png"]
+    assert names_of(str(tmp_path / "**/*.png"), exclude=[tmp_path / "out", tmp_path / "nowhere"]) == [
+        "1.png",
+        "other/1.png",
+    ]
+
+
+def test_pipes_and_devices_do_not_block(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (frame,) = iterate(tmp_path)
+    assert frame.error == "not a file"
+    (frame,) = iterate("/dev/zero")
+    assert frame.error == "not a file"
+
+
+def test_a_file_too_large_is_not_read(tmp_path):
+    with open(tmp_path / "huge.jpg", "wb") as file:
+        file.truncate(1 << 34)
+    (frame,) = iterate(tmp_path)
+    assert "too large" in (frame.error or "")
+
+
+def test_a_file_that_vanishes_is_an_error(tmp_path):
+    put(tmp_path, "1.png", "2.png")
+    frames = list(scan(tmp_path))
+    (tmp_path / "1.png").unlink()
+    first, second = map(read, frames)
+    assert "No such file" in (first.error or "")
+    assert second.error is None
+
+
+def test_no_permission(tmp_path):
+    put(tmp_path, "1.png", "locked/2.png").joinpath("1.png").chmod(0)
+    if os.access(tmp_path / "1.png", os.R_OK):
+        pytest.skip("root may read everything")
+    (tmp_path / "locked").chmod(0)
+    frames = list(iterate(tmp_path))
+    (tmp_path / "locked").chmod(0o700)
+    assert all("Permission denied" in (frame.error or "") for frame in frames)
+    assert len(frames) == 2
+
+
+def test_permission_errors_have_their_own_words(tmp_path, monkeypatch):
+    put(tmp_path, "1.png")
+    monkeypatch.setattr(os, "open", lambda *_: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))
+    (frame,) = map(read, scan(tmp_path))
+    assert frame.error == "cannot be read: Permission denied"
+
+
+def test_names_in_any_script(tmp_path):
+    names = ["日本 語.png", "a'b\"c.png", "new\nline.png", "mañana.png", "#0.png", "%41.png"]
+    put(tmp_path, *names)
+    (tmp_path / os.fsdecode(b"inv\xffalid.png")).write_bytes(PNG)
+    frames = list(iterate(tmp_path))
+    assert sorted(frame.name for frame in frames) == sorted([*names, os.fsdecode(b"inv\xffalid.png")])
+    assert all(frame.error is None for frame in frames)
+
+
+def test_a_zero_byte_in_a_path_is_an_error():
+    (frame,) = iterate("a\0b.png")
+    assert frame.error is not None
+
+
+def test_deep_folders(tmp_path):
+    deep = tmp_path
+    for _ in range(60):
+        deep = deep / "d"
+    put(deep, "1.png")
+    assert names_of(tmp_path) == ["d/" * 60 + "1.png"]
+
+
+def test_an_infinite_generator_is_pulled_as_needed():
+    pulled = itertools.count()
+    frames = iterate(HALVES for _ in pulled)
+    for _ in range(5):
+        assert next(frames).image is not None
+    assert next(pulled) <= 6
+
+
+def test_files_are_listed_little_ahead(tmp_path):
+    put(tmp_path, *(f"{i:03}.png" for i in range(100)))
+    pulled = []
+    ahead = map_ahead(read, (pulled.append(1) or frame for frame in scan(tmp_path)), num_workers=2)
+    next(ahead)
+    assert len(pulled) <= 6
+    ahead.close()
+
+
+def test_map_ahead_keeps_the_order_and_raises_what_is_raised():
+    gate = threading.Event()
+
+    def work(i: int) -> int:
+        if i == 0:
+            gate.wait(5)
+        else:
+            gate.set()
+        if i == 7:
+            raise KeyError(i)
+        return i
+
+    results = map_ahead(work, range(10), num_workers=2)
+    assert list(itertools.islice(results, 7)) == list(range(7))
+    with pytest.raises(KeyError):
+        next(results)
+
+
+def test_map_ahead_does_unwanted_items_in_their_turn():
+    threads = []
+
+    def work(i: int) -> int:
+        threads.append(threading.current_thread() is threading.main_thread())
+        return i
+
+    assert list(map_ahead(work, range(6), wanted=lambda i: i % 2 == 0)) == list(range(6))
+    assert sorted(threads) == [False] * 3 + [True] * 3
+
+
+def test_read_passes_arrays_and_failures_through():
+    for frame in (Frame("x", image=HALVES), Frame("x", error="bad"), Frame("x", Path("x"), error="bad")):
+        assert read(frame) is frame

@@ -1,0 +1,238 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bottomup.method import losses, targets
+from bottomup.models.heads import HeadOutput
+from tests.reference.losses import loop_over_people
+from tests.reference.losses import pull_push as slow_pull_push
+from tests.support import golden_files as golden
+
+CASES = golden.files("loss/case_*.npz")
+TOLERANCE = {torch.float64: {"atol": 1e-9, "rtol": 1e-9}, torch.float32: {"atol": 1e-5, "rtol": 1e-5}}
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+@pytest.mark.parametrize("path", CASES, ids=golden.name)
+def test_pull_and_push_equal_the_golden_ones(path, dtype):
+    case = np.load(path)
+    tags = torch.from_numpy(case["tags"]).to(dtype)[:, :, None].requires_grad_()
+    joints = torch.from_numpy(case["joints"])
+    vectors = losses.read_tags(tags, joints[..., 0])
+    pull, push = losses.pull_push(vectors, joints[..., 1] > 0)
+    _, hinge = losses.pull_push(vectors, joints[..., 1] > 0, hinge=True)
+
+    suffix = str(dtype).removeprefix("torch.")
+    tolerance = TOLERANCE[dtype]
+    np.testing.assert_allclose(pull.detach(), case[f"pull_{suffix}"], **tolerance)
+    np.testing.assert_allclose(push.detach(), case[f"push_{suffix}"], atol=tolerance["atol"], rtol=0)
+    np.testing.assert_allclose(hinge.detach(), case[f"push_max_{suffix}"], atol=tolerance["atol"], rtol=0)
+    for value, name in ((pull, "grad_pull"), (push, "grad_push")):
+        (gradient,) = torch.autograd.grad(value.sum(), tags, retain_graph=True)
+        np.testing.assert_allclose(gradient[:, :, 0], case[name], **tolerance)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+@pytest.mark.parametrize("path", [path for path in CASES if "heatmap_pred" in np.load(path)], ids=golden.name)
+def test_heatmap_loss_equals_the_golden_one(path, dtype):
+    case = np.load(path)
+    predicted, target, mask = (
+        torch.from_numpy(case[name]).to(dtype) for name in ("heatmap_pred", "heatmap_gt", "mask")
+    )
+    value = losses.heatmap_loss(predicted, target, mask[:, None])
+    expected = case[f"heatmap_loss_{str(dtype).removeprefix('torch.')}"]
+    np.testing.assert_allclose(value, expected, atol=TOLERANCE[dtype]["atol"])
+
+
+@pytest.mark.parametrize("path", golden.files("loss/two_stage.npz"), ids=golden.name)
+def test_the_whole_loss_of_two_resolutions_equals_the_golden_one(path):
+    case = {name: torch.from_numpy(array) for name, array in np.load(path).items()}
+    num_keypoints = case["heatmap_gt_stage0"].shape[1]
+    total = sum(
+        losses.heatmap_loss(
+            case[f"output_stage{stage}"][:, :num_keypoints],
+            case[f"heatmap_gt_stage{stage}"],
+            case[f"mask_stage{stage}"][:, None],
+        ).mean()
+        for stage in (0, 1)
+    )
+    joints = case["joints_stage0"]
+    vectors = losses.read_tags(case["output_stage0"][:, num_keypoints:, None], joints[..., 0])
+    pull, push = losses.pull_push(vectors, joints[..., 1] > 0)
+    total = total + 1e-3 * pull.mean() + 1e-3 * push.mean()
+    np.testing.assert_allclose(total, case["total"], atol=1e-5)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**16), people=st.integers(0, 8), dims=st.integers(1, 3), share=st.floats(0, 1))
+def test_values_and_gradients_equal_the_slow_reference(seed, people, dims, share):
+    generator = torch.Generator().manual_seed(seed)
+    tags = torch.randn(2, 5, dims, 6, 7, generator=generator, dtype=torch.float64).requires_grad_()
+    indices = torch.randint(0, 5 * 6 * 7, (2, people, 5), generator=generator)
+    present = torch.rand(2, people, 5, generator=generator) < share
+    fast = torch.stack(losses.pull_push(losses.read_tags(tags, indices), present)).mean(1)
+    flat = tags.transpose(1, 2).flatten(2)
+    people = [
+        [row[there].tolist() for row, there in zip(*image, strict=True)] for image in zip(indices, present, strict=True)
+    ]
+    slow = [slow_pull_push(image, those) for image, those in zip(flat, people, strict=True)]
+    loop = [loop_over_people(image, those) for image, those in zip(flat, people, strict=True)]
+    for one, other in zip(slow, loop, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-12, rtol=1e-9)
+    slow = torch.stack([torch.stack(values) for values in slow]).mean(0)
+    torch.testing.assert_close(fast, slow, atol=1e-12, rtol=1e-9)
+    weights = torch.tensor([1.0, 3.0], dtype=torch.float64)
+    (one,) = torch.autograd.grad((fast * weights).sum(), tags)
+    (other,) = torch.autograd.grad((slow * weights).sum(), tags)
+    torch.testing.assert_close(one, other, atol=1e-12, rtol=1e-9)
+
+
+def test_two_people_by_hand():
+    tags = torch.tensor([[[0.0], [0.2]], [[1.0], [1.2]]])[None]
+    pull, push = losses.pull_push(tags, torch.ones(1, 2, 2, dtype=torch.bool))
+    assert pull.item() == pytest.approx(0.01)
+    assert push.item() == pytest.approx(0.18394, abs=1e-5)
+
+
+@pytest.mark.parametrize("hinge", [False, True])
+def test_people_of_equal_tags_have_finite_gradients(hinge):
+    tags = torch.zeros(1, 3, 2, 2, requires_grad=True)
+    _, push = losses.pull_push(tags, torch.ones(1, 3, 2, dtype=torch.bool), hinge=hinge)
+    push.sum().backward()
+    assert push.item() == pytest.approx(0.5)
+    assert tags.grad is not None
+    assert tags.grad.isfinite().all()
+
+
+def test_half_precision_is_computed_in_float32():
+    tags = torch.randn(1, 4, 3, 1, generator=torch.Generator().manual_seed(0)).bfloat16()
+    present = torch.ones(1, 4, 3, dtype=torch.bool)
+    with torch.autocast("cpu", torch.bfloat16):
+        low = losses.pull_push(tags, present)
+    high = losses.pull_push(tags.float(), present)
+    assert low[0].dtype == torch.float32
+    torch.testing.assert_close(low, high)
+
+
+def test_criterion_of_a_perfect_network_is_zero_but_for_push():
+    keypoints = torch.tensor([[[[9.0, 13, 2], [20, 5, 1]], [[30, 30, 2], [0, 0, 0]]]])
+    heatmaps = targets.render_heatmaps(keypoints / torch.tensor([4, 4, 1]), 8, 8)
+    output = HeadOutput(heatmaps, torch.zeros(1, 2, 1, 8, 8))
+    values = losses.Criterion()([output], keypoints, torch.ones(1, 32, 32, dtype=torch.bool))
+    assert {name: pytest.approx(value.item()) for name, value in values.items()} == {
+        "heatmap": 0, "pull": 0, "push": 0.5e-3
+    }  # fmt: skip
+
+
+def test_criterion_leaves_masked_pixels_free():
+    keypoints = torch.zeros(1, 0, 2, 3)
+    mask = torch.ones(1, 16, 16, dtype=torch.bool)
+    mask[:, :8] = False
+    heatmaps = torch.zeros(1, 2, 4, 4)
+    heatmaps[:, :, :2] = 7.0
+    heatmaps[:, :, 2:] = 1.0
+    values = losses.Criterion()([HeadOutput(heatmaps, None)], keypoints, mask)
+    assert values["heatmap"].item() == pytest.approx(0.5)
+
+
+def test_criterion_can_leave_undefined_joints_free():
+    keypoints = torch.tensor([[[[4.0, 4, 2], [0, 0, 0], [12, 12, 2]]]])
+    output = HeadOutput(torch.full((1, 3, 4, 4), 0.5), None)
+    mask = torch.ones(1, 16, 16, dtype=torch.bool)
+    punished = losses.Criterion()([output], keypoints, mask)["heatmap"]
+    free = losses.Criterion(ignore_undefined=True)([output], keypoints, mask)["heatmap"]
+    assert punished.item() - free.item() == pytest.approx(9 * 0.25 / 48)  # 3 x 3 cells of the missing joint
+
+
+def test_criterion_can_weigh_joints_more():
+    keypoints = torch.tensor([[[[8.0, 8, 2]]]])
+    output = HeadOutput(torch.zeros(1, 1, 8, 8), None)
+    mask = torch.ones(1, 32, 32, dtype=torch.bool)
+    target = targets.render_heatmaps(keypoints / torch.tensor([4, 4, 1]), 8, 8)
+    weighed = losses.Criterion(foreground=10)([output], keypoints, mask)["heatmap"]
+    assert weighed.item() == pytest.approx((target**2 * (1 + 10 * target)).mean().item())
+
+
+def test_focal_loss_equals_a_slow_one_and_is_least_at_its_target():
+    generator = torch.Generator().manual_seed(0)
+    predicted, target = torch.rand(2, 1, 2, 3, 4, generator=generator, dtype=torch.float64)
+    mask = torch.rand(1, 1, 3, 4, generator=generator).double()
+    expected = 0.0
+    for place in np.ndindex(1, 2, 3, 4):
+        p, t = predicted[place].item(), target[place].item()
+        entropy = -(t * math.log(p) + (1 - t) * math.log(1 - p))
+        expected += (t - p) ** 2 * entropy * mask[0, 0, place[2], place[3]].item()
+    assert losses.focal_loss(predicted, target, mask).item() == pytest.approx(expected)
+    at_target = target.clone().requires_grad_()
+    losses.focal_loss(at_target, target, mask).backward()
+    assert at_target.grad is not None
+    assert at_target.grad.abs().max() == pytest.approx(0)
+
+
+def test_focal_loss_of_certain_predictions_is_finite():
+    predicted = torch.tensor([[[[0.0, 1.0]]]], requires_grad=True)
+    loss = losses.focal_loss(predicted, torch.tensor([[[[1.0, 0.0]]]]), torch.ones(1, 1, 1, 2))
+    loss.backward()
+    assert loss.isfinite()
+    assert predicted.grad is not None
+    assert predicted.grad.isfinite().all()
+
+
+def test_place_loss_equals_a_slow_one():
+    generator = torch.Generator().manual_seed(0)
+    tags = torch.randn(2, 3, 4, 2, generator=generator)
+    keypoints = torch.rand(2, 3, 4, 3, generator=generator) * 20
+    present = torch.rand(2, 3, 4, generator=generator) < 0.5
+    distances = []
+    for image, person in np.ndindex(2, 3):
+        joints = present[image, person].nonzero().flatten().tolist()
+        for joint in joints:
+            for axis in (0, 1):
+                centre = np.mean([keypoints[image, person, other, axis].item() - 0.5 for other in joints])
+                error = abs(tags[image, person, joint, axis].item() - 0.25 * centre)
+                distances.append(error - 0.05 if error > 0.1 else error**2 / 0.2)
+    value = losses.place_loss(tags, keypoints, present, 0.25)
+    assert value.item() == pytest.approx(sum(distances) / present.sum().item(), rel=1e-5)
+
+
+def test_criterion_of_a_perfect_network_with_places_is_zero():
+    keypoints = torch.tensor([[[[9.0, 13, 2], [20, 5, 1]], [[26, 30, 2], [0, 0, 0]]]])
+    points = (keypoints + torch.tensor([0.5, 0.5, 0])) / torch.tensor([4, 4, 1])
+    heatmaps = targets.render_heatmaps(points, 8, 8, centres="exact")
+    tags = torch.zeros(1, 2, 2, 8, 8)
+    for person, (x, y) in enumerate([(3.75 - 0.5, 2.375 - 0.5), (6.625 - 0.5, 7.625 - 0.5)]):
+        for joint in range(2):
+            if keypoints[0, person, joint, 2]:
+                column, row = points[0, person, joint, :2].long()
+                tags[0, joint, :, row, column] = torch.tensor([x, y]) * 0.5
+    criterion = losses.Criterion(
+        heatmaps="focal", place_weight=1.0, tag_anchor=0.5, pull_weight=0, push_weight=0, centres="exact"
+    )
+    values = criterion([HeadOutput(heatmaps, tags)], keypoints, torch.ones(1, 32, 32, dtype=torch.bool))
+    assert values.keys() == {"heatmap", "pull", "push", "place"}
+    assert all(value.item() == pytest.approx(0, abs=1e-6) for value in values.values()), values
+
+
+def test_places_need_an_anchor():
+    with pytest.raises(ValueError, match=r"a place_weight of 1.0 needs the tag_anchor of the network's head, not 0"):
+        losses.Criterion(place_weight=1.0)
+
+
+def test_nothing_waits_for_the_device():
+    """Meta tensors have no values: whatever reads one on the host fails."""
+    outputs = [
+        HeadOutput(torch.empty(2, 17, 16, 16, device="meta"), torch.empty(2, 17, 2, 16, 16, device="meta")),
+        HeadOutput(torch.empty(2, 17, 32, 32, device="meta"), None),
+    ]
+    keypoints = torch.empty(2, 100, 17, 3, device="meta")
+    mask = torch.empty(2, 64, 64, dtype=torch.bool, device="meta")
+    for criterion in (
+        losses.Criterion(),
+        losses.Criterion(scale_aware=True, ignore_undefined=True, centres="exact"),
+        losses.Criterion(heatmaps="focal", place_weight=1.0, tag_anchor=0.1),
+    ):
+        assert criterion(outputs, keypoints, mask)["pull"].shape == ()
