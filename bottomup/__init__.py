@@ -3,8 +3,9 @@
     from bottomup import Predictor
     poses = Predictor()("photo.jpg")
 
-Shapes use one alphabet everywhere: B images, N people, K joints, M candidates, S scales, L tag dimensions, H W rows
-and columns. Points are (x, y) in pixels, the centre of the top-left pixel being (0, 0).
+Shapes use one alphabet everywhere: B images, N people, K joints, M candidates, S scales, L tag
+dimensions, H W rows and columns. Points are (x, y) in pixels, the centre of the top-left pixel
+being (0, 0).
 """
 
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,16 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["COCO", "CROWDPOSE", "Grouper", "Poses", "Prediction", "Predictor", "Skeleton", "load_model"]
+__all__ = [
+    "COCO",
+    "CROWDPOSE",
+    "Grouper",
+    "Poses",
+    "Prediction",
+    "Predictor",
+    "Skeleton",
+    "load_model",
+]
 
 _FILES = {
     "Grouper": "method.grouping",

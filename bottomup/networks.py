@@ -28,103 +28,153 @@ N = TypeVar("N", PoseNet, PersonNet, DetectorNet)
 
 
 def higherhrnet(
-    weights: str | None = None, skeleton: str = "coco", keypoint_offset: float = 0.5, **arguments: Any
+    weights: str | None = None,
+    skeleton: str = "coco",
+    keypoint_offset: float = 0.5,
+    **arguments: Any,
 ) -> PoseNet:
     """HigherHRNet of any width, or HRNet-AE.
 
     Args:
-        weights: a file or the name of bundled weights to start from; what does not fit is left as it is, and reported.
+        weights: a file or the name of bundled weights to start from; what does not fit is left as
+            it is, and reported.
         skeleton: "coco", "crowdpose", or an annotation file whose category names the joints.
-        keypoint_offset: input pixels to add to a located peak: 0.5 for truncated target centres, 0 for exact ones.
+        keypoint_offset: input pixels to add to a located peak: 0.5 for truncated target centres, 0
+            for exact ones.
         **arguments: of `bottomup.models.pose_net.higherhrnet`.
     """
-    return _ready(pose_net.higherhrnet(skeleton=named_skeleton(skeleton), **arguments), weights, keypoint_offset)
+    return _ready(
+        pose_net.higherhrnet(skeleton=named_skeleton(skeleton), **arguments),
+        weights,
+        keypoint_offset,
+    )
 
 
 def light(
-    weights: str | None = None, skeleton: str = "coco", keypoint_offset: float = 0.5, **arguments: Any
+    weights: str | None = None,
+    skeleton: str = "coco",
+    keypoint_offset: float = 0.5,
+    **arguments: Any,
 ) -> PoseNet:
     """A network for CPUs.
 
     Args:
-        weights: a file or the name of bundled weights to start from; what does not fit is left as it is, and reported.
+        weights: a file or the name of bundled weights to start from; what does not fit is left as
+            it is, and reported.
         skeleton: "coco", "crowdpose", or an annotation file whose category names the joints.
-        keypoint_offset: input pixels to add to a located peak: 0.5 for truncated target centres, 0 for exact ones.
+        keypoint_offset: input pixels to add to a located peak: 0.5 for truncated target centres, 0
+            for exact ones.
         **arguments: of `bottomup.models.pose_net.light`.
     """
-    return _ready(pose_net.light(skeleton=named_skeleton(skeleton), **arguments), weights, keypoint_offset)
+    return _ready(
+        pose_net.light(skeleton=named_skeleton(skeleton), **arguments), weights, keypoint_offset
+    )
 
 
 def compact(
-    weights: str | None = None, skeleton: str = "coco", keypoint_offset: float = 0.0, **arguments: Any
+    weights: str | None = None,
+    skeleton: str = "coco",
+    keypoint_offset: float = 0.0,
+    **arguments: Any,
 ) -> PoseNet:
     """The network for short trainings from random weights.
 
     Args:
-        weights: a file or the name of bundled weights to start from; what does not fit is left as it is, and reported.
+        weights: a file or the name of bundled weights to start from; what does not fit is left as
+            it is, and reported.
         skeleton: "coco", "crowdpose", or an annotation file whose category names the joints.
-        keypoint_offset: input pixels to add to a located peak: 0 for exact target centres, 0.5 for truncated ones.
+        keypoint_offset: input pixels to add to a located peak: 0 for exact target centres, 0.5 for
+            truncated ones.
         **arguments: of `bottomup.models.pose_net.compact`.
     """
-    return _ready(pose_net.compact(skeleton=named_skeleton(skeleton), **arguments), weights, keypoint_offset)
+    return _ready(
+        pose_net.compact(skeleton=named_skeleton(skeleton), **arguments), weights, keypoint_offset
+    )
 
 
 def mobile(
-    weights: str | None = None, skeleton: str = "coco", keypoint_offset: float = 0.25, **arguments: Any
+    weights: str | None = None,
+    skeleton: str = "coco",
+    keypoint_offset: float = 0.25,
+    **arguments: Any,
 ) -> PoseNet:
     """The default network of the product.
 
     Args:
-        weights: a file or the name of bundled weights to start from; what does not fit is left as it is, and reported.
+        weights: a file or the name of bundled weights to start from; what does not fit is left as
+            it is, and reported.
         skeleton: "coco", "crowdpose", or an annotation file whose category names the joints.
         keypoint_offset: input pixels to add to a located peak.
         **arguments: of `bottomup.models.pose_net.mobile`.
     """
-    return _ready(pose_net.mobile(skeleton=named_skeleton(skeleton), **arguments), weights, keypoint_offset)
+    return _ready(
+        pose_net.mobile(skeleton=named_skeleton(skeleton), **arguments), weights, keypoint_offset
+    )
 
 
-def topdown_heatmap(weights: str | None = None, skeleton: str = "coco", **arguments: Any) -> PersonNet:
+def topdown_heatmap(
+    weights: str | None = None, skeleton: str = "coco", **arguments: Any
+) -> PersonNet:
     """Heatmaps of one person in a crop.
 
     Args:
-        weights: a file or the name of bundled weights to start from; what does not fit is left as it is, and reported.
+        weights: a file or the name of bundled weights to start from; what does not fit is left as
+            it is, and reported.
         skeleton: "coco", "crowdpose", or an annotation file whose category names the joints.
         **arguments: of `bottomup.topdown.person_net.topdown_heatmap`.
     """
-    return _filled(person_net.topdown_heatmap(skeleton=named_skeleton(skeleton), **arguments), weights)
+    return _filled(
+        person_net.topdown_heatmap(skeleton=named_skeleton(skeleton), **arguments), weights
+    )
 
 
-def topdown_softargmax(weights: str | None = None, skeleton: str = "coco", **arguments: Any) -> PersonNet:
+def topdown_softargmax(
+    weights: str | None = None, skeleton: str = "coco", **arguments: Any
+) -> PersonNet:
     """Joints of one person in a crop as means of maps.
 
     Args:
-        weights: a file or the name of bundled weights to start from; what does not fit is left as it is, and reported.
+        weights: a file or the name of bundled weights to start from; what does not fit is left as
+            it is, and reported.
         skeleton: "coco", "crowdpose", or an annotation file whose category names the joints.
         **arguments: of `bottomup.topdown.person_net.topdown_softargmax`.
     """
-    return _filled(person_net.topdown_softargmax(skeleton=named_skeleton(skeleton), **arguments), weights)
+    return _filled(
+        person_net.topdown_softargmax(skeleton=named_skeleton(skeleton), **arguments), weights
+    )
 
 
-def topdown_regression(weights: str | None = None, skeleton: str = "coco", **arguments: Any) -> PersonNet:
+def topdown_regression(
+    weights: str | None = None, skeleton: str = "coco", **arguments: Any
+) -> PersonNet:
     """Joints of one person in a crop as plain numbers.
 
     Args:
-        weights: a file or the name of bundled weights to start from; what does not fit is left as it is, and reported.
+        weights: a file or the name of bundled weights to start from; what does not fit is left as
+            it is, and reported.
         skeleton: "coco", "crowdpose", or an annotation file whose category names the joints.
         **arguments: of `bottomup.topdown.person_net.topdown_regression`.
     """
-    return _filled(person_net.topdown_regression(skeleton=named_skeleton(skeleton), **arguments), weights)
+    return _filled(
+        person_net.topdown_regression(skeleton=named_skeleton(skeleton), **arguments), weights
+    )
 
 
-def person_detector(weights: str | None = None, skeleton: str = "coco", **arguments: Any) -> DetectorNet:
+def person_detector(
+    weights: str | None = None, skeleton: str = "coco", **arguments: Any
+) -> DetectorNet:
     """Boxes of people.
 
     Args:
-        weights: a file or the name of bundled weights to start from; what does not fit is left as it is, and reported.
-        skeleton: of the training data, of which only the boxes count: "coco", "crowdpose", or an annotation file.
+        weights: a file or the name of bundled weights to start from; what does not fit is left as
+            it is, and reported.
+        skeleton: of the training data, of which only the boxes count: "coco", "crowdpose", or an
+            annotation file.
         **arguments: of `bottomup.topdown.person_detector.person_detector`.
     """
-    return _filled(detector_net.person_detector(skeleton=named_skeleton(skeleton), **arguments), weights)
+    return _filled(
+        detector_net.person_detector(skeleton=named_skeleton(skeleton), **arguments), weights
+    )
 
 
 def named_skeleton(name: str) -> Skeleton:
@@ -137,7 +187,9 @@ def named_skeleton(name: str) -> Skeleton:
     if name in known:
         return known[name]
     if not Path(name).is_file():
-        raise ValueError(f"skeleton must be 'coco', 'crowdpose' or an annotation file, not {name!r}")
+        raise ValueError(
+            f"skeleton must be 'coco', 'crowdpose' or an annotation file, not {name!r}"
+        )
     return read_skeleton(name)
 
 
@@ -149,7 +201,8 @@ def start_from(net: Network, weights: str | Path) -> tuple[list[str], list[str],
         weights: a file of any kind that `load_model` takes, or the name of bundled weights.
 
     Returns:
-        the names that were loaded, those of the network that were not, and those of the file that were left over.
+        the names that were loaded, those of the network that were not, and those of the file that
+        were left over.
 
     Raises:
         ValueError: nothing fits.
@@ -164,7 +217,13 @@ def start_from(net: Network, weights: str | Path) -> tuple[list[str], list[str],
             f"{weights}: none of its {len(given)} tensors fits the network: were they made for another one?"
         )
     net.load_state_dict({name: given[name] for name in loaded}, strict=False)
-    log.warning("%s: %d tensors loaded%s%s", weights, len(loaded), _some("not in it", fresh), _some("left over", left))
+    log.warning(
+        "%s: %d tensors loaded%s%s",
+        weights,
+        len(loaded),
+        _some("not in it", fresh),
+        _some("left over", left),
+    )
     return loaded, fresh, left
 
 

@@ -15,9 +15,10 @@ class Poses:
     """The people of one image. N may be 0: an image without people is an ordinary value.
 
     Attributes:
-        keypoints: (N, K, 2) float32, x and y in pixels, the centre of the top-left pixel being (0, 0). A joint that
-            was not found stands at (0, 0).
-        keypoint_scores: (N, K) float32, the heatmap's value at each joint, 0 where the joint was not found.
+        keypoints: (N, K, 2) float32, x and y in pixels, the centre of the top-left pixel being (0,
+            0). A joint that was not found stands at (0, 0).
+        keypoint_scores: (N, K) float32, the heatmap's value at each joint, 0 where the joint was
+            not found.
         scores: (N,) float32, one confidence per person.
         skeleton: the names and limbs of the K joints.
     """
@@ -30,7 +31,9 @@ class Poses:
     def __post_init__(self) -> None:
         num_people, num_keypoints = len(self.scores), self.skeleton.num_keypoints
         if self.keypoints.shape != (num_people, num_keypoints, 2):
-            raise ValueError(f"keypoints have shape {self.keypoints.shape}, not ({num_people}, {num_keypoints}, 2)")
+            raise ValueError(
+                f"keypoints have shape {self.keypoints.shape}, not ({num_people}, {num_keypoints}, 2)"
+            )
         if self.keypoint_scores.shape != (num_people, num_keypoints):
             raise ValueError(
                 f"keypoint_scores have shape {self.keypoint_scores.shape}, not ({num_people}, {num_keypoints})"
@@ -53,11 +56,15 @@ class Poses:
     def __getitem__(self, index: Any) -> "Poses":
         """Some of the people: an int (still a `Poses`, of one), a slice, a list of ints or a boolean mask."""
         if isinstance(index, int | np.integer):
-            index = range(len(self))[index]  # raises IndexError beyond the end, which also ends iteration
+            index = range(len(self))[
+                index
+            ]  # raises IndexError beyond the end, which also ends iteration
             index = slice(index, index + 1)
         elif isinstance(index, list) and not index:
             index = slice(0)
-        return Poses(self.keypoints[index], self.keypoint_scores[index], self.scores[index], self.skeleton)
+        return Poses(
+            self.keypoints[index], self.keypoint_scores[index], self.scores[index], self.skeleton
+        )
 
     @property
     def boxes(self) -> Float[np.ndarray, "N 4"]:
@@ -76,7 +83,8 @@ class Poses:
         """One COCO keypoint result per person, ready for `json.dump` and `COCO.loadRes`.
 
         Returns:
-            dicts with image_id, category_id, keypoints (x, y, score of every joint, flat) and score.
+            dicts with image_id, category_id, keypoints (x, y, score of every joint, flat) and
+            score.
         """
         triples = np.concatenate([self.keypoints, self.keypoint_scores[..., None]], axis=2)
         triples = triples.reshape(len(self), 3 * self.skeleton.num_keypoints)

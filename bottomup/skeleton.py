@@ -4,7 +4,9 @@ import dataclasses
 import functools
 from typing import Any
 
-DEFAULT_SIGMA = 0.05  # OKS tolerance of a joint for which nobody measured one: about the mean of COCO's
+DEFAULT_SIGMA = (
+    0.05  # OKS tolerance of a joint for which nobody measured one: about the mean of COCO's
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,7 +17,8 @@ class Skeleton:
         keypoints: the K joint names, in channel order.
         edges: pairs of joint indices that are drawn as limbs.
         sigmas: K object-keypoint-similarity tolerances (COCO keypoint evaluation).
-        grouping_order: the order in which the grouper visits joint types; stable joints (head, torso) first.
+        grouping_order: the order in which the grouper visits joint types; stable joints (head,
+            torso) first.
     """
 
     keypoints: tuple[str, ...]
@@ -26,11 +29,17 @@ class Skeleton:
     def __post_init__(self) -> None:
         num_keypoints = len(self.keypoints)
         if num_keypoints == 0 or len(set(self.keypoints)) != num_keypoints:
-            raise ValueError(f"keypoint names must be unique and at least one, not {self.keypoints}")
+            raise ValueError(
+                f"keypoint names must be unique and at least one, not {self.keypoints}"
+            )
         if len(self.sigmas) != num_keypoints or min(self.sigmas) <= 0:
-            raise ValueError(f"{num_keypoints} keypoints need as many positive sigmas, not {self.sigmas}")
+            raise ValueError(
+                f"{num_keypoints} keypoints need as many positive sigmas, not {self.sigmas}"
+            )
         if sorted(self.grouping_order) != list(range(num_keypoints)):
-            raise ValueError(f"grouping_order must name each of 0..{num_keypoints - 1} once, not {self.grouping_order}")
+            raise ValueError(
+                f"grouping_order must name each of 0..{num_keypoints - 1} once, not {self.grouping_order}"
+            )
         if any(not 0 <= joint < num_keypoints for edge in self.edges for joint in edge):
             raise ValueError(
                 f"edges must stay within 0..{num_keypoints - 1} (in files within 1..{num_keypoints}), not {self.edges}"
@@ -48,20 +57,26 @@ class Skeleton:
         return tuple(index.get(_mirrored(name), k) for k, name in enumerate(self.keypoints))
 
     @classmethod
-    def from_category(cls, category: dict[str, Any], sigmas: tuple[float, ...] | None = None) -> "Skeleton":
+    def from_category(
+        cls, category: dict[str, Any], sigmas: tuple[float, ...] | None = None
+    ) -> "Skeleton":
         """Build a skeleton from a category of a COCO keypoint file.
 
         Args:
-            category: a dict with "keypoints" (names) and optionally "skeleton" (1-based pairs of joints), "sigmas".
-            sigmas: OKS tolerances; None: the category's, COCO's or CrowdPose's if the names are theirs, or else
-                `DEFAULT_SIGMA` for all.
+            category: a dict with "keypoints" (names) and optionally "skeleton" (1-based pairs of
+                joints), "sigmas".
+            sigmas: OKS tolerances; None: the category's, COCO's or CrowdPose's if the names are
+                theirs, or else `DEFAULT_SIGMA` for all.
 
         Raises:
-            ValueError: the category names no keypoints, or its skeleton is not made of pairs of joints that exist.
+            ValueError: the category names no keypoints, or its skeleton is not made of pairs of
+                joints that exist.
         """
         names = tuple(category.get("keypoints") or ())
         if not names:
-            raise ValueError(f"category {category.get('name')!r} names no keypoints: is this a keypoint file?")
+            raise ValueError(
+                f"category {category.get('name')!r} names no keypoints: is this a keypoint file?"
+            )
         sigmas = sigmas or tuple(category.get("sigmas") or ()) or None
         for known in (COCO, CROWDPOSE):
             if names == known.keypoints and sigmas is None:
@@ -83,7 +98,9 @@ class Skeleton:
     def from_dict(cls, data: dict[str, Any]) -> "Skeleton":
         """Inverse of `to_dict`, also after a round trip through JSON."""
         edges = tuple((int(a), int(b)) for a, b in data["edges"])
-        return cls(tuple(data["keypoints"]), edges, tuple(data["sigmas"]), tuple(data["grouping_order"]))
+        return cls(
+            tuple(data["keypoints"]), edges, tuple(data["sigmas"]), tuple(data["grouping_order"])
+        )
 
 
 def _mirrored(name: str) -> str:

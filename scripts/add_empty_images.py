@@ -1,9 +1,11 @@
 """Add a folder of photos without people to an annotation file: a network has to learn what is nobody, too.
 
-    python scripts/add_empty_images.py person_keypoints_train.json train/ negatives/ OUT.json --without ID ...
+    python scripts/add_empty_images.py person_keypoints_train.json train/ negatives/ OUT.json
+    --without ID ...
 
-The new file names its photos relative to the folder that holds both folders. Look at the photos first: those with
-people that nobody labelled are left out by their ids, the digits at the end of their names.
+The new file names its photos relative to the folder that holds both folders. Look at the photos
+first: those with people that nobody labelled are left out by their ids, the digits at the end of
+their names.
 """
 
 import argparse
@@ -21,14 +23,20 @@ def main() -> None:
     parser.add_argument("photos", type=Path, help="their folder")
     parser.add_argument("empty", type=Path, help="folder of the photos without people")
     parser.add_argument("out", type=Path, help="the new file")
-    parser.add_argument("--without", type=int, nargs="*", default=[], metavar="ID", help="photos to leave out")
-    parser.add_argument("--keep-out", type=int, default=0, metavar="N", help="leave out the N photos of largest id")
+    parser.add_argument(
+        "--without", type=int, nargs="*", default=[], metavar="ID", help="photos to leave out"
+    )
+    parser.add_argument(
+        "--keep-out", type=int, default=0, metavar="N", help="leave out the N photos of largest id"
+    )
     arguments = parser.parse_args()
 
     labels = json.loads(arguments.annotations.read_text())
     root = Path(os.path.commonpath([arguments.photos.resolve(), arguments.empty.resolve()]))
     for image in labels["images"]:
-        image["file_name"] = str((arguments.photos.resolve() / image["file_name"]).relative_to(root))
+        image["file_name"] = str(
+            (arguments.photos.resolve() / image["file_name"]).relative_to(root)
+        )
     chosen = choose(arguments.empty, keep_out=arguments.keep_out, without=set(arguments.without))
     taken = {image["id"] for image in labels["images"]}
     for image_id, path in chosen:
@@ -36,14 +44,22 @@ def main() -> None:
             raise SystemExit(f"{path}: image {image_id} is in {arguments.annotations} already")
         height, width = decode(path.read_bytes(), exif=False).shape[:2]
         name = str(path.resolve().relative_to(root))
-        labels["images"].append({"id": image_id, "file_name": name, "width": width, "height": height})
+        labels["images"].append(
+            {"id": image_id, "file_name": name, "width": width, "height": height}
+        )
     arguments.out.write_text(json.dumps(labels))
-    print(f"{arguments.out}: {len(labels['images'])} photos in {root}, {len(chosen)} of them without people")
+    print(
+        f"{arguments.out}: {len(labels['images'])} photos in {root}, {len(chosen)} of them without people"
+    )
 
 
 def choose(folder: Path, *, keep_out: int, without: set[int]) -> list[tuple[int, Path]]:
     """Ids and files of a folder, by id, but for some ids and the `keep_out` largest."""
-    named = [(int(match[1]), path) for path in folder.iterdir() if (match := re.search(r"(\d+)\.\w+$", path.name))]
+    named = [
+        (int(match[1]), path)
+        for path in folder.iterdir()
+        if (match := re.search(r"(\d+)\.\w+$", path.name))
+    ]
     named.sort()
     return [pair for pair in named[: len(named) - keep_out] if pair[0] not in without]
 

@@ -1,8 +1,9 @@
 """Timings as ratios of two things measured in one run: medians, one table per command.
 
-python scripts/benchmark.py decode        # heatmaps and tags -> people, beside the reference's algorithm
-python scripts/benchmark.py loss          # pull and push, beside a loop over people
-python scripts/benchmark.py train         # the data path, and whole steps against the bare network's
+python scripts/benchmark.py decode        # heatmaps and tags -> people, beside the reference's
+algorithm python scripts/benchmark.py loss          # pull and push, beside a loop over people
+python scripts/benchmark.py train         # the data path, and whole steps against the bare
+network's
 """
 
 import argparse
@@ -50,17 +51,23 @@ def decode(arguments: argparse.Namespace) -> None:
         if arguments.no_reference:
             print(f"{num_people:6} {found:6} {ours[num_people]:12.2f}")
             continue
-        theirs = functools.partial(reference.decode, heatmaps, tags, COCO.grouping_order, max(num_people, 30))
+        theirs = functools.partial(
+            reference.decode, heatmaps, tags, COCO.grouping_order, max(num_people, 30)
+        )
         slow = median_ms(theirs, 3 if num_people <= 20 else 1)
         row = f"{num_people:6} {found:6} {ours[num_people]:12.2f} {slow:13.0f} {slow / ours[num_people]:7.0f}"
         print(row, flush=True)
     few, many = min(ours), max(ours)
     if many > few:
-        print(f"each further person: {(ours[many] - ours[few]) / (many - few):.3f} ms ({few} to {many} people)")
+        print(
+            f"each further person: {(ours[many] - ours[few]) / (many - few):.3f} ms ({few} to {many} people)"
+        )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(required=True)
     command = commands.add_parser("decode", help=decode.__doc__)
     command.add_argument("--people", type=int, nargs="+", default=[1, 5, 20, 50, 100])

@@ -30,7 +30,8 @@ def loss(arguments: argparse.Namespace) -> None:
         seconds = alternate(_losses(num_people), arguments.repeats)
         ratio = seconds["loop"] / seconds["bottomup"]
         print(
-            f"{num_people:6} {seconds['bottomup'] * 1e3:12.2f} {seconds['loop'] * 1e3:20.1f} {ratio:6.1f}", flush=True
+            f"{num_people:6} {seconds['bottomup'] * 1e3:12.2f} {seconds['loop'] * 1e3:20.1f} {ratio:6.1f}",
+            flush=True,
         )
 
 
@@ -44,7 +45,8 @@ def _losses(num_people: int) -> dict[str, Callable[[], object]]:
     indices = cells + torch.arange(17) * 128 * 128
     present = torch.rand(12, num_people, 17, generator=generator) < 0.8
     people = [
-        [row[there].tolist() for row, there in zip(*image, strict=True)] for image in zip(indices, present, strict=True)
+        [row[there].tolist() for row, there in zip(*image, strict=True)]
+        for image in zip(indices, present, strict=True)
     ]
 
     def ours() -> None:
@@ -53,7 +55,9 @@ def _losses(num_people: int) -> dict[str, Callable[[], object]]:
 
     def loop() -> None:
         flat = tags.transpose(1, 2).flatten(2)
-        values = [torch.stack(loop_over_people(*image)).sum() for image in zip(flat, people, strict=True)]
+        values = [
+            torch.stack(loop_over_people(*image)).sum() for image in zip(flat, people, strict=True)
+        ]
         torch.autograd.grad(torch.stack(values).mean(), tags)
 
     return {"bottomup": ours, "loop": loop}
@@ -79,9 +83,19 @@ def train(arguments: argparse.Namespace) -> None:
     start = time.process_time()
     for position in range(arguments.images):
         augment(sample, drawn.skeleton.flip_indices, np.random.default_rng(position))
-    print(f"  {'augmented only':24} {arguments.images / (time.process_time() - start):8.1f}", flush=True)
+    print(
+        f"  {'augmented only':24} {arguments.images / (time.process_time() - start):8.1f}",
+        flush=True,
+    )
     for what in ("bare", "whole"):  # in a process of its own, for its own peak of memory
-        command = [sys.executable, __file__, what, str(arguments.size), str(arguments.batch_size), str(arguments.steps)]
+        command = [
+            sys.executable,
+            __file__,
+            what,
+            str(arguments.size),
+            str(arguments.batch_size),
+            str(arguments.steps),
+        ]
         subprocess.run(command, check=True)
 
 
@@ -90,7 +104,10 @@ def measure_memory(what: str, size: int, batch_size: int, steps: int) -> None:
     run = {"bare": bare, "whole": whole}[what]
     for _ in range(2):
         run()
-    print(f"peak memory, {what} steps: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB", flush=True)
+    print(
+        f"peak memory, {what} steps: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB",
+        flush=True,
+    )
     if what == "whole":
         seconds = alternate({"bare": bare, "whole": whole}, steps)
         print(

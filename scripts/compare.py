@@ -2,11 +2,12 @@
 
     python scripts/compare.py --images DIR --annotations FILE --out DIR
 
-Every method is a command (scripts/compare.yaml has the table; --method NAME=COMMAND adds one). It gets --images,
---annotations, --results, --timing and --threads, and writes COCO results and a timing file. A method that is not
-available is skipped with its reason, one that fails is reported, the others go on. DIR gets report.json and
-report.html. What is finished is not run again unless a command or its inputs change: after an interruption, start
-again. The code behind a command is not looked at: after changing it, name the method with --again.
+Every method is a command (scripts/compare.yaml has the table; --method NAME=COMMAND adds one). It
+gets --images, --annotations, --results, --timing and --threads, and writes COCO results and a
+timing file. A method that is not available is skipped with its reason, one that fails is reported,
+the others go on. DIR gets report.json and report.html. What is finished is not run again unless a
+command or its inputs change: after an interruption, start again. The code behind a command is not
+looked at: after changing it, name the method with --again.
 """
 
 import argparse
@@ -47,7 +48,9 @@ def main(words: Sequence[str] | None = None) -> int:
         study = _study(arguments)
         return compare(study, arguments)
     except KeyboardInterrupt:
-        print("compare: interrupted; the same command goes on where this one stopped", file=sys.stderr)
+        print(
+            "compare: interrupted; the same command goes on where this one stopped", file=sys.stderr
+        )
         return INTERRUPTED
     except (ValueError, OSError) as error:
         print(f"compare: {error}", file=sys.stderr)
@@ -59,7 +62,10 @@ def compare(study: Study, arguments: argparse.Namespace) -> int:
     study.run_methods()
     if not study.done:
         for problem in study.problems:
-            print(f"compare: {problem['method']} is {problem['status']}: {problem['reason']}", file=sys.stderr)
+            print(
+                f"compare: {problem['method']} is {problem['status']}: {problem['reason']}",
+                file=sys.stderr,
+            )
         return 1
     known = [method.name for method in study.done]
     reference = arguments.reference if arguments.reference in known else known[0]
@@ -107,7 +113,10 @@ def _start(study: Study, arguments: argparse.Namespace, reference: str) -> dict[
 
 
 def _write(study: Study, report: dict[str, Any], pictures: list[dict[str, Any]]) -> None:
-    report |= {"problems": study.problems, "seconds": {k: round(v, 1) for k, v in study.seconds.items()}}
+    report |= {
+        "problems": study.problems,
+        "seconds": {k: round(v, 1) for k, v in study.seconds.items()},
+    }
     out = study.settings.out
     write_json(out / "report.json", report)
     part = out / ".report.html.part"
@@ -119,7 +128,10 @@ def _pictures(study: Study, counts: dict[str, Any], number: int) -> list[dict[st
     """The images on which methods differ most, with the people of each drawn on them."""
     entries = {method.name: study.outcomes[method.name].entries for method in study.done}
     thresholds = {name: counts[name]["threshold"] for name in entries}
-    scores = {name: overlays.image_scores(of, study.truth, thresholds[name]) for name, of in entries.items()}
+    scores = {
+        name: overlays.image_scores(of, study.truth, thresholds[name])
+        for name, of in entries.items()
+    }
     infos: dict[int, Entry] = {info["id"]: info for info in study.truth["images"]}
     found = []
     for image_id in overlays.most_different(scores, number):
@@ -142,7 +154,9 @@ def _study(arguments: argparse.Namespace) -> Study:
     methods = _methods(arguments)
     unknown = {arguments.reference, *arguments.again} - {method.name for method in methods} - {None}
     if unknown:
-        raise ValueError(f"{sorted(unknown)} are not among the methods {[method.name for method in methods]}")
+        raise ValueError(
+            f"{sorted(unknown)} are not among the methods {[method.name for method in methods]}"
+        )
     dataset = choose(
         "images", Path(arguments.images), Path(arguments.annotations), out / "data" / "images.json",
         limit=arguments.limit,
@@ -164,7 +178,11 @@ def _methods(arguments: argparse.Namespace) -> list[Method]:
     unknown = [name for name in arguments.methods or () if name not in table]
     if unknown:
         raise ValueError(f"no method {unknown} in {arguments.table}; it has {sorted(table)}")
-    chosen = list(table) if arguments.methods is None and not arguments.method else arguments.methods or ()
+    chosen = (
+        list(table)
+        if arguments.methods is None and not arguments.method
+        else arguments.methods or ()
+    )
     methods = [table[name] for name in chosen] + [parse_method(text) for text in arguments.method]
     names = [method.name for method in methods]
     if len(set(names)) < len(names):
@@ -172,13 +190,20 @@ def _methods(arguments: argparse.Namespace) -> list[Method]:
     return methods
 
 
-def _levels(arguments: argparse.Namespace, option: str, factors: Any) -> dict[str, tuple[float, ...]]:
+def _levels(
+    arguments: argparse.Namespace, option: str, factors: Any
+) -> dict[str, tuple[float, ...]]:
     """The levels by factor; FACTOR=V,V,... replaces those of one factor, FACTOR= leaves it out."""
-    levels = {name: _ends(factor.levels) if arguments.quick else factor.levels for name, factor in factors.items()}
+    levels = {
+        name: _ends(factor.levels) if arguments.quick else factor.levels
+        for name, factor in factors.items()
+    }
     for text in getattr(arguments, option):
         name, equals, values = text.partition("=")
         if name not in factors or not equals:
-            raise ValueError(f"levels are FACTOR=NUMBER,NUMBER,... with a factor of {sorted(factors)}, not {text!r}")
+            raise ValueError(
+                f"levels are FACTOR=NUMBER,NUMBER,... with a factor of {sorted(factors)}, not {text!r}"
+            )
         try:
             levels[name] = tuple(float(value) for value in values.split(",") if value)
         except ValueError as error:
@@ -195,32 +220,104 @@ def _interrupt(number: int, frame: object) -> NoReturn:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     add = parser.add_argument
     add("--images", required=True, help="folder of the images")
     add("--annotations", required=True, help="COCO keypoint annotations of them, 17 joints")
-    add("--out", required=True, help="folder for the report and everything that is kept for the next run")
-    add("--methods", nargs="+", metavar="NAME", help="which of the table (all, unless --method is given)")
-    add("--method", action="append", default=[], metavar="NAME=COMMAND", help="one more; may be repeated")
-    add("--table", default=TABLE, metavar="FILE", help=f"the table of methods ({TABLE.relative_to(ROOT)})")
-    add("--reference", metavar="NAME", help="whom the others are compared with, pair by pair (the first with results)")
+    add(
+        "--out",
+        required=True,
+        help="folder for the report and everything that is kept for the next run",
+    )
+    add(
+        "--methods",
+        nargs="+",
+        metavar="NAME",
+        help="which of the table (all, unless --method is given)",
+    )
+    add(
+        "--method",
+        action="append",
+        default=[],
+        metavar="NAME=COMMAND",
+        help="one more; may be repeated",
+    )
+    add(
+        "--table",
+        default=TABLE,
+        metavar="FILE",
+        help=f"the table of methods ({TABLE.relative_to(ROOT)})",
+    )
+    add(
+        "--reference",
+        metavar="NAME",
+        help="whom the others are compared with, pair by pair (the first with results)",
+    )
     add("--limit", type=_count, help="at most as many images, evenly spread")
-    add("--parts", nargs="*", choices=PARTS, default=PARTS, help="beyond accuracy and cost of the images (all)")
-    add("--again", nargs="+", default=[], metavar="NAME", help="methods to run though their results are there")
+    add(
+        "--parts",
+        nargs="*",
+        choices=PARTS,
+        default=PARTS,
+        help="beyond accuracy and cost of the images (all)",
+    )
+    add(
+        "--again",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="methods to run though their results are there",
+    )
     add("--threads", type=_count, default=1, help="that a method may use (1)")
     add("--jobs", type=_count, default=2, help="methods at once where no time is measured (2)")
     add("--timeout", type=float, default=3600.0, help="seconds for one run of a method (3600)")
-    add("--samples", type=_count, help="bootstrap samples of the main figures (1000; 50 with --quick)")
-    add("--sweep-samples", type=_count, help="bootstrap samples of each point of a curve (200; 20 with --quick)")
+    add(
+        "--samples",
+        type=_count,
+        help="bootstrap samples of the main figures (1000; 50 with --quick)",
+    )
+    add(
+        "--sweep-samples",
+        type=_count,
+        help="bootstrap samples of each point of a curve (200; 20 with --quick)",
+    )
     add("--sweep-images", type=_count, help="images per level of a sweep (24; 4 with --quick)")
-    add("--photo-levels", action="append", default=[], metavar="FACTOR=V,V", help=_offer(photo_sweeps.FACTORS))
-    add("--drawn-levels", action="append", default=[], metavar="FACTOR=V,V", help=_offer(drawn_sweeps.FACTORS))
-    add("--cost-people", type=_count, nargs="+", help="numbers of people (1 2 5 10 20 50 100; 1 5 with --quick)")
+    add(
+        "--photo-levels",
+        action="append",
+        default=[],
+        metavar="FACTOR=V,V",
+        help=_offer(photo_sweeps.FACTORS),
+    )
+    add(
+        "--drawn-levels",
+        action="append",
+        default=[],
+        metavar="FACTOR=V,V",
+        help=_offer(drawn_sweeps.FACTORS),
+    )
+    add(
+        "--cost-people",
+        type=_count,
+        nargs="+",
+        help="numbers of people (1 2 5 10 20 50 100; 1 5 with --quick)",
+    )
     add("--cost-repeats", type=_count, help="pictures of each number (3; 1 with --quick)")
-    add("--box-levels", type=float, nargs="+", help="how much boxes are spoiled (0.1 0.25 0.5; 0.5 with --quick)")
+    add(
+        "--box-levels",
+        type=float,
+        nargs="+",
+        help="how much boxes are spoiled (0.1 0.25 0.5; 0.5 with --quick)",
+    )
     add("--pictures", type=int, default=6, help="how many images to show side by side (6)")
     add("--seed", type=int, default=0, help="of everything that is drawn (0)")
-    add("--quick", action="store_true", help="few samples, images and levels, to see whether all works")
+    add(
+        "--quick",
+        action="store_true",
+        help="few samples, images and levels, to see whether all works",
+    )
     return parser
 
 
@@ -232,7 +329,9 @@ def _count(text: str) -> int:
 
 
 def _offer(factors: Any) -> str:
-    return "; ".join(f"{name}: {factor.unit} ({factor.levels})" for name, factor in factors.items()).replace("%", "%%")
+    return "; ".join(
+        f"{name}: {factor.unit} ({factor.levels})" for name, factor in factors.items()
+    ).replace("%", "%%")
 
 
 if __name__ == "__main__":

@@ -3,11 +3,12 @@
     python scripts/compare_heads.py features --train FILE DIR --val FILE DIR --out FOLDER
     python scripts/compare_heads.py train --val FILE DIR --out FOLDER
 
-The first command looks at every crop once and keeps the trunk's features, the second trains head after head on them:
-at three learning rates, then at the best one with three seeds. Trunk and bundled joint maps stay as they are, as with
-`frozen: [trunk, head.heatmaps]` in the recipes topdown_heatmap and topdown_softargmax and `frozen: [trunk]` in
-topdown_regression; but here each person is seen in a few views again and again, there in a new view every time.
-With --fresh the joint maps start from random weights, as the regression does, and are trained with the rest.
+The first command looks at every crop once and keeps the trunk's features, the second trains head
+after head on them: at three learning rates, then at the best one with three seeds. Trunk and
+bundled joint maps stay as they are, as with `frozen: [trunk, head.heatmaps]` in the recipes
+topdown_heatmap and topdown_softargmax and `frozen: [trunk]` in topdown_regression; but here each
+person is seen in a few views again and again, there in a new view every time. With --fresh the
+joint maps start from random weights, as the regression does, and are trained with the rest.
 """
 
 import argparse
@@ -72,12 +73,19 @@ def extract(arguments: argparse.Namespace) -> None:
     drawn = DrawnCrops(CROWD, arguments.drawn, CropAugment())
     for view in range(arguments.views):
         sets = [photos] if view else [drawn, photos]
-        samples = ((s.image, s.keypoints) for part in sets for i in range(len(part)) for s in [part[Draw(view, i)]])
+        samples = (
+            (s.image, s.keypoints)
+            for part in sets
+            for i in range(len(part))
+            for s in [part[Draw(view, i)]]
+        )
         _write(arguments.out / f"train_{view}.pt", net, samples, sum(map(len, sets)))
 
 
 @torch.inference_mode()
-def _write(path: Path, net: PersonNet, samples: Iterator[tuple[np.ndarray, np.ndarray]], total: int) -> None:
+def _write(
+    path: Path, net: PersonNet, samples: Iterator[tuple[np.ndarray, np.ndarray]], total: int
+) -> None:
     if path.exists():
         return
     fine, coarse, keypoints = [], [], []
@@ -103,7 +111,9 @@ def build(kind: str, *, fresh: bool = False) -> PersonNet:
         net.head = BUILDERS[kind]().head
         joint_maps = getattr(net.head, "heatmaps", None)
         if joint_maps is not None:
-            torch.nn.init.constant_(joint_maps.out.bias, -4.0)  # nothing is a joint yet: the loss need not learn that
+            torch.nn.init.constant_(
+                joint_maps.out.bias, -4.0
+            )  # nothing is a joint yet: the loss need not learn that
     return net.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
 
@@ -111,8 +121,14 @@ def val_people(annotations: Annotations) -> list[tuple[Record, np.ndarray, Trans
     """Every annotated person of the validation photos, with its box and the transform to its crop."""
     people = []
     for record in annotations.records:
-        boxes = [corners(p) for p in annotations.raw["annotations"] if p["image_id"] == record.image_id]
-        people += [(record, np.array(box), crop(box)) for box in boxes if box[2] > box[0] and box[3] > box[1]]
+        boxes = [
+            corners(p) for p in annotations.raw["annotations"] if p["image_id"] == record.image_id
+        ]
+        people += [
+            (record, np.array(box), crop(box))
+            for box in boxes
+            if box[2] > box[0] and box[3] > box[1]
+        ]
     return people
 
 
@@ -130,7 +146,10 @@ class Validation:
         values = []
         for (record, box, _), result in zip(self.people, self._results(net), strict=True):
             person = people[(record.image_id, *np.round(box, 3))]
-            true, found = np.reshape(person["keypoints"], (17, 3)), np.reshape(result["keypoints"], (17, 3))
+            true, found = (
+                np.reshape(person["keypoints"], (17, 3)),
+                np.reshape(result["keypoints"], (17, 3)),
+            )
             squared = ((found - true)[:, :2] ** 2).sum(1)
             similarity = np.exp(-squared / (8 * np.square(COCO.sigmas) * person["area"]))
             values.append(similarity[true[:, 2] > 0].mean())
@@ -147,10 +166,18 @@ class Validation:
         """One COCO result per person."""
         results = []
         with torch.inference_mode():
-            output = net.head((self.features.fine.float(), self.features.coarse.float()), net.crop_wh)
+            output = net.head(
+                (self.features.fine.float(), self.features.coarse.float()), net.crop_wh
+            )
         points, scores = output.points.double().numpy(), output.scores.double().numpy()
         for i, (record, box, transform) in enumerate(self.people):
-            poses = to_poses(Boxes(box[None], np.ones(1)), [transform], points[i : i + 1], scores[i : i + 1], COCO)
+            poses = to_poses(
+                Boxes(box[None], np.ones(1)),
+                [transform],
+                points[i : i + 1],
+                scores[i : i + 1],
+                COCO,
+            )
             results += poses.to_coco(record.image_id)
         return results
 
@@ -172,14 +199,23 @@ def train(arguments: argparse.Namespace) -> None:
         for run in runs:
             if all(run[key] == value for key, value in wanted.items()):
                 return run
-        run = fit(features, val, **wanted, fresh=arguments.fresh, batch_size=arguments.batch_size, folder=arguments.out)
+        run = fit(
+            features,
+            val,
+            **wanted,
+            fresh=arguments.fresh,
+            batch_size=arguments.batch_size,
+            folder=arguments.out,
+        )
         runs.append(run)
         path.write_text(json.dumps(runs, indent=1))
         print(json.dumps({key: value for key, value in run.items() if key != "curve"}), flush=True)
         return run
 
     for kind in KINDS:
-        sweep = {rate: done(kind=kind, rate=rate, seed=0, steps=arguments.sweep_steps) for rate in RATES}
+        sweep = {
+            rate: done(kind=kind, rate=rate, seed=0, steps=arguments.sweep_steps) for rate in RATES
+        }
         best = max(sweep, key=lambda rate: sweep[rate]["OKS"])
         for seed in range(arguments.seeds):
             done(kind=kind, rate=best, seed=seed, steps=arguments.steps)
@@ -213,7 +249,9 @@ def fit(
     curve, recent, start = [], [], time.perf_counter()
     for step in range(1, steps + 1):
         chosen = order[(step - 1) * batch_size : step * batch_size]
-        output = net.head((features.fine[chosen].float(), features.coarse[chosen].float()), net.crop_wh)
+        output = net.head(
+            (features.fine[chosen].float(), features.coarse[chosen].float()), net.crop_wh
+        )
         (loss,) = criterion(output, features.keypoints[chosen], mask).values()
         optimizer.zero_grad()
         loss.backward()
@@ -227,13 +265,23 @@ def fit(
     if joint_maps is not None:
         net.head.heatmaps = joint_maps
     if not fresh:
-        save_model(net, folder / f"{kind}_{rate:g}_{seed}_{steps}.safetensors", half=True, shared="mobile")
-    about = {"kind": kind, "rate": rate, "seed": seed, "steps": steps, "seconds": time.perf_counter() - start}
+        save_model(
+            net, folder / f"{kind}_{rate:g}_{seed}_{steps}.safetensors", half=True, shared="mobile"
+        )
+    about = {
+        "kind": kind,
+        "rate": rate,
+        "seed": seed,
+        "steps": steps,
+        "seconds": time.perf_counter() - start,
+    }
     return {**about, **figures, "OKS": curve[-1]["OKS"], "curve": curve}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(required=True)
     command = commands.add_parser("features", help=extract.__doc__)
     command.add_argument("--train", nargs=2, required=True, metavar=("FILE", "DIR"))
@@ -243,10 +291,14 @@ def main() -> None:
     other = commands.add_parser("train", help=train.__doc__)
     other.add_argument("--sweep-steps", type=int, default=60)
     other.add_argument("--steps", type=int, default=200)
-    other.add_argument("--long", type=int, default=0, metavar="STEPS", help="of one more run at the best rate")
+    other.add_argument(
+        "--long", type=int, default=0, metavar="STEPS", help="of one more run at the best rate"
+    )
     other.add_argument("--seeds", type=int, default=3)
     other.add_argument("--batch-size", type=int, default=16)
-    other.add_argument("--fresh", action="store_true", help="train the joint maps, too, from random weights")
+    other.add_argument(
+        "--fresh", action="store_true", help="train the joint maps, too, from random weights"
+    )
     other.set_defaults(run=train)
     for each in (command, other):
         each.add_argument("--val", nargs=2, required=True, metavar=("FILE", "DIR"))

@@ -5,9 +5,10 @@
 Every row trains the compact network from random weights on drawn crowds and looks at others:
 
     AP          of the whole, and with the true heatmaps, so that nothing but the tags can fail
-    people      true ones found whole: one group holds all their joints and none of anybody else, true heatmaps given
-    within      root mean square distance of a joint's tag from its person's mean
-    between     median distance of a person's mean tag from the nearest other person's; people with tags closer than
+    people      true ones found whole: one group holds all their joints and none of anybody else,
+    true heatmaps given within      root mean square distance of a joint's tag from its person's
+    mean between     median distance of a person's mean tag from the nearest other person's; people
+    with tags closer than
                 the threshold of 1 can be taken for one
 """
 
@@ -48,20 +49,33 @@ def main() -> None:
     parser.add_argument("--batch_size", type=int, default=8)
     parser.add_argument("--size", type=int, default=128, help="pixels of an image's side")
     parser.add_argument("--people", type=int, nargs=2, default=(5, 12))
-    parser.add_argument("--sizes", type=float, nargs=2, default=(24.0, 96.0), help="pixels of a person")
+    parser.add_argument(
+        "--sizes", type=float, nargs=2, default=(24.0, 96.0), help="pixels of a person"
+    )
     parser.add_argument("--images", type=int, default=100, help="to look at")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    crowd = Crowd(arguments.size, arguments.size, tuple(arguments.people), tuple(arguments.sizes), overlap=0.7)
+    crowd = Crowd(
+        arguments.size, arguments.size, tuple(arguments.people), tuple(arguments.sizes), overlap=0.7
+    )
     evaluation = DrawnEvaluation(crowd, arguments.images)
     print(f"{arguments.steps} steps of {arguments.batch_size}, {crowd}")
-    print(f"{'tags':28} {'AP':>6} {'with true heatmaps':>19} {'people':>7} {'within':>7} {'between':>8} {'CPU s':>6}")
+    print(
+        f"{'tags':28} {'AP':>6} {'with true heatmaps':>19} {'people':>7} {'within':>7} {'between':>8} {'CPU s':>6}"
+    )
     for name, (network, criterion) in KINDS.items():
         start = time.process_time()
         torch.manual_seed(arguments.seed)
-        net = networks.compact(input_size=arguments.size, **network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        net = networks.compact(input_size=arguments.size, **network).to(
+            memory_format=torch.channels_last
+        )  # type: ignore[call-overload]
         losses: dict[str, Any] = {"pull_weight": 1.0, "push_weight": 1.0} | criterion
-        train(net, Criterion(heatmaps="focal", centres=targets.EXACT, scale_aware=True, **losses), crowd, arguments)
+        train(
+            net,
+            Criterion(heatmaps="focal", centres=targets.EXACT, scale_aware=True, **losses),
+            crowd,
+            arguments,
+        )
         seconds = time.process_time() - start
         figures = look(net.eval(), evaluation)
         print(
@@ -76,7 +90,9 @@ def train(net: PoseNet, criterion: Criterion, crowd: Crowd, arguments: argparse.
     data = DrawnTraining(crowd, arguments.steps * arguments.batch_size, seed=arguments.seed)
     sampler = EpochSampler(len(data), arguments.batch_size, seed=arguments.seed)
     optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3, weight_decay=1e-4)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=arguments.steps, pct_start=0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, 3e-3, total_steps=arguments.steps, pct_start=0.1
+    )
     for batch in ResumableLoader(data, sampler, num_workers=1):
         outputs = net(batch.image.contiguous(memory_format=torch.channels_last))
         loss = torch.stack(list(criterion(outputs, batch.keypoints, batch.mask).values())).sum()
@@ -100,10 +116,14 @@ def look(net: PoseNet, evaluation: DrawnEvaluation) -> dict[str, float]:
         points = torch.from_numpy(people)[None].clone()  # 1 N K 3
         points[..., :2] = (points[..., :2] + 0.5) / stride
         sigma = targets.adaptive_sigma(points)
-        heat = targets.render_heatmaps(points, height, width, sigma=sigma, max_sigma=2.0, centres=targets.EXACT)
+        heat = targets.render_heatmaps(
+            points, height, width, sigma=sigma, max_sigma=2.0, centres=targets.EXACT
+        )
         for heatmaps, results in ((maps.heatmaps, found), (heat, found_given_heat)):
             poses = grouper(heatmaps, maps.tags)[0]
-            keypoints = np.where(poses.keypoint_scores[..., None] > 0, (poses.keypoints + 0.5) * stride - 0.5, 0)
+            keypoints = np.where(
+                poses.keypoint_scores[..., None] > 0, (poses.keypoints + 0.5) * stride - 0.5, 0
+            )
             results += [
                 {"image_id": image_id, "category_id": 1, "score": float(score),
                  "keypoints": np.column_stack([person, np.ones(len(person))]).ravel().tolist()}

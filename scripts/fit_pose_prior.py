@@ -2,8 +2,9 @@
 
     python scripts/fit_pose_prior.py poses_train2017.npz
 
-The input holds keypoints (P, 17, 3), divided by each image's width and height, and image_id (P). Only a mixture of 24
-low-rank Gaussians leaves this script, a few thousand numbers that no person can be read back from.
+The input holds keypoints (P, 17, 3), divided by each image's width and height, and image_id (P).
+Only a mixture of 24 low-rank Gaussians leaves this script, a few thousand numbers that no person
+can be read back from.
 """
 
 import argparse
@@ -30,7 +31,11 @@ def main() -> None:
     print(f"{len(keypoints)} people, {len(whole)} with a whole body, {len(poses)} used")
     prior = fit(poses, labelled, rng)
     np.savez_compressed(
-        OUT, weights=prior["weights"], means=prior["means"], factors=prior["factors"], face=prior["face"]
+        OUT,
+        weights=prior["weights"],
+        means=prior["means"],
+        factors=prior["factors"],
+        face=prior["face"],
     )
     print(f"{OUT}: {OUT.stat().st_size} bytes")
 
@@ -38,8 +43,8 @@ def main() -> None:
 def undo_image_size(keypoints: np.ndarray) -> np.ndarray:
     """Coordinates divided by width and height back to pixels, up to one factor per person.
 
-    The labels were whole pixels of images whose longer side is 640, so the other side is the one that makes all
-    coordinates whole again.
+    The labels were whole pixels of images whose longer side is 640, so the other side is the one
+    that makes all coordinates whole again.
     """
     sizes = np.arange(240, 641)
     restored = keypoints.copy()
@@ -49,7 +54,11 @@ def undo_image_size(keypoints: np.ndarray) -> np.ndarray:
         for axis in (0, 1):
             pixels = person[seen, axis, None] * sizes
             misfit[axis] = np.abs(pixels - np.round(pixels)).mean(0)
-        width, height = (640, sizes[misfit[1].argmin()]) if misfit[0, -1] < 0.02 else (sizes[misfit[0].argmin()], 640)
+        width, height = (
+            (640, sizes[misfit[1].argmin()])
+            if misfit[0, -1] < 0.02
+            else (sizes[misfit[0].argmin()], 640)
+        )
         person[:, :2] *= (width, height)
     return restored
 
@@ -77,8 +86,13 @@ def fit(poses: np.ndarray, labelled: np.ndarray, rng: np.random.Generator) -> di
         values, vectors = values[::-1][:RANK], vectors[:, ::-1][:, :RANK]
         latent = (body - means[component]) @ vectors / np.sqrt(values)
         design = np.concatenate([np.ones((len(latent), 1)), latent], 1)
-        face = np.stack([regress(design, poses[:, k], weight * labelled[:, k]) for k in FACE])  # 5 1+R 2
-        face_mean, face_factor = face[:, 0].reshape(-1), face[:, 1:].transpose(0, 2, 1).reshape(-1, RANK)
+        face = np.stack(
+            [regress(design, poses[:, k], weight * labelled[:, k]) for k in FACE]
+        )  # 5 1+R 2
+        face_mean, face_factor = (
+            face[:, 0].reshape(-1),
+            face[:, 1:].transpose(0, 2, 1).reshape(-1, RANK),
+        )
         prior["means"].append(np.concatenate([face_mean, means[component]]))
         prior["factors"].append(np.concatenate([face_factor, vectors * np.sqrt(values)]))
         prior["face"].append((weight[:, None] * labelled[:, FACE]).sum(0) / weight.sum())
@@ -87,14 +101,20 @@ def fit(poses: np.ndarray, labelled: np.ndarray, rng: np.random.Generator) -> di
 
 def regress(design: np.ndarray, target: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Weighted ridge regression (1 + R, 2)."""
-    gram = design.T @ (design * weight[:, None]) + np.diag([1e-3] + [0.02 * weight.sum() + 5.0] * RANK)
+    gram = design.T @ (design * weight[:, None]) + np.diag(
+        [1e-3] + [0.02 * weight.sum() + 5.0] * RANK
+    )
     return np.linalg.solve(gram, design.T @ (target * weight[:, None]))
 
 
-def mixture(data: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def mixture(
+    data: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Full-covariance Gaussian mixture by EM from random responsibilities around random centres."""
     means = data[rng.permutation(len(data))[:NUM_COMPONENTS]]
-    covariances = np.repeat(np.cov(data.T)[None] / 4 + 1e-3 * np.eye(data.shape[1]), NUM_COMPONENTS, 0)
+    covariances = np.repeat(
+        np.cov(data.T)[None] / 4 + 1e-3 * np.eye(data.shape[1]), NUM_COMPONENTS, 0
+    )
     share = np.full(NUM_COMPONENTS, 1 / NUM_COMPONENTS)
     for _ in range(NUM_STEPS):
         responsibility = posterior(data, share, means, covariances)
@@ -107,13 +127,17 @@ def mixture(data: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.
     return share, means, covariances
 
 
-def posterior(data: np.ndarray, share: np.ndarray, means: np.ndarray, covariances: np.ndarray) -> np.ndarray:
+def posterior(
+    data: np.ndarray, share: np.ndarray, means: np.ndarray, covariances: np.ndarray
+) -> np.ndarray:
     """(P, C) how much each component answers for each pose."""
     scores = np.empty((len(data), NUM_COMPONENTS))
     for component, (mean, covariance) in enumerate(zip(means, covariances, strict=True)):
         lower = np.linalg.cholesky(covariance)
         white = np.linalg.solve(lower, (data - mean).T)
-        scores[:, component] = np.log(share[component]) - np.log(np.diag(lower)).sum() - 0.5 * np.square(white).sum(0)
+        scores[:, component] = (
+            np.log(share[component]) - np.log(np.diag(lower)).sum() - 0.5 * np.square(white).sum(0)
+        )
     scores = np.exp(scores - scores.max(1, keepdims=True))
     return scores / scores.sum(1, keepdims=True)
 

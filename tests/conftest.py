@@ -13,7 +13,9 @@ install_import_hook(
     ["bottomup", "comparison"], "tests.support.typecheck.check"
 )  # before the first import of the package
 torch.set_num_threads(1)
-settings.register_profile("same", derandomize=True, deadline=None)  # a commit passes or fails, not now and then
+settings.register_profile(
+    "same", derandomize=True, deadline=None
+)  # a commit passes or fails, not now and then
 settings.load_profile("same")
 
 

@@ -27,8 +27,14 @@ FILES = {
     "half.bmp": (encode(noise(), ".bmp")[:5000], "cannot be decoded"),
     "text.jpg": (b"this is not a picture\n" * 9, "not an image"),
     "random.jpg": (np.random.default_rng(0).bytes(5000), "not an image"),
-    "random behind a signature.png": (b"\x89PNG\r\n\x1a\n" + np.random.default_rng(0).bytes(500), "header"),
-    "damaged.png": (encode(GOOD, ".png")[:900] + b"\0\0\0\0" + encode(GOOD, ".png")[904:], "cannot be decoded"),
+    "random behind a signature.png": (
+        b"\x89PNG\r\n\x1a\n" + np.random.default_rng(0).bytes(500),
+        "header",
+    ),
+    "damaged.png": (
+        encode(GOOD, ".png")[:900] + b"\0\0\0\0" + encode(GOOD, ".png")[904:],
+        "cannot be decoded",
+    ),
     "claims 60000x60000.png": (files.png(60000, 60000), "60000 x 60000"),
     "claims 4 GB.png": (files.png(60, 40, extra=b"\xff\xff\xff\xf0tEXt" + b"\0" * 50), "truncated"),
     "gray.png": (encode(GOOD[..., 0], ".png"), None),
@@ -42,7 +48,10 @@ FILES = {
     "1x1.png": (encode(noise(1, 1), ".png"), None),
     "20000x40.png": (encode(noise(40, 20000), ".png"), None),
     "40x20000.jpg": (encode(noise(20000, 40), ".jpg"), None),
-    "corrupt amid.jpg": (JPEG[:20000] + b"\xff\xd3" * 20 + JPEG[20040:], None),  # decodes, in part wrongly
+    "corrupt amid.jpg": (
+        JPEG[:20000] + b"\xff\xd3" * 20 + JPEG[20040:],
+        None,
+    ),  # decodes, in part wrongly
     "wrong suffix.png": (encode(GOOD, ".jpg"), None),
     "the same/name.jpg": (encode(GOOD, ".jpg"), None),
     "once more/the same/name.jpg": (encode(GOOD[::-1].copy(), ".jpg"), None),
@@ -78,9 +87,18 @@ def folder(tmp_path, monkeypatch) -> Path:
 def test_each_works_or_is_one_clear_line(folder, tmp_path, capfd):
     assert main(["predict", str(folder), "--out", str(tmp_path / "out")]) == 3
 
-    expected = {name: reason for name, (_, reason) in FILES.items()} | LINKS_FAIL | {"pipe.jpg": "not a file"}
-    failures = {entry["file"]: entry["reason"] for entry in json.loads((tmp_path / "out/failures.json").read_text())}
-    assert sorted(failures) == sorted(name for name, reason in expected.items() if reason is not None)
+    expected = (
+        {name: reason for name, (_, reason) in FILES.items()}
+        | LINKS_FAIL
+        | {"pipe.jpg": "not a file"}
+    )
+    failures = {
+        entry["file"]: entry["reason"]
+        for entry in json.loads((tmp_path / "out/failures.json").read_text())
+    }
+    assert sorted(failures) == sorted(
+        name for name, reason in expected.items() if reason is not None
+    )
     for name, reason in failures.items():
         assert expected[name] in reason
         assert len(reason.splitlines()) == 1
@@ -99,18 +117,30 @@ def test_each_works_or_is_one_clear_line(folder, tmp_path, capfd):
 
 def test_what_works_is_read_rightly(folder, tmp_path):
     assert main(["predict", str(folder), "--out", str(tmp_path / "out")]) == 3
-    images = {image["file_name"]: image for image in json.loads((tmp_path / "out/images.json").read_text())["images"]}
+    images = {
+        image["file_name"]: image
+        for image in json.loads((tmp_path / "out/images.json").read_text())["images"]
+    }
     people: dict[int, list] = {image["id"]: [] for image in images.values()}
     for person in json.loads((tmp_path / "out/results.json").read_text()):
         people[person["image_id"]].append(person)
     turned = images["rotated by exif.jpg"]
     assert (turned["width"], turned["height"]) == (192, 256)
-    for name in ("16 bits.png", "rgba.png", "wrong suffix.png", "the same/name.jpg", "-dash.jpg", "000000000139.jpg"):
+    for name in (
+        "16 bits.png",
+        "rgba.png",
+        "wrong suffix.png",
+        "the same/name.jpg",
+        "-dash.jpg",
+        "000000000139.jpg",
+    ):
         assert len(people[images[name]["id"]]) == 2, name
     assert images["000000000139.jpg"]["id"] == 139
 
 
-@pytest.mark.parametrize("name", [name for name, (_, reason) in FILES.items() if reason is not None])
+@pytest.mark.parametrize(
+    "name", [name for name, (_, reason) in FILES.items() if reason is not None]
+)
 def test_alone_a_bad_file_is_a_run_with_one_failure(folder, tmp_path, name, capsys):
     assert main(["predict", str(folder / name), "--out", str(tmp_path / "out")]) == 3
     assert "1 file failed" in capsys.readouterr().out

@@ -37,7 +37,9 @@ def test_official_coordinates_equal_the_reference(golden):
         last = official(tuple(case["image_wh"]), case["input_size"], case["scale_list"])[-1]
         for final in case["final"].values():
             points = last.to_image(np.array(final["points"]), tuple(final["heatmap_wh"]))
-            np.testing.assert_allclose(points, final["image_points"], rtol=0, atol=1e-6 * max(case["image_wh"]))
+            np.testing.assert_allclose(
+                points, final["image_points"], rtol=0, atol=1e-6 * max(case["image_wh"])
+            )
 
 
 def test_official_pictures_equal_the_reference(golden):
@@ -45,9 +47,13 @@ def test_official_pictures_equal_the_reference(golden):
     for name in (name for name in cases.files if name.startswith("warped")):
         number, smallest, scale = name.removeprefix("warped").split("_")
         image = cases[f"image{number}"]
-        scales = sorted({float(smallest.removeprefix("min")), float(scale.removeprefix("s"))}, reverse=True)
+        scales = sorted(
+            {float(smallest.removeprefix("min")), float(scale.removeprefix("s"))}, reverse=True
+        )
         transforms = dict(zip(scales, official(image.shape[1::-1], 64, scales), strict=True))
-        difference = cv2.absdiff(transforms[float(scale.removeprefix("s"))].warp(image), cases[name])
+        difference = cv2.absdiff(
+            transforms[float(scale.removeprefix("s"))].warp(image), cases[name]
+        )
         assert difference.mean() <= 0.5
         assert difference.max() <= 3
 
@@ -69,11 +75,18 @@ def test_a_blob_is_seen_where_it_is(image_wh, side, scale):
         center = rng.uniform(0.4, 0.6, 2) * image_wh
         blob = np.exp(-((xs - center[0]) ** 2 + (ys - center[1]) ** 2) / (2 * sigma**2))
         image = np.repeat((255 * blob).round().astype(np.uint8)[..., None], 3, axis=2)
-        seen = transform.warp(image)[..., 0].astype(float) ** 2  # squared: eight bits lose the tails
+        seen = (
+            transform.warp(image)[..., 0].astype(float) ** 2
+        )  # squared: eight bits lose the tails
         at_input = np.array(
-            [(seen.sum(0) * np.arange(seen.shape[1])).sum(), (seen.sum(1) * np.arange(seen.shape[0])).sum()]
+            [
+                (seen.sum(0) * np.arange(seen.shape[1])).sum(),
+                (seen.sum(1) * np.arange(seen.shape[0])).sum(),
+            ]
         )
-        errors.append(transform.to_image((at_input / seen.sum())[None], transform.input_wh)[0] - center)
+        errors.append(
+            transform.to_image((at_input / seen.sum())[None], transform.input_wh)[0] - center
+        )
     assert np.abs(np.mean(errors, axis=0)).max() < 0.1
 
 
@@ -89,8 +102,12 @@ def test_to_image_undoes_the_matrix(wide, high, size, side):
     points = np.random.default_rng(0).uniform(-50, 3000, (5, 2))
     at_input = points @ transform.matrix[:, :2].T + transform.matrix[:, 2]
     np.testing.assert_allclose(transform.to_image(at_input, transform.input_wh), points, atol=1e-6)
-    half = tuple(s // 2 for s in transform.input_wh)  # cell i of a map at stride 2 covers pixels 2i and 2i + 1
-    np.testing.assert_allclose(transform.to_image((at_input + 0.5) / 2 - 0.5, half), points, atol=1e-6)
+    half = tuple(
+        s // 2 for s in transform.input_wh
+    )  # cell i of a map at stride 2 covers pixels 2i and 2i + 1
+    np.testing.assert_allclose(
+        transform.to_image((at_input + 0.5) / 2 - 0.5, half), points, atol=1e-6
+    )
 
 
 def test_sides_are_multiples_and_scales_see_the_same_ground():
@@ -107,7 +124,11 @@ def test_sides_are_multiples_and_scales_see_the_same_ground():
 
 def test_a_thin_picture_stays_within_four_sizes():
     assert fit((20000, 40), 512, side="short").input_wh == (2048, 32)
-    assert fit((20000, 40), 512, side="long").warp(np.zeros((40, 20000, 3), np.uint8)).shape == (32, 512, 3)
+    assert fit((20000, 40), 512, side="long").warp(np.zeros((40, 20000, 3), np.uint8)).shape == (
+        32,
+        512,
+        3,
+    )
     assert fit((1, 1), 512).warp(np.full((1, 1, 3), 9, np.uint8)).shape == (512, 512, 3)
 
 
@@ -118,13 +139,17 @@ def test_an_input_beyond_all_reason_is_refused():
 
 
 def test_absent_joints_stay_at_the_origin():
-    poses = Poses(np.ones((1, 17, 2), np.float32), np.eye(1, 17, dtype=np.float32), np.ones(1, np.float32))
+    poses = Poses(
+        np.ones((1, 17, 2), np.float32), np.eye(1, 17, dtype=np.float32), np.ones(1, np.float32)
+    )
     moved = fit((640, 480), 512).poses_to_image(poses, (256, 192), offset=0.5)
     assert (moved.keypoints[0, 1:] == 0).all()
     np.testing.assert_allclose(moved.keypoints[0, 0], (1.5 * 2.5 - 0.5 + 0.5 * 1.25,) * 2)
 
 
-@pytest.mark.parametrize("box", [[300, 200, 420, 480], [300, 300, 520, 360], [100, 100, 118, 140], [-60, 30, 400, 700]])
+@pytest.mark.parametrize(
+    "box", [[300, 200, 420, 480], [300, 300, 520, 360], [100, 100, 118, 140], [-60, 30, 400, 700]]
+)
 def test_a_blob_is_seen_where_it_is_in_a_crop(box):
     transform = crop(box)
     size = np.subtract(box[2:], box[:2])
@@ -137,15 +162,23 @@ def test_a_blob_is_seen_where_it_is_in_a_crop(box):
         blob = np.exp(-((xs - center[0]) ** 2 + (ys - center[1]) ** 2) / (2 * sigma**2))
         image = np.repeat((255 * blob).round().astype(np.uint8)[..., None], 3, axis=2)
         seen = transform.warp(image)[..., 0].astype(float) ** 2
-        at_input = np.array([(seen.sum(0) * np.arange(192)).sum(), (seen.sum(1) * np.arange(256)).sum()]) / seen.sum()
-        errors.append((transform.to_image(at_input[None], transform.input_wh)[0] - center) * transform.matrix[0, 0])
+        at_input = (
+            np.array([(seen.sum(0) * np.arange(192)).sum(), (seen.sum(1) * np.arange(256)).sum()])
+            / seen.sum()
+        )
+        errors.append(
+            (transform.to_image(at_input[None], transform.input_wh)[0] - center)
+            * transform.matrix[0, 0]
+        )
     assert np.abs(np.mean(errors, axis=0)).max() < 0.1
 
 
 def test_a_crop_shows_the_box_and_a_quarter_more():
     tall = crop([100, 100, 150, 300], (192, 256))
     edges = tall.to_image(np.array([[-0.5, -0.5], [191.5, 255.5]]), (192, 256))
-    np.testing.assert_allclose(edges, [[125 - 93.75, 200 - 125], [125 + 93.75, 200 + 125]], atol=1e-9)
+    np.testing.assert_allclose(
+        edges, [[125 - 93.75, 200 - 125], [125 + 93.75, 200 + 125]], atol=1e-9
+    )
     wide = crop([100, 100, 400, 150], (192, 256), padding=1.0)
     edges = wide.to_image(np.array([[-0.5, -0.5], [191.5, 255.5]]), (192, 256))
     np.testing.assert_allclose(edges, [[100, 125 - 200], [400, 125 + 200]], atol=1e-9)
@@ -155,10 +188,18 @@ def test_a_crop_costs_what_it_shows_and_equals_that_of_the_whole_picture():
     image = np.random.default_rng(0).integers(0, 256, (700, 1000, 3)).astype(np.uint8)
     image = cv2.GaussianBlur(image, (0, 0), 4)
     transform = crop([420, 100, 800, 640])
-    shrunk = cv2.resize(image, None, fx=transform.matrix[0, 0], fy=transform.matrix[1, 1], interpolation=cv2.INTER_AREA)
+    shrunk = cv2.resize(
+        image,
+        None,
+        fx=transform.matrix[0, 0],
+        fy=transform.matrix[1, 1],
+        interpolation=cv2.INTER_AREA,
+    )
     seen = transform.warp(image)
     assert seen.shape == (256, 192, 3)
-    middle = shrunk[(at := (np.array([370, 610]) * transform.matrix[0, 0]).round().astype(int))[0], at[1]].astype(int)
+    middle = shrunk[
+        (at := (np.array([370, 610]) * transform.matrix[0, 0]).round().astype(int))[0], at[1]
+    ].astype(int)
     assert np.abs(seen[128, 96].astype(int) - middle).max() < 6
 
 

@@ -26,7 +26,9 @@ def test_a_network_starts_from_weights_and_says_what_did_not_fit(tmp_path, caplo
     assert "2 not in it: head.final_layers.0.weight, head.final_layers.0.bias" in caplog.text
     assert "2 left over" in caplog.text
     with pytest.raises(ValueError, match="none of its"):
-        networks.start_from(networks.higherhrnet(width=4, num_deconvs=0), tmp_path / "w.safetensors")
+        networks.start_from(
+            networks.higherhrnet(width=4, num_deconvs=0), tmp_path / "w.safetensors"
+        )
 
 
 def test_joints_come_by_name_or_from_an_annotation_file(tmp_path):

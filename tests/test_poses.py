@@ -11,7 +11,9 @@ def three():
     rng = np.random.default_rng(0)
     keypoint_scores = rng.uniform(0.1, 1, (3, 17)).astype(np.float32)
     keypoint_scores[1, 5:] = 0
-    keypoints = rng.uniform(10, 90, (3, 17, 2)).astype(np.float32) * (keypoint_scores[..., None] > 0)
+    keypoints = rng.uniform(10, 90, (3, 17, 2)).astype(np.float32) * (
+        keypoint_scores[..., None] > 0
+    )
     return Poses(keypoints, keypoint_scores, np.array([0.9, 0.2, 0.5], np.float32))
 
 
@@ -36,7 +38,9 @@ def test_filter_keeps_from_the_score_on(three):
 def test_boxes_are_tight_around_the_joints_that_were_found(three):
     found = three.keypoints[1, :5]
     np.testing.assert_allclose(three.boxes[1], [*found.min(0), *found.max(0)])
-    nobody = Poses(np.zeros((1, 17, 2), np.float32), np.zeros((1, 17), np.float32), np.zeros(1, np.float32))
+    nobody = Poses(
+        np.zeros((1, 17, 2), np.float32), np.zeros((1, 17), np.float32), np.zeros(1, np.float32)
+    )
     np.testing.assert_array_equal(nobody.boxes, np.zeros((1, 4)))
 
 
@@ -69,4 +73,6 @@ def test_shapes_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="pass the skeleton"):
         Poses.from_coco([{"image_id": 3, "keypoints": [0] * 42}], COCO)
     with pytest.raises(ValueError, match=r"not \(2, 17, 2\)"):
-        Poses(np.zeros((2, 14, 2), np.float32), np.zeros((2, 14), np.float32), np.zeros(2, np.float32))
+        Poses(
+            np.zeros((2, 14, 2), np.float32), np.zeros((2, 14), np.float32), np.zeros(2, np.float32)
+        )

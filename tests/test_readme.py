@@ -22,7 +22,10 @@ def test_python_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (code,) = blocks("python")
     exec(compile(code, "README.md", "exec"), {})
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["one.jpg", "two.jpg"]
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [
+        "one.jpg",
+        "two.jpg",
+    ]
 
 
 def test_scripts_are_there():

@@ -11,7 +11,12 @@ from bottomup.skeleton import DEFAULT_SIGMA
 def test_mirroring_swaps_left_and_right_and_twice_is_nothing(skeleton):
     for k, mirrored in enumerate(skeleton.flip_indices):
         assert skeleton.flip_indices[mirrored] == k
-        swapped = skeleton.keypoints[k].replace("left", "RIGHT").replace("right", "left").replace("RIGHT", "right")
+        swapped = (
+            skeleton.keypoints[k]
+            .replace("left", "RIGHT")
+            .replace("right", "left")
+            .replace("RIGHT", "right")
+        )
         assert skeleton.keypoints[mirrored] == swapped
 
 
@@ -26,7 +31,11 @@ def test_json_round_trip(skeleton):
 
 
 def test_a_category_makes_a_skeleton():
-    category = {"name": "cat", "keypoints": ["head", "left_paw", "right_paw"], "skeleton": [[1, 2], [1, 3]]}
+    category = {
+        "name": "cat",
+        "keypoints": ["head", "left_paw", "right_paw"],
+        "skeleton": [[1, 2], [1, 3]],
+    }
     skeleton = Skeleton.from_category(category)
     assert skeleton.edges == ((0, 1), (0, 2))
     assert skeleton.flip_indices == (0, 2, 1)
@@ -61,7 +70,9 @@ def test_tolerances_may_stand_in_the_category():
 
 @pytest.mark.parametrize("edges", [["ab"], [[1, 2, 3]], [1]])
 def test_limbs_that_are_no_pairs_are_refused(edges):
-    with pytest.raises(ValueError, match="skeleton must be pairs of numbers of joints, counted from 1"):
+    with pytest.raises(
+        ValueError, match="skeleton must be pairs of numbers of joints, counted from 1"
+    ):
         Skeleton.from_category({"name": "cat", "keypoints": ["a", "b"], "skeleton": edges})
 
 

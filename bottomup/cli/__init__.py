@@ -24,7 +24,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # file names in any script, on any terminal
+            stream.reconfigure(
+                errors="backslashreplace"
+            )  # file names in any script, on any terminal
     try:
         code = _run(words)
         sys.stdout.flush()  # here, where it may fail without harm
@@ -88,8 +90,14 @@ class _Parser(argparse.ArgumentParser):
             if word == "--":
                 break
             option = word.split("=")[0]
-            if option.startswith("-") and option not in self._option_string_actions and not _is_number(word):
-                close = difflib.get_close_matches(option, self._option_string_actions, n=1, cutoff=0.5)
+            if (
+                option.startswith("-")
+                and option not in self._option_string_actions
+                and not _is_number(word)
+            ):
+                close = difflib.get_close_matches(
+                    option, self._option_string_actions, n=1, cutoff=0.5
+                )
                 meant = f"did you mean {close[0]}?" if close else f"see {self.prog} --help"
                 self.error(f"unknown option {option}; {meant}")
         return self.parse_args(words)
@@ -154,7 +162,9 @@ def _count(word: str) -> int:
 
 def _scale(word: str) -> float:
     if not _is_number(word):
-        raise argparse.ArgumentTypeError(f"{word!r} is not a number; if it is a source, put it before --scales")
+        raise argparse.ArgumentTypeError(
+            f"{word!r} is not a number; if it is a source, put it before --scales"
+        )
     return _number(0.05, 8, what="a scale")(word)
 
 
@@ -166,20 +176,76 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
         metavar="SOURCE",
         help="picture, folder (searched with the folders in it) or 'glob'; the bundled samples if none is given",
     )
-    add("--out", required=True, metavar="DIR", help="where the results go; files of an earlier run are replaced")
-    add("--weights", default="default", metavar="NAME|FILE", help="bundled or fetched weights, or a file")
+    add(
+        "--out",
+        required=True,
+        metavar="DIR",
+        help="where the results go; files of an earlier run are replaced",
+    )
+    add(
+        "--weights",
+        default="default",
+        metavar="NAME|FILE",
+        help="bundled or fetched weights, or a file",
+    )
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps")
-    add("--mode", default="robust", choices=("robust", "official"), help="official: the numbers of the reference code")
-    add("--size", type=_count, metavar="PIXELS", help="of the network's input; the weights know their own")
-    add("--scales", type=_scale, nargs="+", default=[1.0], metavar="S", help="look at each picture at these scales")
-    add("--flip", action="store_true", help="look at each picture mirrored too: better, and half as fast")
-    add("--batch-size", type=_count, metavar="N", help="pictures per pass through the network (8; 1 on a CPU)")
+    add(
+        "--mode",
+        default="robust",
+        choices=("robust", "official"),
+        help="official: the numbers of the reference code",
+    )
+    add(
+        "--size",
+        type=_count,
+        metavar="PIXELS",
+        help="of the network's input; the weights know their own",
+    )
+    add(
+        "--scales",
+        type=_scale,
+        nargs="+",
+        default=[1.0],
+        metavar="S",
+        help="look at each picture at these scales",
+    )
+    add(
+        "--flip",
+        action="store_true",
+        help="look at each picture mirrored too: better, and half as fast",
+    )
+    add(
+        "--batch-size",
+        type=_count,
+        metavar="N",
+        help="pictures per pass through the network (8; 1 on a CPU)",
+    )
     threshold = _number(0, 1, what="a number")
-    add("--score-threshold", type=threshold, default=0.21, metavar="T", help="draw and count people from it (0.21)")
-    add("--keypoint-threshold", type=threshold, default=0.1, metavar="T", help="draw joints from it (0.1)")
-    add("--no-overlays", action="store_true", help="draw no pictures but the small ones of the page")
-    add("--annotations", metavar="FILE", help="COCO file whose image ids to use, found by file name")
-    add("--no-exif", action="store_true", help="leave pictures as they are stored, whatever their EXIF orientation")
+    add(
+        "--score-threshold",
+        type=threshold,
+        default=0.21,
+        metavar="T",
+        help="draw and count people from it (0.21)",
+    )
+    add(
+        "--keypoint-threshold",
+        type=threshold,
+        default=0.1,
+        metavar="T",
+        help="draw joints from it (0.1)",
+    )
+    add(
+        "--no-overlays", action="store_true", help="draw no pictures but the small ones of the page"
+    )
+    add(
+        "--annotations", metavar="FILE", help="COCO file whose image ids to use, found by file name"
+    )
+    add(
+        "--no-exif",
+        action="store_true",
+        help="leave pictures as they are stored, whatever their EXIF orientation",
+    )
 
 
 PREDICT_EPILOG = f"""DIR then holds:
@@ -199,8 +265,14 @@ def _run_predict(arguments: argparse.Namespace) -> int:
 
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("results", metavar="RESULTS", help="results.json of bottomup predict, or any COCO results list")
-    parser.add_argument("annotations", metavar="ANNOTATIONS", help="COCO or CrowdPose annotations with keypoints")
+    parser.add_argument(
+        "results",
+        metavar="RESULTS",
+        help="results.json of bottomup predict, or any COCO results list",
+    )
+    parser.add_argument(
+        "annotations", metavar="ANNOTATIONS", help="COCO or CrowdPose annotations with keypoints"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -209,7 +281,12 @@ def _run_evaluate(arguments: argparse.Namespace) -> int:
 
     figures = evaluate(arguments.results, arguments.annotations)
     if arguments.json:
-        print(json.dumps({name: None if math.isnan(value) else value for name, value in figures.items()}, indent=2))
+        print(
+            json.dumps(
+                {name: None if math.isnan(value) else value for name, value in figures.items()},
+                indent=2,
+            )
+        )
         return 0
     for name, value in figures.items():
         print(f"{name:<10}{'nobody to find' if math.isnan(value) else f'{value:.4f}':>8}")
@@ -217,7 +294,11 @@ def _run_evaluate(arguments: argparse.Namespace) -> int:
 
 
 def _add_convert(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("checkpoint", metavar="CKPT", help="an official HigherHRNet, MMPose 0.x or bottomup checkpoint")
+    parser.add_argument(
+        "checkpoint",
+        metavar="CKPT",
+        help="an official HigherHRNet, MMPose 0.x or bottomup checkpoint",
+    )
     parser.add_argument("out", metavar="OUT.safetensors", help="the file to write")
 
 
@@ -229,9 +310,15 @@ def _run_convert(arguments: argparse.Namespace) -> int:
 
 
 def _add_weights(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("action", choices=("list", "fetch"), help="what there is, or fetch what others publish")
+    parser.add_argument(
+        "action", choices=("list", "fetch"), help="what there is, or fetch what others publish"
+    )
     parser.add_argument("name", nargs="?", metavar="NAME", help="of the list")
-    parser.add_argument("--url", metavar="URL", help="fetch it from another place; its SHA-256 is checked all the same")
+    parser.add_argument(
+        "--url",
+        metavar="URL",
+        help="fetch it from another place; its SHA-256 is checked all the same",
+    )
 
 
 def _run_weights(arguments: argparse.Namespace) -> int:
@@ -249,9 +336,20 @@ publishes the file; the data that it learned from has terms of its own."""
 
 VERBS = {
     "predict": Verb("Find people in pictures.", _add_predict, _run_predict, PREDICT_EPILOG),
-    "evaluate": Verb("Average precision of results: COCO's ten figures, or CrowdPose's.", _add_evaluate, _run_evaluate),
-    "convert": Verb("Turn a checkpoint into a file that --weights takes.", _add_convert, _run_convert),
-    "weights": Verb("List weights, and fetch those that others publish.", _add_weights, _run_weights, WEIGHTS_EPILOG),
+    "evaluate": Verb(
+        "Average precision of results: COCO's ten figures, or CrowdPose's.",
+        _add_evaluate,
+        _run_evaluate,
+    ),
+    "convert": Verb(
+        "Turn a checkpoint into a file that --weights takes.", _add_convert, _run_convert
+    ),
+    "weights": Verb(
+        "List weights, and fetch those that others publish.",
+        _add_weights,
+        _run_weights,
+        WEIGHTS_EPILOG,
+    ),
 }
 
 TRAINING_VERBS = {

@@ -129,14 +129,18 @@ def _look_through(frames: Iterator[Frame], ids: ImageIds) -> int:
         elif len(problems) < MAX_LISTED:
             problems.append(f"{_printable(frame.name)}: {frame.error}")
     if num_good == 0:
-        raise ValueError("\n  ".join(["there is nothing to read:", *(problems or ["no source is left"])]))
+        raise ValueError(
+            "\n  ".join(["there is nothing to read:", *(problems or ["no source is left"])])
+        )
     return num_images
 
 
 def _rows(predictor: Predictor, frames: Iterator[Frame], folder: RunFolder) -> Iterator[Row]:
     """The rows of the run in order; pictures are drawn in threads while the network looks at the next ones."""
     with contextlib.closing(predictor.stream(frames)) as predictions:
-        yield from map_ahead(lambda numbered: folder.render(numbered[1], numbered[0]), enumerate(predictions))
+        yield from map_ahead(
+            lambda numbered: folder.render(numbered[1], numbered[0]), enumerate(predictions)
+        )
 
 
 class _Interruption:
@@ -150,7 +154,8 @@ class _Interruption:
     def __enter__(self) -> "_Interruption":
         if threading.current_thread() is threading.main_thread():
             self._earlier = {
-                number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)
+                number: signal.signal(number, self._on_signal)
+                for number in (signal.SIGINT, signal.SIGTERM)
             }
         return self
 
@@ -193,7 +198,9 @@ def _native_complaints_off() -> Iterator[None]:
     with open(os.devnull, "wb") as nowhere:
         os.dup2(nowhere.fileno(), 2)
     if is_native:
-        sys.stderr = os.fdopen(kept, "w", 1, encoding=shown.encoding, errors="backslashreplace", closefd=False)
+        sys.stderr = os.fdopen(
+            kept, "w", 1, encoding=shown.encoding, errors="backslashreplace", closefd=False
+        )
     try:
         yield
     finally:
@@ -207,9 +214,20 @@ def _progress(tally: Tally) -> Iterator[Callable[[], None]]:
     """A bar on a terminal, a line now and then elsewhere; call what it gives after every image."""
     if sys.stderr.isatty():
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
 
-        columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[tally]}"), TimeRemainingColumn())
+        columns = (
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[tally]}"),
+            TimeRemainingColumn(),
+        )
         with Progress(*columns, console=Console(file=sys.stderr), transient=True) as bar:
             task = bar.add_task("", total=tally.num_images, tally="loading")
             yield lambda: bar.update(task, completed=tally.num_done, tally=str(tally))
@@ -233,7 +251,9 @@ def _summarise(tally: Tally, out: Path, *, was_interrupted: bool) -> int:
         for row in tally.failures:
             print(f"  {_printable(row.name)}: {row.error}")
         if tally.num_failed > len(tally.failures):
-            print(f"  and {tally.num_failed - len(tally.failures)} more, see {out / 'failures.json'}")
+            print(
+                f"  and {tally.num_failed - len(tally.failures)} more, see {out / 'failures.json'}"
+            )
     print(f"{_counted(tally.num_done, 'image', 'images')} in {tally.seconds:.1f} s, {tally}")
     print(f"look at {_printable(str(out / 'index.html'))}")
     if was_interrupted:
@@ -247,4 +267,6 @@ def _counted(number: int, one: str, many: str) -> str:
 
 def _printable(name: str) -> str:
     """A file name on one line, whatever is in it."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in name)
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in name
+    )

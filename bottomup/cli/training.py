@@ -2,8 +2,8 @@
 
     bottomup fit --config configs/synthetic.yaml [--trainer.max_steps 100 --data.batch_size 4 ...]
 
-Every argument of the trainer, the estimator, the network and the data can be set in the YAML file or, dotted, on the
-command line; `--print_config` shows them all.
+Every argument of the trainer, the estimator, the network and the data can be set in the YAML file
+or, dotted, on the command line; `--print_config` shows them all.
 """
 
 import logging
@@ -39,11 +39,14 @@ def run(verb: str, arguments: Sequence[str]) -> int:
             save_config_kwargs={"overwrite": True},
             seed_everything_default=0,
             trainer_defaults={"use_distributed_sampler": False, "num_sanity_val_steps": 0},
-            parser_kwargs={"exit_on_error": False} | {name: {"exit_on_error": False} for name in TRAINING_VERBS},
+            parser_kwargs={"exit_on_error": False}
+            | {name: {"exit_on_error": False} for name in TRAINING_VERBS},
         )
     except ArgumentError as error:
         raise ValueError(f"{verb}: {_shortened(str(error))}") from error
-    except ValueError as error:  # what our classes raise while the parser makes them comes in its wrapping
+    except (
+        ValueError
+    ) as error:  # what our classes raise while the parser makes them comes in its wrapping
         raise ValueError(_shortened(str(error))) from error
     except (FileNotFoundError, MisconfigurationException) as error:
         raise ValueError(f"{verb}: {error}") from error
@@ -51,7 +54,9 @@ def run(verb: str, arguments: Sequence[str]) -> int:
         if isinstance(error, RuntimeError) and "loading state_dict" not in str(error):
             raise
         first = "\n".join(line.strip()[:200] for line in str(error).splitlines()[:3])
-        raise ValueError(f"{verb}: --ckpt_path is no checkpoint of this network: {first}") from error
+        raise ValueError(
+            f"{verb}: --ckpt_path is no checkpoint of this network: {first}"
+        ) from error
     except FloatingPointError as error:
         print(f"bottomup {verb}: {error}", file=sys.stderr)
         return 1
@@ -68,8 +73,18 @@ class _CommandLine(LightningCLI):
 
 def _shortened(message: str) -> str:
     """Without the parser's own advice, which names programs that are not there, and without whole configs."""
-    noise = ("tip:", "usage:", "Given value", "Subtypes:", "Errors:", "Does not validate", "- Expected a <class 'None")
-    return "\n".join(line for line in message.splitlines() if line.strip() and not line.strip().startswith(noise))
+    noise = (
+        "tip:",
+        "usage:",
+        "Given value",
+        "Subtypes:",
+        "Errors:",
+        "Does not validate",
+        "- Expected a <class 'None",
+    )
+    return "\n".join(
+        line for line in message.splitlines() if line.strip() and not line.strip().startswith(noise)
+    )
 
 
 def _calm_down() -> None:

@@ -25,7 +25,9 @@ def run(arguments: argparse.Namespace) -> int:
     """
     if arguments.action == "list":
         if arguments.name or arguments.url:
-            raise ValueError("weights: list takes nothing more; bottomup weights fetch NAME fetches one")
+            raise ValueError(
+                "weights: list takes nothing more; bottomup weights fetch NAME fetches one"
+            )
         _list()
     elif arguments.name is None:
         raise ValueError(f"weights: fetch what? {', '.join(PUBLISHED)}")
@@ -41,12 +43,16 @@ def _list() -> None:
     for name, path in bundled().items():
         size = f"{path.stat().st_size / 1e6:.1f} MB"
         network = read_description(path).get("builder", "a part")
-        rows.append((name, size, "Apache-2.0", "bundled", f"{network}; its model card is beside it"))
+        rows.append(
+            (name, size, "Apache-2.0", "bundled", f"{network}; its model card is beside it")
+        )
     for name, published in PUBLISHED.items():
         path = cached_path(name)
         is_here = path.is_file()
         size = f"{path.stat().st_size / 1e6:.1f} MB" if is_here else f"{published.megabytes:.0f} MB"
-        rows.append((name, size, published.licence, "fetched" if is_here else "-", published.purpose))
+        rows.append(
+            (name, size, published.licence, "fetched" if is_here else "-", published.purpose)
+        )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for name, size, *others in rows:
         cells = [name.ljust(widths[0]), size.rjust(widths[1]), *map(str.ljust, others, widths[2:])]
@@ -74,7 +80,9 @@ def _fetch(name: str, url: str | None) -> None:
         print(f"next:  bottomup fit --config CONFIG --model.network.weights {name}")
     else:
         print(f"next:  bottomup predict PHOTO --out DIR --weights {name}")
-        print(f"or:    bottomup convert {name} {name}.safetensors    (loads faster, and runs no code of others)")
+        print(
+            f"or:    bottomup convert {name} {name}.safetensors    (loads faster, and runs no code of others)"
+        )
 
 
 @contextlib.contextmanager
@@ -82,7 +90,13 @@ def _progress(expected: float) -> Iterator[Callable[[int, int | None], None]]:
     """A bar on a terminal, a line now and then elsewhere; gives what is to be called with the bytes so far."""
     if sys.stderr.isatty():
         from rich.console import Console
-        from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+        from rich.progress import (
+            BarColumn,
+            DownloadColumn,
+            Progress,
+            TimeRemainingColumn,
+            TransferSpeedColumn,
+        )
 
         columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
         with Progress(*columns, console=Console(file=sys.stderr), transient=True) as bar:

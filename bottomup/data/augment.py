@@ -1,7 +1,8 @@
 """Augmentation: one affine map for image, mask and keypoints, and a few changes of colour.
 
-Everything random is drawn from the generator that is passed in, in a fixed order, so that a sample is a function of its
-generator's seed. Points and pixels go through the same matrix, in which pixel centres are whole numbers.
+Everything random is drawn from the generator that is passed in, in a fixed order, so that a sample
+is a function of its generator's seed. Points and pixels go through the same matrix, in which pixel
+centres are whole numbers.
 """
 
 import dataclasses
@@ -22,7 +23,8 @@ class Augment:
 
     Attributes:
         size: side of the square sample in pixels.
-        scale: range of the factor on the image's short side that fills the sample; above 1 shows more than that.
+        scale: range of the factor on the image's short side that fills the sample; above 1 shows
+            more than that.
         rotation: largest turn to either side, degrees.
         translation: largest shift along either axis, as a share of the short side.
         flip: how likely the image is mirrored.
@@ -44,7 +46,9 @@ class Augment:
         if self.size < 1:
             raise ValueError(f"size must be 1 or more, not {self.size}")
         if not 0 < self.scale[0] <= self.scale[1]:
-            raise ValueError(f"scale must be two positive numbers in ascending order, not {self.scale}")
+            raise ValueError(
+                f"scale must be two positive numbers in ascending order, not {self.scale}"
+            )
         for name in ("rotation", "translation"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)}")
@@ -52,7 +56,9 @@ class Augment:
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be from 0 to 1, not {getattr(self, name)}")
 
-    def __call__(self, sample: Sample, flip_indices: Sequence[int], rng: np.random.Generator) -> Sample:
+    def __call__(
+        self, sample: Sample, flip_indices: Sequence[int], rng: np.random.Generator
+    ) -> Sample:
         """Augment one sample.
 
         Args:
@@ -81,7 +87,9 @@ class Augment:
         centre = np.array([width - 1, height - 1]) / 2 + shift
         return np.column_stack([linear, (self.size - 1) / 2 - linear @ centre])
 
-    def recolour(self, image: UInt8[np.ndarray, "H W 3"], rng: np.random.Generator) -> UInt8[np.ndarray, "H W 3"]:
+    def recolour(
+        self, image: UInt8[np.ndarray, "H W 3"], rng: np.random.Generator
+    ) -> UInt8[np.ndarray, "H W 3"]:
         """Change colours, and blur, as the attributes say; the geometry stays."""
         if self.colour > 0:
             image = _jitter(image, self.colour, rng)
@@ -95,9 +103,9 @@ class Augment:
 def warp(sample: Sample, matrix: Float[np.ndarray, "2 3"], size: int | tuple[int, int]) -> Sample:
     """Carry image, mask and keypoints through one affine map.
 
-    Image and mask travel together, as one picture of four channels. What lies beyond the image is black and counts as
-    known to be empty. Joints that leave the sample lose their label. An image that shrinks to less than half is
-    averaged down to twice its final size first.
+    Image and mask travel together, as one picture of four channels. What lies beyond the image is
+    black and counts as known to be empty. Joints that leave the sample lose their label. An image
+    that shrinks to less than half is averaged down to twice its final size first.
 
     Args:
         sample: the labelled image.
@@ -106,7 +114,9 @@ def warp(sample: Sample, matrix: Float[np.ndarray, "2 3"], size: int | tuple[int
     """
     wh = (size, size) if isinstance(size, int) else size
     keypoints = sample.keypoints.copy()
-    keypoints[..., :2] = keypoints[..., :2] @ matrix[:, :2].T.astype(np.float32) + matrix[:, 2].astype(np.float32)
+    keypoints[..., :2] = keypoints[..., :2] @ matrix[:, :2].T.astype(np.float32) + matrix[
+        :, 2
+    ].astype(np.float32)
     points = keypoints[..., :2]
     inside = ((points >= -0.5) & (points < np.array(wh) - 0.5)).all(-1, keepdims=True)
     keypoints *= inside & (keypoints[..., 2:] > 0)
@@ -135,7 +145,9 @@ def average_down(
     height, width = planes.shape[:2]
     small = (max(width // shrink, 1), max(height // shrink, 1))
     step = np.array([width, height]) / small
-    matrix = np.column_stack([matrix[:, :2] * step, matrix[:, :2] @ (step / 2 - 0.5) + matrix[:, 2]])
+    matrix = np.column_stack(
+        [matrix[:, :2] * step, matrix[:, :2] @ (step / 2 - 0.5) + matrix[:, 2]]
+    )
     return cv2.resize(planes, small, interpolation=cv2.INTER_AREA), matrix
 
 
@@ -144,7 +156,9 @@ def _jitter(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.
     contrast = 1 + strength * rng.uniform(-0.4, 0.4)
     balance = 1 + strength * rng.uniform(-0.12, 0.12, 3)
     lift = strength * rng.uniform(-40, 40) + 128
-    table = np.clip((np.arange(256)[:, None] - 128) * contrast * balance + lift, 0, 255).astype(np.uint8)
+    table = np.clip((np.arange(256)[:, None] - 128) * contrast * balance + lift, 0, 255).astype(
+        np.uint8
+    )
     image = cv2.LUT(image, table[None])
     colours = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
     hue = (np.arange(256) + round(strength * rng.uniform(-12, 12))) % 180

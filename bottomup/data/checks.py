@@ -1,6 +1,7 @@
 """What can be wrong with an entry of an annotation file, in words; None where nothing is.
 
-Whatever would stop a training after hours, or silently lose people, is found here, before it starts.
+Whatever would stop a training after hours, or silently lose people, is found here, before it
+starts.
 """
 
 from typing import Any
@@ -17,7 +18,9 @@ def category_fault(category: Any) -> str | None:
     if not _is_whole(category.get("id")):
         return f"'id' is {category.get('id')!r}, not a whole number"
     names = category.get("keypoints")
-    if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+    if names is not None and not (
+        isinstance(names, list) and all(isinstance(name, str) for name in names)
+    ):
         return f"'keypoints' must be a list of names, not {names!r}"
     return None
 
@@ -37,14 +40,19 @@ def image_fault(info: Any) -> str | None:
 
 
 def person_fault(
-    person: Any, images: dict[int, dict[str, Any]], categories: set[int], category_id: int, num_keypoints: int
+    person: Any,
+    images: dict[int, dict[str, Any]],
+    categories: set[int],
+    category_id: int,
+    num_keypoints: int,
 ) -> str | None:
     """What is wrong with an annotation.
 
     Args:
         person: the annotation.
         images: the images by id.
-        categories: ids of all categories; annotations of others than `category_id` are not looked at further.
+        categories: ids of all categories; annotations of others than `category_id` are not looked
+            at further.
         category_id: of the people.
         num_keypoints: K, the joints of the category.
     """
@@ -69,7 +77,9 @@ def person_fault(
 def disagreement(person: dict[str, Any]) -> bool:
     """Whether `num_keypoints` calls a person unlabelled that has labelled joints, or the other way round."""
     count = person.get("num_keypoints")
-    return count is not None and (count > 0) != any(v > 0 for v in (person.get("keypoints") or ())[2::3])
+    return count is not None and (count > 0) != any(
+        v > 0 for v in (person.get("keypoints") or ())[2::3]
+    )
 
 
 def _keypoints_fault(numbers: Any, num_keypoints: int) -> str | None:
@@ -106,9 +116,14 @@ def _outline_fault(outline: Any, width: int, height: int) -> str | None:
     if outline is None or outline == []:
         return None
     if isinstance(outline, list):
-        if all(isinstance(part, list) and len(part) % 2 == 0 and _are_coordinates(part) for part in outline):
+        if all(
+            isinstance(part, list) and len(part) % 2 == 0 and _are_coordinates(part)
+            for part in outline
+        ):
             return None
-        return "segmentation must be a list of polygons, each a list x, y, x, y, ..., or run lengths"
+        return (
+            "segmentation must be a list of polygons, each a list x, y, x, y, ..., or run lengths"
+        )
     counts = outline.get("counts") if isinstance(outline, dict) else None
     if not isinstance(counts, list | str):
         return f"segmentation must be polygons, or an object with size and counts, not {str(outline)[:60]}"
@@ -140,5 +155,9 @@ def _is_whole(value: Any) -> bool:
 
 
 def _are_coordinates(numbers: list[Any]) -> bool:
-    values = np.array(numbers) if not any(isinstance(number, list) for number in numbers) else np.array(None)
+    values = (
+        np.array(numbers)
+        if not any(isinstance(number, list) for number in numbers)
+        else np.array(None)
+    )
     return values.dtype.kind in "if" and bool((np.abs(values) <= LARGEST).all())

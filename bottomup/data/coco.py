@@ -35,7 +35,8 @@ class Record:
         width: pixels.
         height: pixels.
         keypoints: (N, K, 3) of the people with at least one labelled joint.
-        boxes: (N, 4) x0, y0, x1, y1 of these people; around the labelled joints where the file has none.
+        boxes: (N, 4) x0, y0, x1, y1 of these people; around the labelled joints where the file has
+            none.
         outlines: for each of them its polygons or run lengths, None where the file has none.
         unknown: outlines, or boxes x, y, w, h, of crowds and of people without keypoints.
     """
@@ -77,14 +78,19 @@ class Annotations:
 
 
 def read_annotations(
-    path: str | Path, images: str | Path, *, missing: str = "error", sigmas: tuple[float, ...] | None = None
+    path: str | Path,
+    images: str | Path,
+    *,
+    missing: str = "error",
+    sigmas: tuple[float, ...] | None = None,
 ) -> Annotations:
     """Read and check an annotation file.
 
     Args:
         path: a JSON file with images, annotations and a category that names keypoints.
         images: the folder that the file names are relative to.
-        missing: what to do about images that are not there: "error" or "skip". Both list them first.
+        missing: what to do about images that are not there: "error" or "skip". Both list them
+            first.
         sigmas: OKS tolerances of the joints; None: see `Skeleton.from_category`.
 
     Raises:
@@ -132,7 +138,10 @@ def decode_outline(outline: Any, width: int, height: int) -> Bool[np.ndarray, "H
             return _decode_runs(cast(Any, outline), width, height)
     inside = np.zeros((height, width), bool)
     x, y, wide, high = outline
-    inside[max(int(y), 0) : max(int(np.ceil(y + high)), 0), max(int(x), 0) : max(int(np.ceil(x + wide)), 0)] = True
+    inside[
+        max(int(y), 0) : max(int(np.ceil(y + high)), 0),
+        max(int(x), 0) : max(int(np.ceil(x + wide)), 0),
+    ] = True
     return inside
 
 
@@ -143,7 +152,9 @@ def _decode_runs(outline: Any, width: int, height: int) -> Bool[np.ndarray, "H W
             return np.zeros((height, width), bool)
         return masks.decode(masks.merge(masks.frPyObjects(areas, height, width))).astype(bool)
     compressed = not isinstance(outline["counts"], list)
-    return masks.decode(outline if compressed else masks.frPyObjects(outline, height, width)).astype(bool)
+    return masks.decode(
+        outline if compressed else masks.frPyObjects(outline, height, width)
+    ).astype(bool)
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -154,10 +165,14 @@ def _load(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise AnnotationError(f"{path} is not JSON: {error}") from error
     if not isinstance(raw, dict):
-        raise AnnotationError(f"{path} holds a {type(raw).__name__}, not annotations: is it a results file?")
+        raise AnnotationError(
+            f"{path} holds a {type(raw).__name__}, not annotations: is it a results file?"
+        )
     for key in ("images", "annotations", "categories"):
         if not isinstance(raw.get(key), list):
-            raise AnnotationError(f"{path} has no list {key!r}: is it a COCO keypoint annotation file?")
+            raise AnnotationError(
+                f"{path} has no list {key!r}: is it a COCO keypoint annotation file?"
+            )
     return raw
 
 
@@ -215,13 +230,19 @@ def _unique(
     return known
 
 
-def _record(info: dict[str, Any], people: list[dict[str, Any]], images: Path, category_id: int, joints: int) -> Record:
+def _record(
+    info: dict[str, Any], people: list[dict[str, Any]], images: Path, category_id: int, joints: int
+) -> Record:
     people = [person for person in people if person["category_id"] == category_id]
     labelled, unknown = [], []
     for person in people:
-        usable = not person.get("iscrowd") and any(v > 0 for v in (person.get("keypoints") or ())[2::3])
+        usable = not person.get("iscrowd") and any(
+            v > 0 for v in (person.get("keypoints") or ())[2::3]
+        )
         (labelled if usable else unknown).append(person)
-    keypoints = np.array([person["keypoints"] for person in labelled], np.float32).reshape(-1, joints, 3)
+    keypoints = np.array([person["keypoints"] for person in labelled], np.float32).reshape(
+        -1, joints, 3
+    )
     regions = (person.get("segmentation") or person.get("bbox") for person in unknown)
     return Record(
         info["id"],
@@ -229,7 +250,9 @@ def _record(info: dict[str, Any], people: list[dict[str, Any]], images: Path, ca
         info["width"],
         info["height"],
         keypoints,
-        np.array([_box(person, points) for person, points in zip(labelled, keypoints, strict=True)]).reshape(-1, 4),
+        np.array(
+            [_box(person, points) for person, points in zip(labelled, keypoints, strict=True)]
+        ).reshape(-1, 4),
         tuple(person.get("segmentation") or None for person in labelled),
         tuple(region for region in regions if region),
     )
@@ -251,5 +274,7 @@ def _report(absent: list[Path], total: int, missing: str) -> None:
     more = f"\n  and {len(absent) - 20} more" if len(absent) > 20 else ""
     text = f"{len(absent)} of {total} images are missing:\n  {listed}{more}"
     if missing == "error":
-        raise FileNotFoundError(f"{text}\nput them there, or pass --data.missing skip to go on without them")
+        raise FileNotFoundError(
+            f"{text}\nput them there, or pass --data.missing skip to go on without them"
+        )
     log.warning("%s", text)

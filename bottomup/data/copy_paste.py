@@ -9,7 +9,9 @@ from jaxtyping import Bool
 from bottomup.data.augment import average_down
 from bottomup.data.samples import Sample
 
-LARGEST_BODY = 256.0  # pixels of a guessed outline's longer side; larger people are guessed at this size
+LARGEST_BODY = (
+    256.0  # pixels of a guessed outline's longer side; larger people are guessed at this size
+)
 
 
 def paste_people(
@@ -38,7 +40,11 @@ def paste_people(
     chosen = rng.permutation(len(donor.keypoints))[: rng.integers(1, most + 1)]
     for person in chosen:
         outline = outlines[person]
-        shape = body_shape(donor.keypoints[person], edges, donor.mask.shape) if outline is None else outline
+        shape = (
+            body_shape(donor.keypoints[person], edges, donor.mask.shape)
+            if outline is None
+            else outline
+        )
         matrix = _place(donor.keypoints[person], (width, height), rng)
         covered = np.zeros((height, width), bool)
         _paint(image, covered, donor.image, shape, matrix)
@@ -49,13 +55,18 @@ def paste_people(
     return Sample(image, np.concatenate(keypoints), mask)
 
 
-def _paint(image: np.ndarray, covered: np.ndarray, donor: np.ndarray, shape: np.ndarray, matrix: np.ndarray) -> None:
+def _paint(
+    image: np.ndarray, covered: np.ndarray, donor: np.ndarray, shape: np.ndarray, matrix: np.ndarray
+) -> None:
     """Paint the donor's pixels inside `shape` onto the image, and mark where they hide it.
 
-    Only the person's own surroundings are touched, in either photo: photos may be far larger than people.
+    Only the person's own surroundings are touched, in either photo: photos may be far larger than
+    people.
     """
     x, y, wide, high = cv2.boundingRect(shape.astype(np.uint8))
-    cut = np.dstack([donor[y : y + high, x : x + wide], shape[y : y + high, x : x + wide] * np.uint8(255)])
+    cut = np.dstack(
+        [donor[y : y + high, x : x + wide], shape[y : y + high, x : x + wide] * np.uint8(255)]
+    )
     corner = matrix[:, :2] @ (x, y) + matrix[:, 2]  # of the cut, in the image
     size = (image.shape[1], image.shape[0])
     low = np.clip(np.floor(corner - 4), 0, size).astype(int)  # a margin for the soft border
@@ -91,14 +102,19 @@ def _carry(keypoints: np.ndarray, matrix: np.ndarray, width: int, height: int) -
 def _hide(keypoints: np.ndarray, cover: np.ndarray) -> None:
     """Labelled joints under the cover become hidden ones."""
     height, width = cover.shape
-    x, y = np.clip(np.round(keypoints[..., :2]).astype(int), 0, (width - 1, height - 1)).transpose(2, 0, 1)
+    x, y = np.clip(np.round(keypoints[..., :2]).astype(int), 0, (width - 1, height - 1)).transpose(
+        2, 0, 1
+    )
     keypoints[..., 2] = np.where((keypoints[..., 2] > 0) & cover[y, x], 1, keypoints[..., 2])
 
 
-def body_shape(keypoints: np.ndarray, edges: Sequence[tuple[int, int]], shape: tuple[int, ...]) -> np.ndarray:
+def body_shape(
+    keypoints: np.ndarray, edges: Sequence[tuple[int, int]], shape: tuple[int, ...]
+) -> np.ndarray:
     """Thick limbs, a disc at every joint and the hull of the whole upper body: a person where nobody drew one.
 
-    Large people are drawn at a smaller size and enlarged: the cost of closing gaps grows with the fourth power.
+    Large people are drawn at a smaller size and enlarged: the cost of closing gaps grows with the
+    fourth power.
     """
     there = keypoints[:, 2] > 0
     points = keypoints[:, :2]

@@ -8,7 +8,12 @@ from torch.utils.data import DataLoader
 
 from bottomup.data.augment import Augment
 from bottomup.data.coco import Annotations, read_annotations
-from bottomup.data.evaluation_sets import DrawnEvaluation, EvaluationImage, EvaluationSet, PhotoEvaluation
+from bottomup.data.evaluation_sets import (
+    DrawnEvaluation,
+    EvaluationImage,
+    EvaluationSet,
+    PhotoEvaluation,
+)
 from bottomup.data.loader import EpochSampler, ResumableLoader
 from bottomup.data.scenes.crowd import Crowd
 from bottomup.data.training_sets import DrawnTraining, PhotoTraining, Together, TrainingSet
@@ -22,7 +27,8 @@ class PoseData(LightningDataModule):
         batch_size: training images per step and process.
         num_workers: processes that make samples.
         seed: of the order of the images and of all augmentation.
-        eval_batch_size: images that validation hands to the network together, where their sizes allow it.
+        eval_batch_size: images that validation hands to the network together, where their sizes
+            allow it.
     """
 
     def __init__(self, batch_size: int, num_workers: int, seed: int, eval_batch_size: int):
@@ -47,19 +53,30 @@ class PoseData(LightningDataModule):
     def train_dataloader(self) -> ResumableLoader:
         """Batches of image, keypoints and mask; in distributed training, this process's share."""
         assert self.training_set is not None
-        rank, num_ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        sampler = EpochSampler(len(self.training_set), self.batch_size, seed=self.seed, rank=rank, num_ranks=num_ranks)
+        rank, num_ranks = (
+            (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        )
+        sampler = EpochSampler(
+            len(self.training_set), self.batch_size, seed=self.seed, rank=rank, num_ranks=num_ranks
+        )
         return ResumableLoader(
-            self.training_set, sampler, num_workers=self.num_workers, pin_memory=torch.cuda.is_available()
+            self.training_set,
+            sampler,
+            num_workers=self.num_workers,
+            pin_memory=torch.cuda.is_available(),
         )
 
     def val_dataloader(self) -> DataLoader[EvaluationImage] | list[DataLoader[EvaluationImage]]:
         """Lists of images of this process's share, equally many in all processes; no loader where there is no set."""
         if self.evaluation_set is None:
             return []
-        rank, num_ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        rank, num_ranks = (
+            (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        )
         total = len(self.evaluation_set)
-        per_rank = -(-total // num_ranks)  # all ranks take equally many steps: the first images come twice
+        per_rank = -(
+            -total // num_ranks
+        )  # all ranks take equally many steps: the first images come twice
         mine = [(rank + num_ranks * i) % total for i in range(per_rank)]
         return DataLoader(
             self.evaluation_set,  # type: ignore[arg-type]  # any sequence will do
@@ -73,7 +90,9 @@ class PoseData(LightningDataModule):
         """The same images as validation."""
         return self.val_dataloader()
 
-    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+    def transfer_batch_to_device(
+        self, batch: Any, device: torch.device, dataloader_idx: int
+    ) -> Any:
         """Move training batches; images to evaluate stay on the host, where they are resized."""
         if isinstance(batch, list):
             return batch
@@ -92,11 +111,13 @@ class PhotoData(PoseData):
         augment: how photos become training samples.
         copy_paste: how likely people of another photo are pasted in.
         empty_images: also learn from photos without labelled people.
-        sigmas: OKS tolerances of the joints, where their names are not COCO's or CrowdPose's (default 0.05 each).
+        sigmas: OKS tolerances of the joints, where their names are not COCO's or CrowdPose's
+            (default 0.05 each).
         batch_size: training images per step and process.
         num_workers: processes that make samples.
         seed: of the order of the images and of all augmentation.
-        eval_batch_size: images that validation hands to the network together, where their sizes allow it.
+        eval_batch_size: images that validation hands to the network together, where their sizes
+            allow it.
         drawn_images: drawn crowds to mix in, this many per epoch.
         crowd: how hard the drawn crowds are.
     """
@@ -141,10 +162,16 @@ class PhotoData(PoseData):
             self.evaluation_set = PhotoEvaluation(annotations)
         if stage == "fit" and self.training_set is None:
             photos = PhotoTraining(
-                self._read("train", *self.train_files), self.augment, self.seed, self.copy_paste, self.empty_images
+                self._read("train", *self.train_files),
+                self.augment,
+                self.seed,
+                self.copy_paste,
+                self.empty_images,
             )
             if len(photos) == 0:
-                raise ValueError(f"the training set {self.train_files[0]} has no images with labelled people")
+                raise ValueError(
+                    f"the training set {self.train_files[0]} has no images with labelled people"
+                )
             self.training_set = photos
             if self.drawn_images:
                 drawn = DrawnTraining(self.crowd, self.drawn_images, self.augment, self.seed)
@@ -187,7 +214,12 @@ class DrawnData(PoseData):
         eval_batch_size: int = 8,
     ):
         super().__init__(batch_size, num_workers, seed, eval_batch_size)
-        self.crowd, self.train_length, self.repeat, self.augment = crowd, train_length, repeat, augment
+        self.crowd, self.train_length, self.repeat, self.augment = (
+            crowd,
+            train_length,
+            repeat,
+            augment,
+        )
         self.val_length, self.val_seed = val_length, val_seed
 
     def setup(self, stage: str) -> None:
@@ -201,4 +233,6 @@ class DrawnData(PoseData):
         if self.evaluation_set is None:
             self.evaluation_set = DrawnEvaluation(self.crowd, self.val_length, self.val_seed)
         if stage == "fit" and self.training_set is None:
-            self.training_set = DrawnTraining(self.crowd, self.train_length, self.augment, self.seed, self.repeat)
+            self.training_set = DrawnTraining(
+                self.crowd, self.train_length, self.augment, self.seed, self.repeat
+            )

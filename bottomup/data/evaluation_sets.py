@@ -70,7 +70,9 @@ class PhotoEvaluation:
         raw = self.annotations.raw
         return {
             "images": [info for info in raw["images"] if info["id"] in image_ids],
-            "annotations": [person for person in raw["annotations"] if person["image_id"] in image_ids],
+            "annotations": [
+                person for person in raw["annotations"] if person["image_id"] in image_ids
+            ],
             "categories": raw["categories"],
         }
 
@@ -103,7 +105,11 @@ class DrawnEvaluation:
 
     def ground_truth(self, image_ids: set[int]) -> dict[str, Any]:
         """Annotations in COCO's format of some of the images."""
-        people = [person for image_id in sorted(image_ids) for person in _annotate(self.scene(image_id - 1), image_id)]
+        people = [
+            person
+            for image_id in sorted(image_ids)
+            for person in _annotate(self.scene(image_id - 1), image_id)
+        ]
         return {
             "images": [
                 {"id": i, "file_name": f"{i:06}.png", "width": self.crowd.width, "height": self.crowd.height}

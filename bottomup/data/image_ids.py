@@ -11,10 +11,11 @@ MAX_DIGITS = 15  # what every JSON reader keeps exactly
 class ImageIds:
     """Gives every image of a run a number, never the same one twice.
 
-    In this order: the id of the annotation with the image's name (its path within the source, else its last part); the
-    number that a COCO-style name ends in (000000000139.jpg, val2017_000000000139.jpg, val_139.jpg), unless another
-    annotated image has that id; the next number, from 1, that no name and no annotation claims. An id that is taken
-    already goes to nobody else: of two names with one number the first keeps it. The same names in the same order
+    In this order: the id of the annotation with the image's name (its path within the source, else
+    its last part); the number that a COCO-style name ends in (000000000139.jpg,
+    val2017_000000000139.jpg, val_139.jpg), unless another annotated image has that id; the next
+    number, from 1, that no name and no annotation claims. An id that is taken already goes to
+    nobody else: of two names with one number the first keeps it. The same names in the same order
     always have the same ids.
 
     Args:
@@ -69,7 +70,8 @@ def read_annotated(path: str | Path) -> dict[str, int]:
     """Ids by file name, from the images of a COCO file.
 
     Raises:
-        ValueError: the file cannot be read, or is not a COCO file, or names one image twice with different ids.
+        ValueError: the file cannot be read, or is not a COCO file, or names one image twice with
+            different ids.
     """
     try:
         images = json.loads(Path(path).read_bytes())["images"]
@@ -83,7 +85,11 @@ def read_annotated(path: str | Path) -> dict[str, int]:
     ids = dict(pairs)
     for name, number in pairs:
         if ids[name] != number:
-            raise ValueError(f"annotations {str(path)!r} give {name!r} two ids, {number} and {ids[name]}")
+            raise ValueError(
+                f"annotations {str(path)!r} give {name!r} two ids, {number} and {ids[name]}"
+            )
     if len(set(ids.values())) < len(ids):
-        raise ValueError(f"annotations {str(path)!r} give one id to several images: make the ids unique")
+        raise ValueError(
+            f"annotations {str(path)!r} give one id to several images: make the ids unique"
+        )
     return ids

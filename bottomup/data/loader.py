@@ -16,8 +16,9 @@ from bottomup.data.training_sets import Draw, TrainingSet
 class EpochSampler(Sampler[Draw]):
     """Every image once per epoch in an order that follows from (seed, epoch), dealt out evenly to the ranks.
 
-    Ranks take turns, image by image: together, R ranks with batches of B see what one process with batches of R x B
-    sees. The last images that do not fill a batch on every rank are left out of the epoch.
+    Ranks take turns, image by image: together, R ranks with batches of B see what one process with
+    batches of R x B sees. The last images that do not fill a batch on every rank are left out of
+    the epoch.
 
     Args:
         length: images in the set.
@@ -30,7 +31,9 @@ class EpochSampler(Sampler[Draw]):
         ValueError: the set does not fill one batch on every rank.
     """
 
-    def __init__(self, length: int, batch_size: int, *, seed: int = 0, rank: int = 0, num_ranks: int = 1):
+    def __init__(
+        self, length: int, batch_size: int, *, seed: int = 0, rank: int = 0, num_ranks: int = 1
+    ):
         if length < batch_size * num_ranks:
             raise ValueError(
                 f"{length} training images do not fill a batch of {batch_size} on {num_ranks} processes: "
@@ -69,8 +72,8 @@ class EpochSampler(Sampler[Draw]):
 class ResumableLoader(DataLoader[Batch]):
     """Batches of a training set, with a `state_dict` that counts those that were handed out.
 
-    Lightning saves the state with its checkpoints and loads it before the first batch. Batches that workers have
-    prepared but nobody has taken do not count, so they are made again.
+    Lightning saves the state with its checkpoints and loads it before the first batch. Batches that
+    workers have prepared but nobody has taken do not count, so they are made again.
 
     Args:
         data: the training set.
@@ -79,7 +82,14 @@ class ResumableLoader(DataLoader[Batch]):
         pin_memory: copy batches to page-locked memory, for faster transfers to a GPU.
     """
 
-    def __init__(self, data: TrainingSet, sampler: EpochSampler, *, num_workers: int = 0, pin_memory: bool = False):
+    def __init__(
+        self,
+        data: TrainingSet,
+        sampler: EpochSampler,
+        *,
+        num_workers: int = 0,
+        pin_memory: bool = False,
+    ):
         super().__init__(
             _AsDataset(data),
             batch_size=sampler.batch_size,

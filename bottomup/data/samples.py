@@ -13,7 +13,8 @@ class Sample(NamedTuple):
 
     Attributes:
         image: (H, W, 3) RGB.
-        keypoints: (N, K, 3) x, y in pixels of the image, and visibility: 0 not labelled, 1 hidden, 2 visible.
+        keypoints: (N, K, 3) x, y in pixels of the image, and visibility: 0 not labelled, 1 hidden,
+            2 visible.
         mask: (H, W) False where nobody says what is there: crowds, people without keypoints.
     """
 

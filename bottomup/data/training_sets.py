@@ -1,6 +1,7 @@
 """Training samples by (epoch, position): annotated photos, drawn crowds, or several sets together.
 
-A sample is a function of (seed, epoch, position) alone, so neither the number of workers nor a restart changes it.
+A sample is a function of (seed, epoch, position) alone, so neither the number of workers nor a
+restart changes it.
 """
 
 import dataclasses
@@ -119,14 +120,17 @@ class DrawnTraining:
         return self.length
 
     def __getitem__(self, draw: Draw) -> Sample:
-        # Evaluation draws from (a, b), and numpy takes (a, b, 0) for the same seed: hence a fourth number.
+        # Evaluation draws from (a, b), and numpy takes (a, b, 0) for the same seed: hence a fourth
+        # number.
         seed = (self.seed, draw.epoch // self.repeat, draw.position, 2)
         scene = draw_scene(self.crowd, np.random.default_rng(seed))
         sample = Sample(scene.image, scene.keypoints, known_pixels(scene))
         if self.augment is None:
             return sample
         return self.augment(
-            sample, self.skeleton.flip_indices, np.random.default_rng((self.seed, draw.epoch, draw.position, 1))
+            sample,
+            self.skeleton.flip_indices,
+            np.random.default_rng((self.seed, draw.epoch, draw.position, 1)),
         )
 
     def name(self, index: int) -> str:
@@ -148,7 +152,9 @@ class Together:
 
     def __post_init__(self) -> None:
         if any(part.skeleton != self.skeleton for part in self.parts):
-            raise ValueError(f"training sets of different joints: {[part.skeleton.keypoints for part in self.parts]}")
+            raise ValueError(
+                f"training sets of different joints: {[part.skeleton.keypoints for part in self.parts]}"
+            )
 
     @property
     def skeleton(self) -> Skeleton:

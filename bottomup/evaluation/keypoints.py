@@ -1,7 +1,7 @@
 """Average precision of keypoint results: COCO's ten figures, and CrowdPose's with its easy, medium and hard images.
 
-Results are matched to people by pycocotools, image by image, once. Every figure is then a sum over images, so a
-subset of the images, or a bootstrap sample of them, only needs other weights.
+Results are matched to people by pycocotools, image by image, once. Every figure is then a sum over
+images, so a subset of the images, or a bootstrap sample of them, only needs other weights.
 """
 
 import contextlib
@@ -18,11 +18,21 @@ from jaxtyping import Bool, Float, Int
 from bottomup.skeleton import COCO, CROWDPOSE, Skeleton
 
 MAX_PEOPLE = 20  # per image; both evaluations drop the lowest-scored results beyond it
-THRESHOLDS = np.linspace(0.5, 0.95, 10)  # of object keypoint similarity, from which on a result counts as right
+THRESHOLDS = np.linspace(
+    0.5, 0.95, 10
+)  # of object keypoint similarity, from which on a result counts as right
 RECALLS = np.linspace(0, 1, 101)  # at which the precision is read
-AREAS = {"all": (0.0, 1e10), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}  # square pixels of a person
+AREAS = {
+    "all": (0.0, 1e10),
+    "medium": (32.0**2, 96.0**2),
+    "large": (96.0**2, 1e10),
+}  # square pixels of a person
 BOX_TO_AREA = 0.53  # mean share of its box that a person fills: stands in for a missing area
-CROWD_LEVELS = {"easy": (-np.inf, 0.2), "medium": (0.2, 0.8), "hard": (0.8, np.inf)}  # of an image's crowdIndex
+CROWD_LEVELS = {
+    "easy": (-np.inf, 0.2),
+    "medium": (0.2, 0.8),
+    "hard": (0.8, np.inf),
+}  # of an image's crowdIndex
 
 Entries = list[dict[str, Any]]
 
@@ -60,7 +70,10 @@ class Matches:
 
 
 def evaluate(
-    results: str | Path | Entries, annotations: str | Path | dict[str, Any], *, skeleton: Skeleton | None = None
+    results: str | Path | Entries,
+    annotations: str | Path | dict[str, Any],
+    *,
+    skeleton: Skeleton | None = None,
 ) -> dict[str, float]:
     """Average precision and recall of keypoint results.
 
@@ -69,17 +82,20 @@ def evaluate(
     Args:
         results: a COCO results list, or the path of one: `results.json` of `bottomup predict`.
         annotations: a COCO keypoint file, loaded or as its path.
-        skeleton: whose sigmas to use. By default those of the annotations' category: its own `sigmas` if it has
-            them, COCO's or CrowdPose's for 17 or 14 joints, `DEFAULT_SIGMA` for any other set of joints.
+        skeleton: whose sigmas to use. By default those of the annotations' category: its own
+            `sigmas` if it has them, COCO's or CrowdPose's for 17 or 14 joints, `DEFAULT_SIGMA` for
+            any other set of joints.
 
     Returns:
-        Fractions by name. COCO: AP, AP50, AP75, APM, APL, AR, AR50, AR75, ARM, ARL (M, L: medium and large people).
-        CrowdPose: AP, AP50, AP75, AR, AR50, AR75, AP_easy, AP_medium, AP_hard. NaN where there is nobody to find.
+        Fractions by name. COCO: AP, AP50, AP75, APM, APL, AR, AR50, AR75, ARM, ARL (M, L: medium
+        and large people). CrowdPose: AP, AP50, AP75, AR, AR50, AR75, AP_easy, AP_medium, AP_hard.
+        NaN where there is nobody to find.
 
     Raises:
         ValueError: a file is not what it should be, or the two do not belong together.
 
-    Source: the COCO keypoint evaluation (pycocotools), and section 4 of Li et al., CrowdPose, CVPR 2019.
+    Source: the COCO keypoint evaluation (pycocotools), and section 4 of Li et al., CrowdPose, CVPR
+    2019.
     """
     return summarise(match(results, annotations, skeleton=skeleton))
 
@@ -114,8 +130,15 @@ def match(
     image_ids = np.unique(np.array(list(images), dtype=np.int64))
     outcomes = _run_pycocotools(people, results, image_ids, category, skeleton, areas, max_people)
     num_images = len(image_ids)
-    ranges = {name: _collect(outcomes[k * num_images : (k + 1) * num_images]) for k, name in enumerate(areas)}
-    crowd_index = np.array([images[i]["crowdIndex"] for i in image_ids.tolist()], float) if is_crowdpose else None
+    ranges = {
+        name: _collect(outcomes[k * num_images : (k + 1) * num_images])
+        for k, name in enumerate(areas)
+    }
+    crowd_index = (
+        np.array([images[i]["crowdIndex"] for i in image_ids.tolist()], float)
+        if is_crowdpose
+        else None
+    )
     return Matches(image_ids, ranges, crowd_index)
 
 
@@ -135,7 +158,9 @@ def summarise(matches: Matches, weights: Float[np.ndarray, " I"] | None = None) 
     else:
         for level, (low, high) in CROWD_LEVELS.items():
             inside = (low <= matches.crowd_index) & (matches.crowd_index < high)
-            figures[f"AP_{level}"] = precision_recall(matches.ranges["all"], weights * inside)[0].mean()
+            figures[f"AP_{level}"] = precision_recall(matches.ranges["all"], weights * inside)[
+                0
+            ].mean()
     return {name: float(value) for name, value in figures.items()}
 
 
@@ -153,19 +178,27 @@ def bootstrap(
     Returns:
         (low, high) for each figure of `summarise`: the percentile interval.
     """
-    samples = [summarise(matches, weights) for weights in draw_images(len(matches.image_ids), num_samples, seed=seed)]
+    samples = [
+        summarise(matches, weights)
+        for weights in draw_images(len(matches.image_ids), num_samples, seed=seed)
+    ]
     return {
-        name: percentile_interval(np.array([sample[name] for sample in samples]), confidence) for name in samples[0]
+        name: percentile_interval(np.array([sample[name] for sample in samples]), confidence)
+        for name in samples[0]
     }
 
 
 def draw_images(num_images: int, num_samples: int, *, seed: int = 0) -> Float[np.ndarray, "S I"]:
     """How often each image is in each bootstrap sample; the same arguments give the same samples."""
     rng = np.random.default_rng(seed)
-    return rng.multinomial(num_images, np.full(num_images, 1 / num_images), size=num_samples).astype(float)
+    return rng.multinomial(
+        num_images, np.full(num_images, 1 / num_images), size=num_samples
+    ).astype(float)
 
 
-def percentile_interval(values: Float[np.ndarray, " S"], confidence: float = 0.95) -> tuple[float, float]:
+def percentile_interval(
+    values: Float[np.ndarray, " S"], confidence: float = 0.95
+) -> tuple[float, float]:
     """What `confidence` of the samples lie between; samples that are NaN do not count."""
     values = values[~np.isnan(values)]
     if not len(values):
@@ -186,9 +219,13 @@ def precision_recall(
     right = np.cumsum(matches.right * counts, axis=1)  # (T, D)
     wrong = np.cumsum(matches.wrong * counts, axis=1)  # (T, D)
     recall = right / num_people
-    precision = np.zeros((num_thresholds, len(counts) + 1))  # a recall that is never reached has precision 0
+    precision = np.zeros(
+        (num_thresholds, len(counts) + 1)
+    )  # a recall that is never reached has precision 0
     precision[:, :-1] = right / np.maximum(right + wrong, np.spacing(1))
-    precision = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]  # the best at this recall or a higher one
+    precision = np.maximum.accumulate(precision[:, ::-1], axis=1)[
+        :, ::-1
+    ]  # the best at this recall or a higher one
     places = np.array([reached.searchsorted(RECALLS) for reached in recall])
     return np.take_along_axis(precision, places, axis=1).mean(axis=1), recall.max(axis=1, initial=0)
 
@@ -214,7 +251,9 @@ def _run_pycocotools(
     images = [{"id": i} for i in image_ids.tolist()]
     with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
         truth = index(people)
-        evaluation: Any = cocoeval.COCOeval(truth, truth.loadRes(results) if results else index([]), "keypoints")
+        evaluation: Any = cocoeval.COCOeval(
+            truth, truth.loadRes(results) if results else index([]), "keypoints"
+        )
         evaluation.params.kpt_oks_sigmas = np.array(skeleton.sigmas)
         evaluation.params.iouThrs = THRESHOLDS
         evaluation.params.maxDets = [max_people]
@@ -256,8 +295,12 @@ def _read(source: Any, what: str) -> Any:
         except (UnicodeDecodeError, json.JSONDecodeError) as error:
             raise ValueError(f"{name} is not JSON ({error}): was it written to the end?") from error
     if what == "results" and not isinstance(content, list):
-        raise ValueError(f"{name} holds a {type(content).__name__}, not a list: the results come first")
-    if what == "annotations" and not (isinstance(content, dict) and {"images", "categories"} <= content.keys()):
+        raise ValueError(
+            f"{name} holds a {type(content).__name__}, not a list: the results come first"
+        )
+    if what == "annotations" and not (
+        isinstance(content, dict) and {"images", "categories"} <= content.keys()
+    ):
         raise ValueError(f"{name} has no 'images' and 'categories': pass a COCO keypoint file")
     return content
 
@@ -266,7 +309,11 @@ def _keypoint_category(truth: dict[str, Any]) -> dict[str, Any]:
     found = [category for category in truth["categories"] if category.get("keypoints")]
     if len(found) != 1:
         names = [category.get("name") for category in found or truth["categories"]]
-        problem = "several categories with keypoints: keep one" if found else "no category that names its keypoints"
+        problem = (
+            "several categories with keypoints: keep one"
+            if found
+            else "no category that names its keypoints"
+        )
         raise ValueError(f"annotations have {problem}, not {names}")
     return found[0]
 
@@ -275,12 +322,18 @@ def _skeleton_of(category: dict[str, Any]) -> Skeleton:
     """The joints of a category; 17 or 14 joints have the sigmas of COCO or CrowdPose under whatever names."""
     sigmas = category.get("sigmas")
     if sigmas is None:
-        same_size = (known.sigmas for known in (COCO, CROWDPOSE) if known.num_keypoints == len(category["keypoints"]))
+        same_size = (
+            known.sigmas
+            for known in (COCO, CROWDPOSE)
+            if known.num_keypoints == len(category["keypoints"])
+        )
         sigmas = next(same_size, None)
     return Skeleton.from_category(category, None if sigmas is None else tuple(sigmas))
 
 
-def _checked_results(results: list[Any], category_id: int, skeleton: Skeleton, images: Mapping[int, Any]) -> Entries:
+def _checked_results(
+    results: list[Any], category_id: int, skeleton: Skeleton, images: Mapping[int, Any]
+) -> Entries:
     """Copies of the results with no more than pycocotools needs.
 
     Raises:
@@ -289,7 +342,11 @@ def _checked_results(results: list[Any], category_id: int, skeleton: Skeleton, i
     needed = {"image_id", "category_id", "keypoints", "score"}
     for number, entry in enumerate(results):
         if not isinstance(entry, dict) or not needed <= entry.keys():
-            lacking = sorted(needed - entry.keys()) if isinstance(entry, dict) else f"all, it is {entry!r}"
+            lacking = (
+                sorted(needed - entry.keys())
+                if isinstance(entry, dict)
+                else f"all, it is {entry!r}"
+            )
             raise ValueError(f"result {number} lacks {lacking}: pass a COCO keypoint results file")
     _refuse_strangers("images", [entry["image_id"] for entry in results], images)
     _refuse_strangers("categories", [entry["category_id"] for entry in results], {category_id})
@@ -301,7 +358,9 @@ def _checked_results(results: list[Any], category_id: int, skeleton: Skeleton, i
                 f"annotations' {skeleton.num_keypoints} joints need {expected}: they must be of one skeleton"
             )
         if not np.isfinite([entry["score"], *entry["keypoints"]]).all():
-            raise ValueError(f"result {number} (image {entry['image_id']}) holds a number that is not finite")
+            raise ValueError(
+                f"result {number} (image {entry['image_id']}) holds a number that is not finite"
+            )
     return [{key: entry[key] for key in needed} for entry in results]
 
 
@@ -315,7 +374,9 @@ def _refuse_strangers(what: str, ids: Sequence[int], known: Any) -> None:
         )
 
 
-def _people(annotations: Entries, category_id: int, skeleton: Skeleton, *, box_areas: bool) -> Entries:
+def _people(
+    annotations: Entries, category_id: int, skeleton: Skeleton, *, box_areas: bool
+) -> Entries:
     """Annotations of the category, with everything that pycocotools reads; a missing area follows from the box."""
     people = []
     expected = 3 * skeleton.num_keypoints
@@ -324,7 +385,9 @@ def _people(annotations: Entries, category_id: int, skeleton: Skeleton, *, box_a
             continue
         keypoints = entry.get("keypoints") or [0] * expected
         if len(keypoints) != expected:
-            raise ValueError(f"annotation {entry.get('id')} has {len(keypoints)} keypoint numbers, not {expected}")
+            raise ValueError(
+                f"annotation {entry.get('id')} has {len(keypoints)} keypoint numbers, not {expected}"
+            )
         points = np.reshape(np.array(keypoints, float), (-1, 3))
         box = entry.get("bbox") or _box_around(points)
         area = None if box_areas else entry.get("area")

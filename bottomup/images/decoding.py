@@ -1,7 +1,8 @@
 """Bytes of an image file to pixels, safely: what a header claims is checked before anything is allocated for it.
 
-Whatever is not an 8-bit RGB picture becomes one: grayscale and palettes are spread to three channels, 16 bits are
-scaled to 8, CMYK is converted, an alpha channel is dropped, an animation gives its first frame.
+Whatever is not an 8-bit RGB picture becomes one: grayscale and palettes are spread to three
+channels, 16 bits are scaled to 8, CMYK is converted, an alpha channel is dropped, an animation
+gives its first frame.
 """
 
 import re
@@ -24,8 +25,9 @@ class DecodingError(ValueError):
 def decode(data: bytes, *, exif: bool = True) -> UInt8[np.ndarray, "H W 3"]:
     """Decode an image file.
 
-    A file that ends too early is refused: half a picture, the rest of it grey, would lose people silently. A JPEG that
-    is complete but damaged within is decoded as far as the decoder can make sense of it.
+    A file that ends too early is refused: half a picture, the rest of it grey, would lose people
+    silently. A JPEG that is complete but damaged within is decoded as far as the decoder can make
+    sense of it.
 
     Args:
         data: the whole content of the file.
@@ -38,7 +40,9 @@ def decode(data: bytes, *, exif: bool = True) -> UInt8[np.ndarray, "H W 3"]:
     if min(size) < 1:
         raise DecodingError(f"its header claims {size[0]} x {size[1]} pixels")
     if size[0] * size[1] > MAX_PIXELS:
-        raise DecodingError(f"its header claims {size[0]} x {size[1]} pixels, more than {MAX_PIXELS:,}")
+        raise DecodingError(
+            f"its header claims {size[0]} x {size[1]} pixels, more than {MAX_PIXELS:,}"
+        )
     if _is_cut_short(data):
         raise DecodingError("truncated: the file ends before its picture does")
     flags = cv2.IMREAD_COLOR if exif else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
@@ -76,11 +80,15 @@ def declared_size(data: bytes) -> Size:
 def _is_cut_short(data: bytes) -> bool:
     """Whether the mark of the end is missing, for the kinds that have one or state their length."""
     if data.startswith(b"\xff\xd8"):
-        return data.rfind(b"\xff\xd9") < _jpeg_frame_header(data)  # the end of image; a thumbnail's comes earlier
+        return data.rfind(b"\xff\xd9") < _jpeg_frame_header(
+            data
+        )  # the end of image; a thumbnail's comes earlier
     if data.startswith(b"\x89PNG"):
         return not _png_is_whole(data)
     if data.startswith(b"RIFF"):
-        return struct.unpack_from("<I", data, 4)[0] + 8 > len(data) + 1  # writers forget the byte of padding
+        return (
+            struct.unpack_from("<I", data, 4)[0] + 8 > len(data) + 1
+        )  # writers forget the byte of padding
     return False
 
 
@@ -168,7 +176,10 @@ def _pnm_size(data: bytes) -> Size | None:
 
 def _avif_size(data: bytes) -> Size | None:
     """The largest of the stated extents: a picture may be made of tiles."""
-    extents = [struct.unpack_from(">II", data, match.end() + 4) for match in re.finditer(b"ispe", data[:65536])]
+    extents = [
+        struct.unpack_from(">II", data, match.end() + 4)
+        for match in re.finditer(b"ispe", data[:65536])
+    ]
     return max(extents, key=lambda size: size[0] * size[1], default=None)
 
 

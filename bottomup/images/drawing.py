@@ -8,7 +8,9 @@ from jaxtyping import Float, UInt8
 
 from bottomup.poses import Poses
 
-SCORE_THRESHOLD = 0.21  # of the people above it, 87 in 100 are right by the labels of COCO (mini-100)
+SCORE_THRESHOLD = (
+    0.21  # of the people above it, 87 in 100 are right by the labels of COCO (mini-100)
+)
 KEYPOINT_THRESHOLD = 0.1
 SUBPIXEL_BITS = 4  # OpenCV draws at sixteenths of a pixel
 SMALL = 90.0  # pixels; of a smaller person rims and white joints would hide more than they show
@@ -25,7 +27,8 @@ def draw(
 ) -> UInt8[np.ndarray, "H W 3"]:
     """A copy of the picture with everybody's limbs and joints, one colour per person.
 
-    Lines are as wide as suits the size of the person; better people are drawn later, over the others.
+    Lines are as wide as suits the size of the person; better people are drawn later, over the
+    others.
 
     Args:
         image: RGB.
@@ -38,7 +41,9 @@ def draw(
     for i in np.argsort(people.scores, kind="stable"):
         shown = people.keypoint_scores[i] >= max(keypoint_threshold, np.finfo(np.float32).tiny)
         if shown.any():
-            _draw_person(canvas, people.keypoints[i], shown, people.skeleton.edges, person_color(int(i)))
+            _draw_person(
+                canvas, people.keypoints[i], shown, people.skeleton.edges, person_color(int(i))
+            )
     return canvas
 
 
@@ -69,5 +74,15 @@ def _draw_person(
     radius = (width + rim) << (SUBPIXEL_BITS - 1)
     for joint in np.flatnonzero(shown):
         if rim:
-            cv2.circle(canvas, fixed[joint], radius + (1 << SUBPIXEL_BITS), DARK, -1, cv2.LINE_AA, SUBPIXEL_BITS)
-        cv2.circle(canvas, fixed[joint], radius, LIGHT if rim else color, -1, cv2.LINE_AA, SUBPIXEL_BITS)
+            cv2.circle(
+                canvas,
+                fixed[joint],
+                radius + (1 << SUBPIXEL_BITS),
+                DARK,
+                -1,
+                cv2.LINE_AA,
+                SUBPIXEL_BITS,
+            )
+        cv2.circle(
+            canvas, fixed[joint], radius, LIGHT if rim else color, -1, cv2.LINE_AA, SUBPIXEL_BITS
+        )

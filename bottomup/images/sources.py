@@ -1,7 +1,8 @@
 """Where pictures come from: paths, folders, globs, lists of them, arrays, generators of arrays.
 
-A source is first listed, lazily and in a fixed order, as frames without pixels; reading fills them in, some way ahead
-in threads. Whatever is wrong with a file becomes the `error` of its frame, so the run goes on.
+A source is first listed, lazily and in a fixed order, as frames without pixels; reading fills them
+in, some way ahead in threads. Whatever is wrong with a file becomes the `error` of its frame, so
+the run goes on.
 """
 
 import collections
@@ -21,7 +22,9 @@ from jaxtyping import UInt8
 
 from bottomup.images.decoding import DecodingError, decode
 
-SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff"))
+SUFFIXES = frozenset(
+    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff")
+)
 SUFFIXES |= {".ppm", ".pgm", ".pbm", ".pnm", ".avif"}
 """What a folder is searched for; a file that is named is tried whatever its suffix."""
 
@@ -40,7 +43,8 @@ class Frame:
     """One picture of a source.
 
     Attributes:
-        name: unique within the source: the path relative to the source's folder, with forward slashes, or #INDEX.
+        name: unique within the source: the path relative to the source's folder, with forward
+            slashes, or #INDEX.
         path: the file; None for an array.
         image: (H, W, 3) uint8 RGB; None if it is not read yet, or cannot be.
         error: why there is no image; None if all is well.
@@ -71,7 +75,9 @@ def read(frame: Frame, *, exif: bool = True) -> Frame:
     except DecodingError as error:
         return dataclasses.replace(frame, error=str(error))
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
-        return dataclasses.replace(frame, error=f"cannot be read: {getattr(error, 'strerror', None) or error}")
+        return dataclasses.replace(
+            frame, error=f"cannot be read: {getattr(error, 'strerror', None) or error}"
+        )
     except (MemoryError, cv2.error):
         return dataclasses.replace(frame, error="too large for the memory of this computer")
 
@@ -93,8 +99,9 @@ def map_ahead(
     Args:
         function: called in one of the threads.
         items: pulled by the caller's own thread.
-        wanted: items that are worth a thread; the others are done when it is their turn, and nothing is pulled from
-            `items` beyond them: a camera's frame is not held back for the sake of the next.
+        wanted: items that are worth a thread; the others are done when it is their turn, and
+            nothing is pulled from `items` beyond them: a camera's frame is not held back for the
+            sake of the next.
         num_workers: the threads.
     """
     pool = concurrent.futures.ThreadPoolExecutor(num_workers, thread_name_prefix="bottomup")
@@ -118,25 +125,33 @@ def map_ahead(
 def scan(source: Source, *, exclude: Iterable[str | Path] = ()) -> Iterator[Frame]:
     """List a source without reading any file.
 
-    The order is that of the source, names sorted within a folder or a glob. What cannot be found, a folder that cannot
-    be opened, and a folder or a glob without images each give one frame with an error.
+    The order is that of the source, names sorted within a folder or a glob. What cannot be found, a
+    folder that cannot be opened, and a folder or a glob without images each give one frame with an
+    error.
 
     Args:
         source: see `Source`.
-        exclude: folders to leave out wherever they turn up, such as the one that results are written to.
+        exclude: folders to leave out wherever they turn up, such as the one that results are
+            written to.
     """
     excluded = {key for folder in exclude if (key := _identity(folder)) is not None}
     if isinstance(source, str | os.PathLike):
-        yield from _scan_paths([source], excluded)  # names differ by themselves, and may be millions
+        yield from _scan_paths(
+            [source], excluded
+        )  # names differ by themselves, and may be millions
     elif isinstance(source, np.ndarray):
         yield from [_array_frame(source, 0)] if source.ndim < 4 else _scan_mixed(source, excluded)
-    elif isinstance(source, list | tuple) and all(isinstance(item, str | os.PathLike) for item in source):
+    elif isinstance(source, list | tuple) and all(
+        isinstance(item, str | os.PathLike) for item in source
+    ):
         frames = _scan_paths(source, excluded)
         yield from frames if len(source) == 1 else map(_UniqueNames(), frames)
     elif isinstance(source, Iterable):
         yield from _scan_mixed(source, excluded)
     else:
-        raise ValueError(f"a source is a path, an array or an iterable of them, not {type(source).__name__}")
+        raise ValueError(
+            f"a source is a path, an array or an iterable of them, not {type(source).__name__}"
+        )
 
 
 def _scan_mixed(items: Iterable[Any], excluded: set[tuple[int, int]]) -> Iterator[Frame]:
@@ -153,20 +168,30 @@ def _scan_mixed(items: Iterable[Any], excluded: set[tuple[int, int]]) -> Iterato
 def _array_frame(array: Any, index: int) -> Frame:
     name = f"#{index}"
     if not isinstance(array, np.ndarray):
-        return Frame(name, error=f"a picture is a path or a numpy array, not {type(array).__name__}")
+        return Frame(
+            name, error=f"a picture is a path or a numpy array, not {type(array).__name__}"
+        )
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or array.size == 0:
         shape = " x ".join(map(str, array.shape))
-        return Frame(name, error=f"a picture is an RGB array of H x W x 3 uint8, not {shape} {array.dtype}")
+        return Frame(
+            name, error=f"a picture is an RGB array of H x W x 3 uint8, not {shape} {array.dtype}"
+        )
     return Frame(name, image=array)
 
 
-def _scan_paths(paths: Iterable[str | os.PathLike[str]], excluded: set[tuple[int, int]]) -> Iterator[Frame]:
+def _scan_paths(
+    paths: Iterable[str | os.PathLike[str]], excluded: set[tuple[int, int]]
+) -> Iterator[Frame]:
     """Files by their paths relative to the deepest folder that holds all of the given paths."""
     found: list[tuple[str, bool]] = []  # path, is it a folder
     missing: dict[int, str] = {}  # what to say in the place of found[i]
     for path in (os.fspath(path) for path in paths):
         if not os.path.lexists(path) and glob.has_magic(path):
-            matches = [match for match in sorted(glob.glob(path, recursive=True)) if _is_wanted(match, excluded)]
+            matches = [
+                match
+                for match in sorted(glob.glob(path, recursive=True))
+                if _is_wanted(match, excluded)
+            ]
             found += [(match, False) for match in matches]
             if matches:
                 continue
@@ -176,7 +201,8 @@ def _scan_paths(paths: Iterable[str | os.PathLike[str]], excluded: set[tuple[int
         found.append((path, os.path.isdir(path)))
 
     folders = {
-        os.path.abspath(path) if is_folder else os.path.dirname(os.path.abspath(path)) for path, is_folder in found
+        os.path.abspath(path) if is_folder else os.path.dirname(os.path.abspath(path))
+        for path, is_folder in found
     }
     base = _common_folder(folders)
     for index, (path, is_folder) in enumerate(found):
@@ -189,7 +215,9 @@ def _scan_paths(paths: Iterable[str | os.PathLike[str]], excluded: set[tuple[int
 
 
 def _is_wanted(match: str, excluded: set[tuple[int, int]]) -> bool:
-    return not os.path.isdir(match) and not any(_identity(parent) in excluded for parent in Path(match).parents)
+    return not os.path.isdir(match) and not any(
+        _identity(parent) in excluded for parent in Path(match).parents
+    )
 
 
 def _common_folder(folders: set[str]) -> str:
@@ -217,19 +245,28 @@ def _walk(top: str, base: str, visited: set[tuple[int, int]]) -> Iterator[Frame]
                 ahead.append(iter(_list_folder(path)))
             except OSError as error:
                 is_empty = False
-                yield Frame(_relative(path, base), error=f"the folder cannot be opened: {error.strerror}")
+                yield Frame(
+                    _relative(path, base), error=f"the folder cannot be opened: {error.strerror}"
+                )
         elif os.path.splitext(path)[1].lower() in SUFFIXES:
             is_empty = False
             yield Frame(_relative(path, base), Path(path))
     if is_empty:
-        yield Frame(_relative(top, base) if base != os.path.abspath(top) else top, error="no images in this folder")
+        yield Frame(
+            _relative(top, base) if base != os.path.abspath(top) else top,
+            error="no images in this folder",
+        )
 
 
 def _list_folder(folder: str) -> list[tuple[str, bool]]:
     """Paths in a folder, sorted, and whether each is (or is a link to) a folder."""
     with os.scandir(folder) as entries:
         return sorted(
-            (entry.path, entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and os.path.isdir(entry.path)))
+            (
+                entry.path,
+                entry.is_dir(follow_symlinks=False)
+                or (entry.is_symlink() and os.path.isdir(entry.path)),
+            )
             for entry in entries
         )
 
@@ -265,11 +302,15 @@ def _identity(path: str | Path) -> tuple[int, int] | None:
 
 def _read_bytes(path: Path) -> bytes:
     """The content of a regular file; a pipe or a device is not waited for."""
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    descriptor = os.open(
+        path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    )
     with open(descriptor, "rb") as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
-            raise DecodingError("not a file" if not stat.S_ISDIR(status.st_mode) else "a folder, not a file")
+            raise DecodingError(
+                "not a file" if not stat.S_ISDIR(status.st_mode) else "a folder, not a file"
+            )
         if status.st_size > MAX_BYTES:
             raise DecodingError(f"too large: {status.st_size:,} bytes, more than {MAX_BYTES:,}")
         return file.read(MAX_BYTES + 1)

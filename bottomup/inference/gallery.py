@@ -1,7 +1,7 @@
 """One page to look through a run: no network, no other scripts, keys and filters, dark and printable.
 
-Small pictures of the first images are part of the page; the large ones, and the small ones of the rest, are the files
-of overlays/, to which it refers. Only what is looked at is loaded.
+Small pictures of the first images are part of the page; the large ones, and the small ones of the
+rest, are the files of overlays/, to which it refers. Only what is looked at is loaded.
 """
 
 import base64
@@ -56,7 +56,6 @@ body { margin: 0; background: var(--back); color: var(--text); font: 15px/1.45 s
 header { position: sticky; top: 0; z-index: 1; display: flex; flex-wrap: wrap; gap: .5rem 1rem; align-items: center;
   padding: .7rem 1rem; background: var(--back); border-bottom: 1px solid var(--line) }
 h1 { margin: 0; font-size: 1.05rem }
-#count, footer { color: var(--quiet) }
 header .space { flex: 1 }
 input, select, button { font: inherit; color: inherit; background: var(--card); border: 1px solid var(--line);
   border-radius: 6px; padding: .25rem .55rem }
@@ -75,8 +74,6 @@ dialog { width: 100vw; height: 100vh; max-width: none; max-height: none; margin:
 dialog[open] { display: flex; flex-direction: column }
 dialog nav { display: flex; gap: .6rem; align-items: center; padding: .6rem 1rem }
 dialog nav p { flex: 1; margin: 0; overflow-wrap: anywhere }
-#stage { flex: 1; min-height: 0; display: grid; place-items: center; padding: 0 1rem 1rem }
-#stage img { width: 100%; height: 100%; object-fit: contain; min-height: 0 }
 @media print {
   header { position: static } header label, header button, footer button, dialog { display: none !important }
   main { grid-template-columns: repeat(3, 1fr) }

@@ -1,7 +1,7 @@
 """The front door in Python: pictures in, people out.
 
-Reading and resizing run ahead in threads; pictures whose network inputs are equally large share a batch; results come
-in the order of the source.
+Reading and resizing run ahead in threads; pictures whose network inputs are equally large share a
+batch; results come in the order of the source.
 """
 
 import contextlib
@@ -28,7 +28,12 @@ from bottomup.weights.store import load_model
 MAX_HELD_BATCHES = 4  # pictures that wait for others, in batches ...
 MAX_HELD_BYTES = 1 << 29  # ... and in bytes of their pictures
 
-FAILURES = (RuntimeError, MemoryError, ValueError, cv2.error)  # what one picture may cause, so that it fails alone
+FAILURES = (
+    RuntimeError,
+    MemoryError,
+    ValueError,
+    cv2.error,
+)  # what one picture may cause, so that it fails alone
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -76,17 +81,19 @@ class Predictor:
     """Finds the people in pictures.
 
     Args:
-        weights: the name of bundled weights, a file of ours, or a network (which is moved to the device).
+        weights: the name of bundled weights, a file of ours, or a network (which is moved to the
+            device).
         device: "auto" (CUDA if there is any, else the CPU), "cpu", "cuda", "cuda:1", "mps".
         mode: "robust", or "official" for the numbers of the reference implementation.
         size: pixels of the input's side at scale 1; None is what the network was made for.
         scales: the network sees each picture at all of them; more find more, and cost more.
         flip: it also sees each mirrored, for better accuracy at twice the cost.
-        batch_size: pictures per forward pass; None is 8, but 1 on the CPU, which more only slow down: what lies
-            between two layers no longer fits its caches.
+        batch_size: pictures per forward pass; None is 8, but 1 on the CPU, which more only slow
+            down: what lies between two layers no longer fits its caches.
         grouper: assembles people; None is the one of `mode` with its default thresholds.
         exif: turn pictures as their EXIF orientation says.
-        stages: entered with "read" (of a picture), "pose", "aggregate" and "group" (of a batch), to time them.
+        stages: entered with "read" (of a picture), "pose", "aggregate" and "group" (of a batch), to
+            time them.
 
     Raises:
         ValueError: an argument makes no sense; the weights cannot be had (`WeightsError`).
@@ -126,7 +133,9 @@ class Predictor:
         self.batch_size = batch_size or (1 if self.device.type == "cpu" else 8)
         self.exif, self.stages = exif, stages
         max_candidates = 30 if mode == "official" else None
-        self.grouper = grouper or Grouper(mode=mode, max_candidates=max_candidates, skeleton=net.skeleton)
+        self.grouper = grouper or Grouper(
+            mode=mode, max_candidates=max_candidates, skeleton=net.skeleton
+        )
 
     def __call__(self, source: Source) -> Poses | list[Poses]:
         """The people of one picture (a path or an array), or a list of them for any other finite source.
@@ -139,8 +148,8 @@ class Predictor:
     def stream(self, source: Source) -> Generator[Prediction]:
         """The predictions one by one, in the order of the source, which may be infinite.
 
-        A picture that fails is a prediction with an `error` in its place. No more than a few batches are held, however
-        the sizes of the pictures alternate.
+        A picture that fails is a prediction with an `error` in its place. No more than a few
+        batches are held, however the sizes of the pictures alternate.
         """
         waiting: dict[int, _Ready] = {}  # for the network, by place in the source, oldest first
         done: dict[int, Prediction] = {}  # for an earlier picture
@@ -165,10 +174,14 @@ class Predictor:
     def _is_too_much(self, waiting: dict[int, _Ready], done: dict[int, Prediction]) -> bool:
         if len(waiting) + len(done) > MAX_HELD_BATCHES * self.batch_size:
             return True
-        images = [ready.frame.image for ready in waiting.values()] + [prediction.image for prediction in done.values()]
+        images = [ready.frame.image for ready in waiting.values()] + [
+            prediction.image for prediction in done.values()
+        ]
         return sum(image.size for image in images if image is not None) > MAX_HELD_BYTES
 
-    def _run_batch(self, key: tuple[object, ...], waiting: dict[int, _Ready], done: dict[int, Prediction]) -> None:
+    def _run_batch(
+        self, key: tuple[object, ...], waiting: dict[int, _Ready], done: dict[int, Prediction]
+    ) -> None:
         """Move the pictures of one key, the oldest of them, from `waiting` to `done`."""
         batch = [index for index, ready in waiting.items() if ready.key == key][: self.batch_size]
         predictions = self._predict([waiting[index] for index in batch])
@@ -197,7 +210,9 @@ class Predictor:
         else:
             multiple = self.net.size_multiple
             back, size = fit(image_wh, self.size, side=self.net.input_side, multiple=multiple), None
-            transforms = [back if scale == 1 else back.scaled(scale, multiple) for scale in self.scales]
+            transforms = [
+                back if scale == 1 else back.scaled(scale, multiple) for scale in self.scales
+            ]
         return _Ready(frame, back, tuple(transform.warp(image) for transform in transforms), size)
 
     def _predict(self, batch: Sequence[_Ready]) -> list[Prediction]:
@@ -224,8 +239,14 @@ class Predictor:
         offset = self.net.keypoint_offset if self.mode == "robust" else 0.0
         with self.stages("group"):
             people = self.grouper(heatmaps, tags)
-        results = [r.transform.poses_to_image(p, map_wh, offset) for r, p in zip(batch, people, strict=True)]
-        if not all(np.isfinite(poses.keypoints).all() and np.isfinite(poses.scores).all() for poses in results):
+        results = [
+            r.transform.poses_to_image(p, map_wh, offset)
+            for r, p in zip(batch, people, strict=True)
+        ]
+        if not all(
+            np.isfinite(poses.keypoints).all() and np.isfinite(poses.scores).all()
+            for poses in results
+        ):
             raise ValueError("the network gave numbers that are not finite")
         return results
 
@@ -247,10 +268,14 @@ def poses_of(predictions: Iterable[Prediction], source: Source) -> Poses | list[
     results = []
     for prediction in predictions:
         if prediction.poses is None:
-            raise ValueError(f"{prediction.name}: {prediction.error} (use `stream` to go on after a bad picture)")
+            raise ValueError(
+                f"{prediction.name}: {prediction.error} (use `stream` to go on after a bad picture)"
+            )
         results.append(prediction.poses)
     is_file = isinstance(source, str | os.PathLike) and os.path.isfile(source)
-    return results[0] if is_file or (isinstance(source, np.ndarray) and source.ndim == 3) else results
+    return (
+        results[0] if is_file or (isinstance(source, np.ndarray) and source.ndim == 3) else results
+    )
 
 
 def _failed(frame: Frame, error: str | None) -> Prediction:
@@ -261,7 +286,8 @@ def reason(error: Exception) -> str:
     """What went wrong, in one line for the owner of the picture."""
     is_memory = isinstance(error, MemoryError | torch.cuda.OutOfMemoryError)
     if is_memory or any(
-        sign in str(error) for sign in ("allocate memory", "Insufficient memory", "Failed to allocate")
+        sign in str(error)
+        for sign in ("allocate memory", "Insufficient memory", "Failed to allocate")
     ):
         return "out of memory: choose a smaller size, fewer scales or another device"
     lines = str(error).strip().splitlines()
@@ -281,5 +307,7 @@ def choose_device(device: str | torch.device) -> torch.device:
         torch.zeros(1, device=chosen)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise ValueError(f"device {str(device)!r} cannot be used ({reason}); choose auto or cpu") from error
+        raise ValueError(
+            f"device {str(device)!r} cannot be used ({reason}); choose auto or cpu"
+        ) from error
     return chosen

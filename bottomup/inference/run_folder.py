@@ -1,7 +1,8 @@
 """The folder of a run: COCO results, images, failures, pictures with people drawn on them, a page to look through them.
 
-Lists are written as they grow and put in place together at the end, so memory does not grow with the number of
-images, and a folder never holds half a file. Files of others in the folder are left alone.
+Lists are written as they grow and put in place together at the end, so memory does not grow with
+the number of images, and a folder never holds half a file. Files of others in the folder are left
+alone.
 """
 
 import contextlib
@@ -27,8 +28,18 @@ from bottomup.poses import Poses
 OVERLAYS = "overlays"
 JPEG_QUALITY = 90
 MAX_JPEG_SIDE = 65500  # of libjpeg; a larger picture becomes a PNG
-NAME_ERRORS = frozenset(  # what a name may be to blame for; anything else, such as a full disk, ends the run
-    (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EILSEQ, errno.EINVAL, errno.ENOENT)
+NAME_ERRORS = (
+    frozenset(  # what a name may be to blame for; anything else, such as a full disk, ends the run
+        (
+            errno.ENAMETOOLONG,
+            errno.ENOTDIR,
+            errno.EISDIR,
+            errno.EEXIST,
+            errno.EILSEQ,
+            errno.EINVAL,
+            errno.ENOENT,
+        )
+    )
 )
 
 
@@ -41,7 +52,8 @@ class Row:
         wh: width and height; None if it could not be read.
         poses: the people; None if the image failed.
         num_shown: the people above the score threshold; None if the image failed.
-        overlay: path of the drawn picture within the folder, with forward slashes; None if there is none.
+        overlay: path of the drawn picture within the folder, with forward slashes; None if there is
+            none.
         thumbnail: a small drawn picture, a JPEG; None if there is none.
         error: what went wrong; None if all is well.
     """
@@ -78,7 +90,10 @@ class RunFolder:
     ) -> None:
         self.folder = Path(folder)
         self._overlays = overlays
-        self._thresholds = {"score_threshold": score_threshold, "keypoint_threshold": keypoint_threshold}
+        self._thresholds = {
+            "score_threshold": score_threshold,
+            "keypoint_threshold": keypoint_threshold,
+        }
         self._num_rows = 0
         (self.folder / OVERLAYS if overlays else self.folder).mkdir(parents=True, exist_ok=True)
         self._lists: list[_GrowingList] = []
@@ -122,7 +137,9 @@ class RunFolder:
         except OSError as error:
             if error.errno not in NAME_ERRORS:
                 raise
-            return dataclasses.replace(row, error=f"its overlay cannot be written: {error.strerror}")
+            return dataclasses.replace(
+                row, error=f"its overlay cannot be written: {error.strerror}"
+            )
         return dataclasses.replace(row, overlay=f"{OVERLAYS}/{overlay}")
 
     def add(self, row: Row, image_id: int) -> None:
@@ -130,11 +147,17 @@ class RunFolder:
         if row.poses is not None and row.wh is not None:
             for person in row.poses.to_coco(image_id):
                 self._results.add(person)
-            self._images.add({"id": image_id, "file_name": row.name, "width": row.wh[0], "height": row.wh[1]})
+            self._images.add(
+                {"id": image_id, "file_name": row.name, "width": row.wh[0], "height": row.wh[1]}
+            )
         if row.error is not None:
             self._failures.add({"file": row.name, "reason": row.error})
         if self._num_rows < gallery.MAX_ROWS:
-            self._page.add(gallery.entry(row.name, row.num_shown, row.wh, row.overlay, row.thumbnail, row.error))
+            self._page.add(
+                gallery.entry(
+                    row.name, row.num_shown, row.wh, row.overlay, row.thumbnail, row.error
+                )
+            )
         self._num_rows += 1
 
     def close(self) -> None:
@@ -164,7 +187,9 @@ class RunFolder:
         wh = (max(round(width * scale), 1), max(round(height * scale), 1))
         small = cv2.resize(image, wh, interpolation=cv2.INTER_AREA)
         factor = np.array(wh, np.float32) / np.array((width, height), np.float32)
-        reduced = dataclasses.replace(poses, keypoints=(poses.keypoints + np.float32(0.5)) * factor - np.float32(0.5))
+        reduced = dataclasses.replace(
+            poses, keypoints=(poses.keypoints + np.float32(0.5)) * factor - np.float32(0.5)
+        )
         return _encode(draw(small, reduced, **self._thresholds), ".jpg", quality=75)
 
     def _write_picture(self, path: Path, image: UInt8[np.ndarray, "H W 3"]) -> None:

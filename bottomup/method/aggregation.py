@@ -1,6 +1,7 @@
 """Many outputs of the network (resolutions, a mirrored image, scales) become one heatmap stack and one tag stack.
 
-The rules are those of HigherHRNet (Cheng et al., 2020, section 3.4); every resize is bilinear with align_corners=False.
+The rules are those of HigherHRNet (Cheng et al., 2020, section 3.4); every resize is bilinear with
+align_corners=False.
 """
 
 from collections.abc import Sequence
@@ -33,8 +34,9 @@ def combine(
 ) -> Maps:
     """Join the resolutions of one forward pass, and those of the mirrored images if there are any.
 
-    Heatmaps of all resolutions are averaged at the finest one; tags of the resolutions that have any are stacked.
-    The mirrored maps are turned back, left and right joints swapped; heatmaps are averaged, tags stacked.
+    Heatmaps of all resolutions are averaged at the finest one; tags of the resolutions that have
+    any are stacked. The mirrored maps are turned back, left and right joints swapped; heatmaps are
+    averaged, tags stacked.
 
     Args:
         outputs: the network's, coarse to fine.
@@ -46,10 +48,14 @@ def combine(
     """
     size = outputs[-1].heatmaps.shape[2:]
     heatmaps = torch.stack([resize(output.heatmaps, size) for output in outputs]).mean(0)
-    all_tags = [resize(output.tags.flatten(1, 2), size) for output in outputs if output.tags is not None]
+    all_tags = [
+        resize(output.tags.flatten(1, 2), size) for output in outputs if output.tags is not None
+    ]
     if not all_tags:
         raise ValueError("the network predicts no tags: its people cannot be told apart")
-    tags = torch.cat([tags.unflatten(1, (heatmaps.shape[1], -1)) for tags in all_tags], dim=2)  # B K L H W
+    tags = torch.cat(
+        [tags.unflatten(1, (heatmaps.shape[1], -1)) for tags in all_tags], dim=2
+    )  # B K L H W
     maps = Maps(heatmaps, tags.permute(0, 1, 3, 4, 2))
     if flipped is None:
         return maps

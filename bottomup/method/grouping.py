@@ -1,8 +1,9 @@
 """From maps to people: peaks of the heatmaps are joints, joints whose tags agree are a person.
 
-The method is that of Newell, Huang and Deng, "Associative Embedding" (2017), with the steps and the constants of
-HigherHRNet (Cheng et al., 2020): suppress, top k, match, refine, adjust. Only map cells above a threshold leave the
-device; a person is a row of K cell indices until its coordinates are read at the very end.
+The method is that of Newell, Huang and Deng, "Associative Embedding" (2017), with the steps and the
+constants of HigherHRNet (Cheng et al., 2020): suppress, top k, match, refine, adjust. Only map
+cells above a threshold leave the device; a person is a row of K cell indices until its coordinates
+are read at the very end.
 """
 
 import dataclasses
@@ -33,14 +34,17 @@ class Grouper:
     """Assembles people from aggregated heatmaps and tags.
 
     Attributes:
-        mode: "official" gives the numbers of the reference implementation; "robust" never forces a match beyond the
-            tag threshold, invents no joint where there is no heat, and locates peaks without bias.
+        mode: "official" gives the numbers of the reference implementation; "robust" never forces a
+            match beyond the tag threshold, invents no joint where there is no heat, and locates
+            peaks without bias.
         detection_threshold: a peak of a heatmap must exceed it to be a joint.
         tag_threshold: joints of one person differ by less than this from the person's mean tag.
-        refine_threshold: robust mode only: a joint that a person lacks is filled in where its heatmap exceeds this.
+        refine_threshold: robust mode only: a joint that a person lacks is filled in where its
+            heatmap exceeds this.
         max_candidates: peaks kept per joint, the best first; None keeps all. Official: 30.
         kernel_size: cells; the side of the square in which a peak is the largest.
-        nms_oks: robust mode only: drop a person that resembles a better one by more than this OKS; None drops nobody.
+        nms_oks: robust mode only: drop a person that resembles a better one by more than this OKS;
+            None drops nobody.
         skeleton: the K joints, and the order in which they are visited.
     """
 
@@ -59,7 +63,9 @@ class Grouper:
         if self.kernel_size < 3 or self.kernel_size % 2 == 0:
             raise ValueError(f"kernel_size is {self.kernel_size}; choose an odd number such as 5")
         if self.tag_threshold <= 0:
-            raise ValueError(f"tag_threshold is {self.tag_threshold}; choose a positive number such as 1.0")
+            raise ValueError(
+                f"tag_threshold is {self.tag_threshold}; choose a positive number such as 1.0"
+            )
 
     @classmethod
     def official(cls, skeleton: Skeleton = COCO) -> "Grouper":
@@ -67,7 +73,9 @@ class Grouper:
         return cls(mode="official", max_candidates=30, skeleton=skeleton)
 
     @torch.inference_mode()
-    def __call__(self, heatmaps: Float[Tensor, "B K H W"], tags: Float[Tensor, "B K H W L"]) -> list[Poses]:
+    def __call__(
+        self, heatmaps: Float[Tensor, "B K H W"], tags: Float[Tensor, "B K H W L"]
+    ) -> list[Poses]:
         """Find the people of every image.
 
         Args:
@@ -75,8 +83,9 @@ class Grouper:
             tags: L tag dimensions per cell (two with a flip test).
 
         Returns:
-            B `Poses` in cells of the maps, the centre of the top-left cell being (0, 0) (official mode: with the
-            reference's half cell on top). People come in the order in which they were opened.
+            B `Poses` in cells of the maps, the centre of the top-left cell being (0, 0) (official
+            mode: with the reference's half cell on top). People come in the order in which they
+            were opened.
 
         Raises:
             ValueError: the maps do not have the K joints of the skeleton, or do not fit each other.
@@ -92,16 +101,26 @@ class Grouper:
             heatmaps,
             tags,
             detection_threshold=self.detection_threshold,
-            refine_threshold=self.refine_threshold if self.mode == "robust" else self.detection_threshold,
+            refine_threshold=self.refine_threshold
+            if self.mode == "robust"
+            else self.detection_threshold,
             kernel_size=self.kernel_size,
         )
         map_size = heatmaps.shape[2] * heatmaps.shape[3]
         matched = [self._match(cells, map_size) for cells in all_cells]
         if self.mode == "official":
-            filled = [refine_official(*image) for image in zip(heatmaps, tags, matched, strict=True)]
+            filled = [
+                refine_official(*image) for image in zip(heatmaps, tags, matched, strict=True)
+            ]
         else:
             filled = [
-                refine(cells, members, map_size, threshold=self.refine_threshold, tag_threshold=self.tag_threshold)
+                refine(
+                    cells,
+                    members,
+                    map_size,
+                    threshold=self.refine_threshold,
+                    tag_threshold=self.tag_threshold,
+                )
                 for cells, members in zip(all_cells, matched, strict=True)
             ]
         return self._read(heatmaps, matched, filled)
@@ -138,14 +157,19 @@ class Grouper:
         poses = [people[start:end] for start, end in itertools.pairwise(starts)]
         return poses if self.nms_oks is None else [suppress_similar(p, self.nms_oks) for p in poses]
 
-    def _score(self, matched: Bool[np.ndarray, "P K"], keypoint_scores: Float[np.ndarray, "P K"]) -> np.ndarray:
+    def _score(
+        self, matched: Bool[np.ndarray, "P K"], keypoint_scores: Float[np.ndarray, "P K"]
+    ) -> np.ndarray:
         """Confidence in every person, from the joints that were matched; those that were filled in do not count.
 
-        The reference takes the mean over all K joints, which says of half a person that it is half as sure. Robust
-        mode takes the mean over the joints that there are and one more of value 0: a lone joint is worth half of it.
+        The reference takes the mean over all K joints, which says of half a person that it is half
+        as sure. Robust mode takes the mean over the joints that there are and one more of value 0:
+        a lone joint is worth half of it.
         """
         total = np.where(matched, keypoint_scores, 0).sum(1, dtype=np.float32)
-        count = matched.shape[1] if self.mode == "official" else matched.sum(1, dtype=np.float32) + 1
+        count = (
+            matched.shape[1] if self.mode == "official" else matched.sum(1, dtype=np.float32) + 1
+        )
         return total / count
 
 
@@ -160,8 +184,9 @@ def match(
 ) -> Members:
     """Assign the peaks to people, one joint after the other.
 
-    Every peak of the next joint is compared with the mean tag of every person so far; the Hungarian algorithm finds
-    the cheapest assignment, and a peak without a person within the tag threshold opens a new one.
+    Every peak of the next joint is compared with the mean tag of every person so far; the Hungarian
+    algorithm finds the cheapest assignment, and a peak without a person within the tag threshold
+    opens a new one.
 
     Args:
         cells: of one image.
@@ -169,8 +194,8 @@ def match(
         order: the joints in the order of visit.
         tag_threshold: see `Grouper`.
         max_candidates: see `Grouper`.
-        force: the reference's cost, 100 * round(distance) - value, unbounded: far pairs compete with near ones, and
-            crowds fall to pieces. Otherwise see `_bounded_cost`.
+        force: the reference's cost, 100 * round(distance) - value, unbounded: far pairs compete
+            with near ones, and crowds fall to pieces. Otherwise see `_bounded_cost`.
 
     Returns:
         One row per person, in the order in which they were opened.
@@ -187,7 +212,11 @@ def match(
 
         distance = cdist(tags, tag_sum / tag_count)  # M N
         sure = value.clip(0, 1)
-        cost = _forced_cost(distance, value) if force else _bounded_cost(distance / tag_threshold, sure, strength)
+        cost = (
+            _forced_cost(distance, value)
+            if force
+            else _bounded_cost(distance / tag_threshold, sure, strength)
+        )
         candidate, person = linear_sum_assignment(cost)
         is_real = person < len(members)
         candidate, person = candidate[is_real], person[is_real]
@@ -209,41 +238,54 @@ def match(
 
 
 def _bounded_cost(
-    distance: Float[np.ndarray, "M N"], value: Float[np.ndarray, " M"], strength: Float[np.ndarray, " N"]
+    distance: Float[np.ndarray, "M N"],
+    value: Float[np.ndarray, " M"],
+    strength: Float[np.ndarray, " N"],
 ) -> Float[np.ndarray, "M N"]:
     """Robust mode's cost: all pairs beyond the threshold cost the same, nothing.
 
-    Distances count in quarters of the threshold. Of people who are equally near, as the two halves of one who was
-    opened twice are, the one with more found so far takes the joint: split at random, both would be lost.
+    Distances count in quarters of the threshold. Of people who are equally near, as the two halves
+    of one who was opened twice are, the one with more found so far takes the joint: split at
+    random, both would be lost.
 
     Args:
         distance: of the tags, in thresholds.
         value: of each candidate, 0 to 1.
         strength: summed value of each person's joints.
     """
-    return np.where(distance < 1, np.round(4 * distance) / 4 - 1 - 1e-3 * value[:, None] * strength, 0)
+    return np.where(
+        distance < 1, np.round(4 * distance) / 4 - 1 - 1e-3 * value[:, None] * strength, 0
+    )
 
 
-def _forced_cost(distance: Float[np.ndarray, "M N"], value: Float[np.ndarray, " M"]) -> Float[np.ndarray, "M P"]:
+def _forced_cost(
+    distance: Float[np.ndarray, "M N"], value: Float[np.ndarray, " M"]
+) -> Float[np.ndarray, "M P"]:
     """The reference's cost, with its dummy people: where M > N they decide between assignments of equal cost."""
     num_dummies = max(distance.shape[0] - distance.shape[1], 0)
-    return np.pad(100 * np.round(distance) - value[:, None], ((0, 0), (0, num_dummies)), constant_values=1e10)
+    return np.pad(
+        100 * np.round(distance) - value[:, None], ((0, 0), (0, num_dummies)), constant_values=1e10
+    )
 
 
 def _mean_tags(cells: Cells, members: Members, map_size: int) -> Float[np.ndarray, "N L"]:
     """The mean tag of each person's joints."""
     present = members != ABSENT
-    position = np.searchsorted(cells.flat, (members + np.arange(members.shape[1]) * map_size)[present])
+    position = np.searchsorted(
+        cells.flat, (members + np.arange(members.shape[1]) * map_size)[present]
+    )
     total = np.zeros((len(members), cells.tags.shape[1]), np.float32)
     np.add.at(total, np.nonzero(present)[0], cells.tags[position])
     return total / present.sum(1, keepdims=True)
 
 
-def refine(cells: Cells, members: Members, map_size: int, *, threshold: float, tag_threshold: float) -> Members:
+def refine(
+    cells: Cells, members: Members, map_size: int, *, threshold: float, tag_threshold: float
+) -> Members:
     """Fill in the joints that people lack: where heat and tag both speak for it, and nowhere else.
 
-    Of the cells whose heatmap exceeds `threshold` and whose tag lies within `tag_threshold` of the person's mean, the
-    one with the largest value - distance / tag_threshold becomes the joint.
+    Of the cells whose heatmap exceeds `threshold` and whose tag lies within `tag_threshold` of the
+    person's mean, the one with the largest value - distance / tag_threshold becomes the joint.
     """
     members = members.copy()
     mean_tags = _mean_tags(cells, members, map_size)
@@ -258,20 +300,27 @@ def refine(cells: Cells, members: Members, map_size: int, *, threshold: float, t
         start = np.searchsorted(first_tag, wanted[:, 0] - tag_threshold)
         length = np.searchsorted(first_tag, wanted[:, 0] + tag_threshold) - start
         row = np.repeat(np.arange(len(people)), length)
-        cell = by_tag[np.arange(length.sum()) + np.repeat(start - np.cumsum(length) + length, length)]
+        cell = by_tag[
+            np.arange(length.sum()) + np.repeat(start - np.cumsum(length) + length, length)
+        ]
         distance = np.linalg.norm(tags[cell] - wanted[row], axis=1)
         near = (distance < tag_threshold) & (value[cell] > threshold)
         row, cell, distance = row[near], cell[near], distance[near]
         best_last = np.lexsort((value[cell] - distance / tag_threshold, row))
-        members[people[row[best_last]], joint] = index[cell[best_last]]  # of a person's cells, the last one stays
+        members[people[row[best_last]], joint] = index[
+            cell[best_last]
+        ]  # of a person's cells, the last one stays
     return members
 
 
-def refine_official(heatmaps: Float[Tensor, "K H W"], tags: Float[Tensor, "K H W L"], members: Members) -> Members:
+def refine_official(
+    heatmaps: Float[Tensor, "K H W"], tags: Float[Tensor, "K H W L"], members: Members
+) -> Members:
     """Fill in every joint that a person lacks at the maximum over the whole map of heatmap - round(tag distance).
 
-    The reference's rule, which looks at every cell for every person and takes any heat above zero. Here cells above
-    `STRONG` are looked at first: if they give more than that, no other cell can give as much.
+    The reference's rule, which looks at every cell for every person and takes any heat above zero.
+    Here cells above `STRONG` are looked at first: if they give more than that, no other cell can
+    give as much.
     """
     members = members.copy()
     flat, flat_tags = heatmaps.flatten(1), tags.flatten(1, 2)  # K HW, K HW L
@@ -279,7 +328,9 @@ def refine_official(heatmaps: Float[Tensor, "K H W"], tags: Float[Tensor, "K H W
     strong_heat = [heat[cells] for heat, cells in zip(flat, strong, strict=True)]
     strong_tags = [tag[cells] for tag, cells in zip(flat_tags, strong, strict=True)]
     for person in members:
-        has, at = (torch.from_numpy(a).to(flat.device) for a in (np.flatnonzero(person != ABSENT), person))
+        has, at = (
+            torch.from_numpy(a).to(flat.device) for a in (np.flatnonzero(person != ABSENT), person)
+        )
         mean = flat_tags[has, at[has]].mean(0)
         for joint in np.flatnonzero(person == ABSENT).tolist():
             best, value = _best_cell(strong_heat[joint], strong_tags[joint], mean)
@@ -292,7 +343,9 @@ def refine_official(heatmaps: Float[Tensor, "K H W"], tags: Float[Tensor, "K H W
     return members
 
 
-def _best_cell(heat: Float[Tensor, " C"], tags: Float[Tensor, "C L"], mean: Float[Tensor, " L"]) -> tuple[int, float]:
+def _best_cell(
+    heat: Float[Tensor, " C"], tags: Float[Tensor, "C L"], mean: Float[Tensor, " L"]
+) -> tuple[int, float]:
     """The first of the cells with the largest heat - round(tag distance), and that; -1 and -inf if there is no cell."""
     if len(heat) == 0:
         return -1, -math.inf
@@ -303,8 +356,8 @@ def _best_cell(heat: Float[Tensor, " C"], tags: Float[Tensor, "C L"], mean: Floa
 def suppress_similar(poses: Poses, oks_threshold: float) -> Poses:
     """Drop every person that resembles a better one (a larger score) by an OKS above the threshold.
 
-    OKS is the object keypoint similarity of the COCO evaluation, here over the joints that both have and with the area
-    of the better one's box.
+    OKS is the object keypoint similarity of the COCO evaluation, here over the joints that both
+    have and with the area of the better one's box.
     """
     variances = (2 * np.array(poses.skeleton.sigmas)) ** 2
     extent = poses.boxes[:, 2:] - poses.boxes[:, :2]

@@ -12,13 +12,15 @@ from torch import Tensor
 class Cells(NamedTuple):
     """The M cells of one image's K H W heatmaps that can become joints, on the host, in ascending order.
 
-    They exceed a threshold and are the largest along their row or along their column, next neighbours compared.
+    They exceed a threshold and are the largest along their row or along their column, next
+    neighbours compared.
 
     Attributes:
         flat: the index k * H * W + y * W + x.
         value: the heatmap there.
         tags: the tag there.
-        is_peak: whether the cell is the largest of its neighbourhood and exceeds the detection threshold.
+        is_peak: whether the cell is the largest of its neighbourhood and exceeds the detection
+            threshold.
     """
 
     flat: Int[np.ndarray, " M"]
@@ -43,15 +45,16 @@ def find_cells(
 ) -> list[Cells]:
     """The cells that can matter, one `Cells` per image.
 
-    Thresholding comes first because hardly a cell survives it: a dense maximum filter costs more than all the rest.
-    Of a blob then only the crests are kept, where a joint's best place must lie.
+    Thresholding comes first because hardly a cell survives it: a dense maximum filter costs more
+    than all the rest. Of a blob then only the crests are kept, where a joint's best place must lie.
     """
     height, width = heatmaps.shape[2:]
     flat = heatmaps.flatten()
     index = _where_above(flat, min(detection_threshold, refine_threshold))
     value = flat[index]
 
-    # left and right neighbours stand side by side in the list itself; those above and below are a look-up away
+    # left and right neighbours stand side by side in the list itself; those above and below are a
+    # look-up away
     adjacent = (index.diff() == 1) & (index[1:] % width != 0)
     largest_in_row = torch.ones_like(index, dtype=torch.bool)
     largest_in_row[1:] &= ~(adjacent & (value[:-1] >= value[1:]))
@@ -82,14 +85,18 @@ def _where_above(flat: Float[Tensor, " C"], threshold: float) -> Int[Tensor, " M
     return torch.nonzero(flat > threshold).squeeze(1)
 
 
-def _is_largest(heatmaps: Float[Tensor, "B K H W"], index: Int[Tensor, " M"], kernel_size: int) -> Bool[Tensor, " M"]:
+def _is_largest(
+    heatmaps: Float[Tensor, "B K H W"], index: Int[Tensor, " M"], kernel_size: int
+) -> Bool[Tensor, " M"]:
     """Whether each cell is the largest of its square; of equal ones, the first in reading order is."""
     height, width = heatmaps.shape[2:]
     around = torch.arange(kernel_size, device=index.device) - kernel_size // 2
     dy, dx = around.repeat_interleave(kernel_size), around.repeat(kernel_size)
     y, x = (index // width % height)[:, None] + dy, (index % width)[:, None] + dx  # M kernel_size^2
     inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
-    value = heatmaps.flatten()[torch.where(inside, index[:, None] + dy * width + dx, index[:, None])]
+    value = heatmaps.flatten()[
+        torch.where(inside, index[:, None] + dy * width + dx, index[:, None])
+    ]
     earlier = dy * width + dx < 0
     own = value[:, kernel_size**2 // 2, None]
     return ~(inside & (value > own) | inside & earlier & (value == own)).any(1)
@@ -110,9 +117,10 @@ def locate(
         image: index of the image.
         joint: index of the map.
         cell: y * W + x.
-        quarter: the reference's rule, a quarter of a cell towards the larger neighbour, plus half a cell for targets
-            drawn at truncated coordinates. Otherwise the vertex of the parabola through the logarithms of the three
-            cells along each axis, which is exact for a Gaussian; zero where that is undefined or at the border.
+        quarter: the reference's rule, a quarter of a cell towards the larger neighbour, plus half a
+            cell for targets drawn at truncated coordinates. Otherwise the vertex of the parabola
+            through the logarithms of the three cells along each axis, which is exact for a
+            Gaussian; zero where that is undefined or at the border.
 
     Returns:
         (M, 2) x, y in cells and (M,) values.

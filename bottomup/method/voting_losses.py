@@ -1,9 +1,9 @@
 """Losses of the head whose people vote (`bottomup.models.center_voting`): centres, joints, and the ways between them.
 
-Centres and joints are classified at every cell by the focal loss of CornerNet (arXiv:1808.01244): the cell that holds
-the point is right, all others are wrong, but cost less the nearer they are. Displacements and box sizes are regressed
-at the centres alone, in units of the person's size, as OKS measures errors (CenterNet, arXiv:1904.07850, regresses
-pixels).
+Centres and joints are classified at every cell by the focal loss of CornerNet (arXiv:1808.01244):
+the cell that holds the point is right, all others are wrong, but cost less the nearer they are.
+Displacements and box sizes are regressed at the centres alone, in units of the person's size, as
+OKS measures errors (CenterNet, arXiv:1904.07850, regresses pixels).
 """
 
 import dataclasses
@@ -21,8 +21,9 @@ from bottomup.models.center_voting import DenseMaps
 class VotingCriterion:
     """From the dense maps of every scale and the people of the images to named losses.
 
-    A scale learns from the people that it suits, and is left free where others are: at the finest, people of up to
-    `largest` cells; at coarser ones of at least `smallest`, in cells of theirs; at the coarsest, however large.
+    A scale learns from the people that it suits, and is left free where others are: at the finest,
+    people of up to `largest` cells; at coarser ones of at least `smallest`, in cells of theirs; at
+    the coarsest, however large.
 
     Attributes:
         center_weight: factor of the loss of the centres.
@@ -31,8 +32,10 @@ class VotingCriterion:
         size_weight: factor of the loss of the boxes' sizes.
         largest: cells of the longer side of a person's box.
         smallest: likewise.
-        tiny: likewise; people smaller than it are left free at every scale, since nobody could see them.
-        sigma: cells, the spread of a large person's joints; small people have narrower ones, down to 1.
+        tiny: likewise; people smaller than it are left free at every scale, since nobody could see
+            them.
+        sigma: cells, the spread of a large person's joints; small people have narrower ones, down
+            to 1.
         center_sigma: the spread of a centre in sizes of its person, at least one cell.
         box_factor: sides of a person's box in sides of the box around its joints.
     """
@@ -49,18 +52,24 @@ class VotingCriterion:
     box_factor: float = 1.2
 
     def __call__(
-        self, outputs: list[DenseMaps], keypoints: Float[Tensor, "B N K 3"], mask: Bool[Tensor, "B H W"]
+        self,
+        outputs: list[DenseMaps],
+        keypoints: Float[Tensor, "B N K 3"],
+        mask: Bool[Tensor, "B H W"],
     ) -> dict[str, Tensor]:
         """Compute the weighted losses "center", "heatmap", "displacement" and "size", summed over the scales.
 
         With heatmaps at stride 2 there is "fine_heatmap" too.
 
-        Each is divided by the number of centres, joints or people of the batch that it is about, at least 1.
+        Each is divided by the number of centres, joints or people of the batch that it is about, at
+        least 1.
 
         Args:
             outputs: of the network in training, fine to coarse.
-            keypoints: x, y in pixels of the network's input, and visibility; rows of zeros fill the batch up.
-            mask: of the input's size, False where the maps are left free (crowds, people without keypoints).
+            keypoints: x, y in pixels of the network's input, and visibility; rows of zeros fill the
+                batch up.
+            mask: of the input's size, False where the maps are left free (crowds, people without
+                keypoints).
         """
         zero = torch.zeros((), device=mask.device)
         losses = {"center": zero, "heatmap": zero, "displacement": zero, "size": zero}
@@ -68,7 +77,9 @@ class VotingCriterion:
             losses["fine_heatmap"] = zero
         for scale, maps in enumerate(outputs):
             height, width = maps.center.shape[2:]
-            free = F.interpolate(mask[:, None].float(), (height, width), mode="area") > 0.5  # B 1 h w
+            free = (
+                F.interpolate(mask[:, None].float(), (height, width), mode="area") > 0.5
+            )  # B 1 h w
             people = _to_cells(keypoints, width / mask.shape[2])
             suits = self._suits(people, is_finest=scale == 0, is_coarsest=scale + 1 == len(outputs))
             free = free & ~_cover(people, ~suits, height, width)
@@ -96,12 +107,18 @@ class VotingCriterion:
         centers = targets.render_heatmaps(points, height, width, sigma=spread, max_sigma=widest)
         cells, inside = targets.locate_joints(points, height, width)  # B N 1
         cells, inside = cells[..., 0], inside[..., 0]
-        displacement = _displacement_loss(read_cells(maps.displacements, cells), cells, width, people, size, inside)
+        displacement = _displacement_loss(
+            read_cells(maps.displacements, cells), cells, width, people, size, inside
+        )
         box_size = read_cells(maps.box_size, cells).amax(2)
-        is_whole = inside & ((people[..., 2] > 0).sum(2) * 2 > people.shape[2])  # what is labelled tells the size
+        is_whole = inside & (
+            (people[..., 2] > 0).sum(2) * 2 > people.shape[2]
+        )  # what is labelled tells the size
         size_loss = ((box_size - size).abs() / size * is_whole).sum() / is_whole.sum().clamp(min=1)
         losses = {
-            "center": self.center_weight * focal_loss(maps.center, centers, free) / there.sum().clamp(min=1),
+            "center": self.center_weight
+            * focal_loss(maps.center, centers, free)
+            / there.sum().clamp(min=1),
             "heatmap": self._heatmap_loss(maps.heatmaps, people, free),
             "displacement": self.displacement_weight * displacement,
             "size": self.size_weight * size_loss,
@@ -122,7 +139,9 @@ class VotingCriterion:
 
 
 def focal_loss(
-    logits: Float[Tensor, "B K h w"], target: Float[Tensor, "B K h w"], known: Bool[Tensor, "B #K h w"]
+    logits: Float[Tensor, "B K h w"],
+    target: Float[Tensor, "B K h w"],
+    known: Bool[Tensor, "B #K h w"],
 ) -> Float[Tensor, ""]:
     """Sum over known cells of -(1 - p)^2 log p where the target t is 1, and of -(1 - t)^4 p^2 log(1 - p) elsewhere."""
     logits = logits.float()
@@ -132,7 +151,9 @@ def focal_loss(
     return (torch.where(target == 1, right, wrong) * known).sum()
 
 
-def person_boxes(people: Float[Tensor, "B N K 3"]) -> tuple[Float[Tensor, "B N 2"], Float[Tensor, "B N 2"]]:
+def person_boxes(
+    people: Float[Tensor, "B N K 3"],
+) -> tuple[Float[Tensor, "B N 2"], Float[Tensor, "B N 2"]]:
     """Middle x, y and sides w, h of the box around each person's labelled joints; zeros where there are none."""
     labelled = people[..., 2:] > 0
     points = people[..., :2]
@@ -160,10 +181,14 @@ def _displacement_loss(
 
 def _to_cells(keypoints: Tensor, factor: float) -> Tensor:
     """Pixels of the input to cells of a map, where cell c reaches from c to c + 1."""
-    return torch.cat([(keypoints[..., :2] + 0.5) * factor, keypoints[..., 2:]], dim=3) * (keypoints[..., 2:] > 0)
+    return torch.cat([(keypoints[..., :2] + 0.5) * factor, keypoints[..., 2:]], dim=3) * (
+        keypoints[..., 2:] > 0
+    )
 
 
-def _cover(people: Tensor, chosen: Tensor, height: int, width: int, *, margin: float = 0.1) -> Bool[Tensor, "B 1 h w"]:
+def _cover(
+    people: Tensor, chosen: Tensor, height: int, width: int, *, margin: float = 0.1
+) -> Bool[Tensor, "B 1 h w"]:
     """Where the boxes of some of the people are, a little larger all round."""
     center, sides = person_boxes(people)
     half = sides * (0.5 + margin) + 0.5

@@ -1,13 +1,15 @@
 """A head whose tags are coordinates: each person's centre votes for where its joints are, and so claims those places.
 
-Networks of the CenterNet kind (Zhou et al., arXiv:1904.07850) predict a heatmap of person centres and, at every cell,
-where the joints of a person centred there are. That is rough, but it tells people apart: a vote spreads as a Gaussian
-as wide as its person is large, and the strongest vote at a cell names the cell's owner. The owner's centre, measured
-in a few cells, is a tag as associative embedding wants it, equal within a person and different between people.
-Heatmaps are weighed by how much a vote supports them: heat that belongs to nobody weighs little.
+Networks of the CenterNet kind (Zhou et al., arXiv:1904.07850) predict a heatmap of person centres
+and, at every cell, where the joints of a person centred there are. That is rough, but it tells
+people apart: a vote spreads as a Gaussian as wide as its person is large, and the strongest vote at
+a cell names the cell's owner. The owner's centre, measured in a few cells, is a tag as associative
+embedding wants it, equal within a person and different between people. Heatmaps are weighed by how
+much a vote supports them: heat that belongs to nobody weighs little.
 
-The features may come at several scales of the image. Each person votes at the one that suits its size; its joints are
-looked for in the heatmaps of that scale, to which those of the other scales add a little.
+The features may come at several scales of the image. Each person votes at the one that suits its
+size; its joints are looked for in the heatmaps of that scale, to which those of the other scales
+add a little.
 """
 
 from collections.abc import Sequence
@@ -64,9 +66,11 @@ class DenseMaps(NamedTuple):
     Attributes:
         center: logit of a person's centre being here.
         heatmaps: logit of a joint being here.
-        displacements: y, x in cells of this scale from here to each joint of the person centred here.
+        displacements: y, x in cells of this scale from here to each joint of the person centred
+            here.
         box_size: height, width in cells of this scale of that person.
-        fine_heatmaps: logit of a joint being here, in half as large cells; None at coarser scales, or if there is none.
+        fine_heatmaps: logit of a joint being here, in half as large cells; None at coarser scales,
+            or if there is none.
     """
 
     center: Float[Tensor, "B 1 h w"]
@@ -100,17 +104,20 @@ class CenterVotingHead(nn.Module):
         num_keypoints: K, the number of joints.
         hidden_channels: of each of the four dense heads.
         min_score: centres below it do not vote.
-        best_size: cells; people smaller than it are best seen at the finest scale, larger ones at coarser scales.
+        best_size: cells; people smaller than it are best seen at the finest scale, larger ones at
+            coarser scales.
         faint_size: cells; the centre of a person as small as this counts half of a large one's.
-        other_scales: how much of a person's heat comes from the scales at which it does not vote, 0 to 1.
+        other_scales: how much of a person's heat comes from the scales at which it does not vote, 0
+            to 1.
         relative_spread: the standard deviation of a vote, in sizes of its person, ...
         spread: ... plus this many cells of its scale.
         sharpness: the larger, the more a cell belongs to its strongest vote alone.
         tag_unit: cells in which tags are measured; a difference of 1 means two people.
-        same_person: centres whose joints resemble those of a stronger one by more than this (0 to 1) do not vote.
+        same_person: centres whose joints resemble those of a stronger one by more than this (0 to
+            1) do not vote.
         support_power: how much a heatmap depends on votes; 0 is not at all.
-        faint_power: applied to heat below `FAINT`, relative to it: where a person is known to be, little heat is
-            enough to fill in a joint.
+        faint_power: applied to heat below `FAINT`, relative to it: where a person is known to be,
+            little heat is enough to fill in a joint.
         fine_channels: of what heatmaps at stride 2 are made from; 0: there are none.
     """
 
@@ -142,9 +149,13 @@ class CenterVotingHead(nn.Module):
         self.support_power, self.faint_power = support_power, faint_power
         self.center = DenseHead(in_channels, 1, hidden_channels)
         self.heatmaps = DenseHead(in_channels, num_keypoints, hidden_channels)
-        self.displacements = DenseHead(in_channels, 2 * num_keypoints, hidden_channels)  # y, x of each joint
+        self.displacements = DenseHead(
+            in_channels, 2 * num_keypoints, hidden_channels
+        )  # y, x of each joint
         self.box_size = DenseHead(in_channels, 2, hidden_channels)  # height, width
-        self.fine_heatmaps = FineHeatmaps(in_channels, num_keypoints, fine_channels) if fine_channels else None
+        self.fine_heatmaps = (
+            FineHeatmaps(in_channels, num_keypoints, fine_channels) if fine_channels else None
+        )
 
     def forward(self, features: Sequence[Tensor]) -> list[HeadOutput] | list[DenseMaps]:
         """Predict.
@@ -153,8 +164,9 @@ class CenterVotingHead(nn.Module):
             features: B C h w of the image, B C h/2 w/2 of the image at half its size, and so on.
 
         Returns:
-            B K h w heatmaps with B K 2 h w tags, then B K 2h 2w heatmaps without tags, if there are any. In training
-            the dense maps of every scale, from which these are read: reading takes choices, which have no gradient.
+            B K h w heatmaps with B K 2 h w tags, then B K 2h 2w heatmaps without tags, if there are
+            any. In training the dense maps of every scale, from which these are read: reading takes
+            choices, which have no gradient.
         """
         maps = [self.predict(level, is_finest=scale == 0) for scale, level in enumerate(features)]
         if self.training:
@@ -187,13 +199,25 @@ class CenterVotingHead(nn.Module):
         return heat.lerp(torch.stack(list(others)).mean(0), self.other_scales) if others else heat
 
     def _lift_faint(self, heatmaps: Tensor) -> Tensor:
-        return torch.where(heatmaps < FAINT, FAINT * (heatmaps / FAINT) ** self.faint_power, heatmaps)
+        return torch.where(
+            heatmaps < FAINT, FAINT * (heatmaps / FAINT) ** self.faint_power, heatmaps
+        )
 
     def predict(self, features: Float[Tensor, "B C h w"], *, is_finest: bool = True) -> DenseMaps:
         """The dense maps of one scale."""
         heatmaps = self.heatmaps(features)
-        fine = self.fine_heatmaps(features, heatmaps) if is_finest and self.fine_heatmaps is not None else None
-        return DenseMaps(self.center(features), heatmaps, self.displacements(features), self.box_size(features), fine)
+        fine = (
+            self.fine_heatmaps(features, heatmaps)
+            if is_finest and self.fine_heatmaps is not None
+            else None
+        )
+        return DenseMaps(
+            self.center(features),
+            heatmaps,
+            self.displacements(features),
+            self.box_size(features),
+            fine,
+        )
 
     def _vote(self, maps: Sequence[DenseMaps]) -> list[Votes]:
         """The votes at every scale, each person voting once."""
@@ -216,16 +240,24 @@ class CenterVotingHead(nn.Module):
         """The centres of the people seen at one scale, and where each thinks that its joints are."""
         width = maps.center.shape[3]
         center = maps.center.sigmoid()  # B 1 h w
-        is_peak = (center == F.max_pool2d(center, 3, stride=1, padding=1)) & (center > self.min_score)
+        is_peak = (center == F.max_pool2d(center, 3, stride=1, padding=1)) & (
+            center > self.min_score
+        )
         num_votes = max(int(is_peak.sum(dim=(1, 2, 3)).max()), 1)
         score, cell = (center * is_peak).flatten(1).topk(num_votes)  # B M
 
         displacements = maps.displacements.flatten(2)  # B 2K hw
-        displacements = displacements.gather(2, cell[:, None].expand(-1, displacements.shape[1], -1))  # B 2K M
+        displacements = displacements.gather(
+            2, cell[:, None].expand(-1, displacements.shape[1], -1)
+        )  # B 2K M
         sides = maps.box_size.relu().flatten(2).amax(1)  # B hw
         place = torch.stack([cell % width, cell // width], dim=2).to(score.dtype)  # B M 2
-        joints = place[:, :, None] + displacements.mT.unflatten(2, (self.num_keypoints, 2)).flip(3)  # B M K 2
-        factor = 2**scale  # cells of the finest maps in one of these; their centres differ by half a cell
+        joints = place[:, :, None] + displacements.mT.unflatten(2, (self.num_keypoints, 2)).flip(
+            3
+        )  # B M K 2
+        factor = (
+            2**scale
+        )  # cells of the finest maps in one of these; their centres differ by half a cell
         return Votes(
             score,
             (place + 0.5) * factor - 0.5,
@@ -244,15 +276,21 @@ def resembles_stronger(votes: Votes, threshold: float) -> Bool[Tensor, "B M"]:
 
 
 def spread_votes(
-    votes: Votes, size: tuple[int, ...], *, sigma: Float[Tensor, "B M"], sharpness: float, floor: float = 1e-3
+    votes: Votes,
+    size: tuple[int, ...],
+    *,
+    sigma: Float[Tensor, "B M"],
+    sharpness: float,
+    floor: float = 1e-3,
 ) -> tuple[Float[Tensor, "B K h w"], Float[Tensor, "B K 2 h w"]]:
     """What every cell of every joint's map hears of the votes.
 
-    A vote of score s weighs s * exp(-d^2 / (2 sigma^2)) at distance d from its joint. Of the weights at a cell, the
-    support is the norm of order `sharpness`, nearly the largest one, and the tag is the mean of the centres, each
-    counted by its weight to that power, nearly the centre of the largest one. Where none exceeds `floor`, a cell's
-    tag is its own place: a joint without a person resembles none. The Gaussians are separable, so all votes for all
-    cells are one matrix product per joint.
+    A vote of score s weighs s * exp(-d^2 / (2 sigma^2)) at distance d from its joint. Of the
+    weights at a cell, the support is the norm of order `sharpness`, nearly the largest one, and the
+    tag is the mean of the centres, each counted by its weight to that power, nearly the centre of
+    the largest one. Where none exceeds `floor`, a cell's tag is its own place: a joint without a
+    person resembles none. The Gaussians are separable, so all votes for all cells are one matrix
+    product per joint.
 
     Args:
         votes: of each image.
@@ -273,7 +311,9 @@ def spread_votes(
     across = torch.exp(-rate * (x[:, None] - joints[..., None, :, 0]).square()).mT  # B K M w
 
     weight = votes.score**sharpness  # B M
-    values = torch.stack([weight, weight * votes.center[..., 0], weight * votes.center[..., 1]], dim=1)  # B 3 M
+    values = torch.stack(
+        [weight, weight * votes.center[..., 0], weight * votes.center[..., 1]], dim=1
+    )  # B 3 M
     total = (down[:, :, None] * values[:, None, :, None]) @ across[:, :, None]  # B K 3 h w
     own = floor**sharpness
     own_place = torch.stack([x.expand(height, width), y[:, None].expand(height, width)])  # 2 h w

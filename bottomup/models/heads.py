@@ -17,8 +17,8 @@ class HeadOutput(NamedTuple):
 
     Attributes:
         heatmaps: one per joint, 1 where a joint is and 0 elsewhere.
-        tags: L numbers per joint and pixel, alike within a person and unlike between people; None at the
-            resolutions that have none.
+        tags: L numbers per joint and pixel, alike within a person and unlike between people; None
+            at the resolutions that have none.
     """
 
     heatmaps: Float[Tensor, "B K h w"]
@@ -28,19 +28,22 @@ class HeadOutput(NamedTuple):
 class MultiResolutionHead(nn.Module):
     """Heatmaps and tags at the trunk's resolution, then sharper heatmaps at twice, four times, ... that resolution.
 
-    A 1x1 convolution predicts from the trunk's features. Each further resolution takes features and prediction
-    together, doubles them by a transposed convolution, refines them with residual blocks and predicts heatmaps
-    again. `num_deconvs=0` is the plain associative embedding head (HRNet-AE), 1 is HigherHRNet.
+    A 1x1 convolution predicts from the trunk's features. Each further resolution takes features and
+    prediction together, doubles them by a transposed convolution, refines them with residual blocks
+    and predicts heatmaps again. `num_deconvs=0` is the plain associative embedding head (HRNet-AE),
+    1 is HigherHRNet.
 
-    Names are those of the public release: final_layers.N predict, deconv_layers.N upsample. Channels of final_layers.0
-    are the K heatmaps, then the L tags of the first joint, of the second, ...
+    Names are those of the public release: final_layers.N predict, deconv_layers.N upsample.
+    Channels of final_layers.0 are the K heatmaps, then the L tags of the first joint, of the
+    second, ...
 
     Args:
         in_channels: channels of the features.
         num_keypoints: K, the number of joints.
         tag_dims: L, the numbers in a tag.
-        tag_anchor: added to both numbers of a two-dimensional tag for every cell to the right and down. Tags then
-            start as places: people are apart from the first step on, and a crowd of hundreds has room.
+        tag_anchor: added to both numbers of a two-dimensional tag for every cell to the right and
+            down. Tags then start as places: people are apart from the first step on, and a crowd of
+            hundreds has room.
         num_deconvs: further resolutions, 0 to 4.
         deconv_channels: channels at the further resolutions; None: as many as the features have.
         num_blocks: residual blocks at each further resolution.
@@ -62,7 +65,9 @@ class MultiResolutionHead(nn.Module):
         super().__init__()
         _check_tags(num_keypoints, tag_dims, tag_anchor)
         if not 0 <= num_deconvs <= 4 or not 0 <= num_blocks <= 64:
-            raise ValueError(f"num_deconvs must be 0 to 4 and num_blocks 0 to 64, not {num_deconvs} and {num_blocks}")
+            raise ValueError(
+                f"num_deconvs must be 0 to 4 and num_blocks 0 to 64, not {num_deconvs} and {num_blocks}"
+            )
         channels = deconv_channels or in_channels
         num_outputs = num_keypoints * (1 + tag_dims)
         self.num_keypoints, self.tag_dims, self.tag_anchor = num_keypoints, tag_dims, tag_anchor
@@ -71,14 +76,18 @@ class MultiResolutionHead(nn.Module):
         self.deconv_layers = nn.ModuleList()
         for _ in range(num_deconvs):
             blocks = (nn.Sequential(block(channels)) for _ in range(num_blocks))
-            self.deconv_layers.append(nn.Sequential(doubling(in_channels + num_outputs, channels), *blocks))
+            self.deconv_layers.append(
+                nn.Sequential(doubling(in_channels + num_outputs, channels), *blocks)
+            )
             self.final_layers.append(nn.Conv2d(channels, num_keypoints, 1))
             in_channels, num_outputs = channels, num_keypoints
 
         for layer in self.final_layers:
             assert isinstance(layer, nn.Conv2d)
             assert layer.bias is not None
-            nn.init.uniform_(layer.weight, -0.001, 0.001)  # start from empty heatmaps: nearly every pixel is background
+            nn.init.uniform_(
+                layer.weight, -0.001, 0.001
+            )  # start from empty heatmaps: nearly every pixel is background
             nn.init.zeros_(layer.bias)
 
     def forward(self, features: Float[Tensor, "B C h w"]) -> list[HeadOutput]:
@@ -88,8 +97,8 @@ class MultiResolutionHead(nn.Module):
             features: of the trunk.
 
         Returns:
-            Coarse to fine, 1 + num_deconvs outputs: B K h w heatmaps with B K L h w tags, then B K 2h 2w heatmaps
-            without tags, ...
+            Coarse to fine, 1 + num_deconvs outputs: B K h w heatmaps with B K L h w tags, then B K
+            2h 2w heatmaps without tags, ...
         """
         prediction = self.final_layers[0](features)  # B K+KL h w
         heatmaps, tags = prediction[:, : self.num_keypoints], prediction[:, self.num_keypoints :]
@@ -107,9 +116,10 @@ class MultiResolutionHead(nn.Module):
 class SubpixelHead(nn.Module):
     """Heatmaps and tags at twice the trunk's resolution from a single 1x1 convolution: the head for short trainings.
 
-    Each cell of the features predicts the heatmaps of the four cells that it covers (the sub-pixel convolution of Shi
-    et al., arXiv:1609.05158), and tags that are interpolated to them. Heatmaps are probabilities: they end in a
-    sigmoid, which starts near `start`, and suit `Criterion(heatmaps="focal")`.
+    Each cell of the features predicts the heatmaps of the four cells that it covers (the sub-pixel
+    convolution of Shi et al., arXiv:1609.05158), and tags that are interpolated to them. Heatmaps
+    are probabilities: they end in a sigmoid, which starts near `start`, and suit
+    `Criterion(heatmaps="focal")`.
 
     Args:
         in_channels: channels of the features.
@@ -120,7 +130,13 @@ class SubpixelHead(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int, num_keypoints: int, *, tag_dims: int = 2, tag_anchor: float = 0.0, start: float = 0.05
+        self,
+        in_channels: int,
+        num_keypoints: int,
+        *,
+        tag_dims: int = 2,
+        tag_anchor: float = 0.0,
+        start: float = 0.05,
     ):
         super().__init__()
         _check_tags(num_keypoints, tag_dims, tag_anchor)
@@ -152,9 +168,13 @@ class SubpixelHead(nn.Module):
 
 def _check_tags(num_keypoints: int, tag_dims: int, tag_anchor: float) -> None:
     if num_keypoints < 1 or tag_dims < 1:
-        raise ValueError(f"a head has at least one joint and one tag dimension, not {num_keypoints} and {tag_dims}")
+        raise ValueError(
+            f"a head has at least one joint and one tag dimension, not {num_keypoints} and {tag_dims}"
+        )
     if tag_anchor and tag_dims != 2:
-        raise ValueError(f"only two-dimensional tags can be anchored, not those of {tag_dims} dimensions")
+        raise ValueError(
+            f"only two-dimensional tags can be anchored, not those of {tag_dims} dimensions"
+        )
 
 
 def _places(maps: Tensor) -> Tensor:

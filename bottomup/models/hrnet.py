@@ -1,11 +1,12 @@
 """HRNet, the trunk that never gives up resolution (Sun et al., CVPR 2019, arXiv:1902.09212).
 
-Four stages with one, two, three and four parallel branches; a branch has half the resolution and twice the channels
-of the one before it, and after every four residual blocks all branches exchange what they found. Bottom-up pose
-estimation reads the finest branch only, at a quarter of the input's resolution.
+Four stages with one, two, three and four parallel branches; a branch has half the resolution and
+twice the channels of the one before it, and after every four residual blocks all branches exchange
+what they found. Bottom-up pose estimation reads the finest branch only, at a quarter of the input's
+resolution.
 
-Parameter names, shapes and order are those of the public HigherHRNet release, so that its checkpoints and the
-ImageNet ones that trainings start from load without a table of names.
+Parameter names, shapes and order are those of the public HigherHRNet release, so that its
+checkpoints and the ImageNet ones that trainings start from load without a table of names.
 """
 
 import torch.nn.functional as F
@@ -25,7 +26,9 @@ def conv3x3(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
 def conv_norm_relu(in_channels: int, out_channels: int, stride: int = 1) -> nn.Sequential:
     """A 3x3 convolution with all that follows it."""
     return nn.Sequential(
-        conv3x3(in_channels, out_channels, stride), nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True)
+        conv3x3(in_channels, out_channels, stride),
+        nn.BatchNorm2d(out_channels),
+        nn.ReLU(inplace=True),
     )
 
 
@@ -85,9 +88,14 @@ def fuse_path(channels: list[int], source: int, target: int) -> nn.Module:
             nn.BatchNorm2d(channels[target]),
             nn.Upsample(scale_factor=2 ** (source - target), mode="nearest"),
         )
-    halvings = [conv_norm_relu(channels[source], channels[source], stride=2) for _ in range(source, target - 1)]
+    halvings = [
+        conv_norm_relu(channels[source], channels[source], stride=2)
+        for _ in range(source, target - 1)
+    ]
     halvings.append(  # fine to coarse: the channels change in the last step, which has no ReLU
-        nn.Sequential(conv3x3(channels[source], channels[target], stride=2), nn.BatchNorm2d(channels[target]))
+        nn.Sequential(
+            conv3x3(channels[source], channels[target], stride=2), nn.BatchNorm2d(channels[target])
+        )
     )
     return nn.Sequential(*halvings)
 
@@ -104,10 +112,12 @@ class HighResolutionModule(nn.Module):
         super().__init__()
         sources = range(len(channels))
         self.branches = nn.ModuleList(
-            nn.Sequential(*(BasicBlock(branch) for _ in range(BLOCKS_PER_BRANCH))) for branch in channels
+            nn.Sequential(*(BasicBlock(branch) for _ in range(BLOCKS_PER_BRANCH)))
+            for branch in channels
         )
         self.fuse_layers = nn.ModuleList(
-            nn.ModuleList(fuse_path(channels, source, target) for source in sources) for target in range(num_outputs)
+            nn.ModuleList(fuse_path(channels, source, target) for source in sources)
+            for target in range(num_outputs)
         )
 
     def forward(self, features: list[Tensor]) -> list[Tensor]:
@@ -126,13 +136,16 @@ class HRNet(nn.Module):
     """The trunk of HigherHRNet: an image to features at a quarter of its resolution.
 
     Args:
-        width: channels of the finest branch; 32 and 48 are the published ones, any other positive number works.
+        width: channels of the finest branch; 32 and 48 are the published ones, any other positive
+            number works.
     """
 
     def __init__(self, width: int = 32):
         super().__init__()
         if not 1 <= width <= 1024:
-            raise ValueError(f"width, the channels of the finest branch, is 1 to 1024 (usual: 32, 48), not {width}")
+            raise ValueError(
+                f"width, the channels of the finest branch, is 1 to 1024 (usual: 32, 48), not {width}"
+            )
         self.width = self.out_channels = width
         channels = [width, 2 * width, 4 * width, 8 * width]
 
@@ -141,15 +154,23 @@ class HRNet(nn.Module):
         self.conv2 = conv3x3(64, 64, stride=2)
         self.bn2 = nn.BatchNorm2d(64)
         self.layer1 = nn.Sequential(Bottleneck(64, 64), *(Bottleneck(256, 64) for _ in range(3)))
-        self.transition1 = nn.ModuleList([conv_norm_relu(256, channels[0]), _new_branch(256, channels[1])])
+        self.transition1 = nn.ModuleList(
+            [conv_norm_relu(256, channels[0]), _new_branch(256, channels[1])]
+        )
         self.stage2 = _stage(channels[:2], MODULES_PER_STAGE[0])
-        self.transition2 = nn.ModuleList([nn.Identity(), nn.Identity(), _new_branch(channels[1], channels[2])])
+        self.transition2 = nn.ModuleList(
+            [nn.Identity(), nn.Identity(), _new_branch(channels[1], channels[2])]
+        )
         self.stage3 = _stage(channels[:3], MODULES_PER_STAGE[1])
-        self.transition3 = nn.ModuleList([*(nn.Identity() for _ in range(3)), _new_branch(channels[2], channels[3])])
+        self.transition3 = nn.ModuleList(
+            [*(nn.Identity() for _ in range(3)), _new_branch(channels[2], channels[3])]
+        )
         self.stage4 = _stage(channels, MODULES_PER_STAGE[2], last=True)
 
         for module in self.modules():
-            if isinstance(module, nn.Conv2d):  # uniform: normal_ on the device "meta" takes seconds of imports
+            if isinstance(
+                module, nn.Conv2d
+            ):  # uniform: normal_ on the device "meta" takes seconds of imports
                 nn.init.kaiming_uniform_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C H/4 W/4"]:
@@ -163,7 +184,9 @@ class HRNet(nn.Module):
         """
         height, width = images.shape[-2:]
         if height % STRIDE or width % STRIDE:
-            raise ValueError(f"HRNet needs sides that are multiples of {STRIDE}, not {width}x{height}: pad the images")
+            raise ValueError(
+                f"HRNet needs sides that are multiples of {STRIDE}, not {width}x{height}: pad the images"
+            )
         x = F.relu_(self.bn1(self.conv1(images)))  # B 64 H/2 W/2
         x = F.relu_(self.bn2(self.conv2(x)))  # B 64 H/4 W/4
         x = self.layer1(x)  # B 256 H/4 W/4

@@ -1,8 +1,9 @@
 """MobileNetV2 with a feature pyramid to stride 4: the light trunk.
 
-Widths, wiring and padding are those of the public MoveNet MultiPose network, whose weights `scripts/import_movenet.py`
-brings here: MobileNetV2 (Sandler et al., arXiv:1801.04381) one and a half times as wide, and a pyramid (Lin et al.,
-arXiv:1612.03144) of 64, 32, 24 and 24 channels. Batch norm is folded into the convolutions, as it is there.
+Widths, wiring and padding are those of the public MoveNet MultiPose network, whose weights
+`scripts/import_movenet.py` brings here: MobileNetV2 (Sandler et al., arXiv:1801.04381) one and a
+half times as wide, and a pyramid (Lin et al., arXiv:1612.03144) of 64, 32, 24 and 24 channels.
+Batch norm is folded into the convolutions, as it is there.
 """
 
 from collections.abc import Sequence
@@ -24,7 +25,11 @@ STAGES = (  # expansion, channels, blocks, stride of the first block
     (6, 480, 1, 1),
 )
 LAST_CHANNELS = 1280
-TAPPED_STAGES = (1, 2, 3)  # give the pyramid their features at strides 4, 8 and 16; stride 32 are the last ones
+TAPPED_STAGES = (
+    1,
+    2,
+    3,
+)  # give the pyramid their features at strides 4, 8 and 16; stride 32 are the last ones
 PYRAMID_CHANNELS = (24, 24, 32, 64)  # at strides 4, 8, 16 and 32
 
 
@@ -51,7 +56,9 @@ class Conv(nn.Conv2d):
         bias: bool = True,
     ):
         padding = kernel_size // 2 if stride == 1 else 0
-        super().__init__(in_channels, out_channels, kernel_size, stride, padding, groups=groups, bias=bias)
+        super().__init__(
+            in_channels, out_channels, kernel_size, stride, padding, groups=groups, bias=bias
+        )
 
     def forward(self, input: Tensor) -> Tensor:
         """B C h w to B C' h/stride w/stride."""
@@ -105,15 +112,21 @@ class MobileNetPyramid(nn.Module):
         for expansion, out_channels, num_blocks, stride in STAGES:
             blocks = [InvertedResidual(channels, out_channels, stride=stride, expansion=expansion)]
             for _ in range(num_blocks - 1):
-                blocks.append(InvertedResidual(out_channels, out_channels, stride=1, expansion=expansion))
+                blocks.append(
+                    InvertedResidual(out_channels, out_channels, stride=1, expansion=expansion)
+                )
             self.stages.append(nn.Sequential(*blocks))
             channels = out_channels
         self.last = Conv(channels, LAST_CHANNELS, 1)
 
-        tapped = [STAGES[stage][1] for stage in TAPPED_STAGES] + [LAST_CHANNELS]  # strides 4, 8, 16, 32
+        tapped = [STAGES[stage][1] for stage in TAPPED_STAGES] + [
+            LAST_CHANNELS
+        ]  # strides 4, 8, 16, 32
         inner = [*PYRAMID_CHANNELS[1:], PYRAMID_CHANNELS[-1]]  # channels that meet at each of them
         self.lateral = nn.ModuleList(Conv(*pair, 1) for pair in zip(tapped, inner, strict=True))
-        self.smooth = nn.ModuleList(SeparableConv(*pair) for pair in zip(inner[:3], PYRAMID_CHANNELS[:3], strict=True))
+        self.smooth = nn.ModuleList(
+            SeparableConv(*pair) for pair in zip(inner[:3], PYRAMID_CHANNELS[:3], strict=True)
+        )
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C H/4 W/4"]:
         """The finest level of the pyramid.
@@ -165,7 +178,8 @@ class MobileNetContext(MobileNetPyramid):
 class MobileNetScales(MobileNetPyramid):
     """`MobileNetPyramid` for an image at its size, at half of it, ...: it sees large people as well as small ones.
 
-    A network that was trained at 256 pixels does not know people of 400. Half the size costs a quarter more.
+    A network that was trained at 256 pixels does not know people of 400. Half the size costs a
+    quarter more.
 
     Args:
         num_scales: 1 is the image alone.
@@ -181,7 +195,8 @@ class MobileNetScales(MobileNetPyramid):
         """Features of every scale.
 
         Args:
-            images: RGB, about -1 to 1; H and W multiples of 32 times 2 to the power of `num_scales` - 1.
+            images: RGB, about -1 to 1; H and W multiples of 32 times 2 to the power of `num_scales`
+                - 1.
 
         Returns:
             B C H/4 W/4, B C H/8 W/8, ...

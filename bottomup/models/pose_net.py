@@ -1,7 +1,8 @@
 """A whole network, images in and maps out, and the functions that assemble the published ones.
 
-A network is a trunk and a head; what an image has to look like before it (size, mean, deviation) and what the
-outputs mean after it (skeleton, offset of a peak) stay with it, so they also travel with its weights.
+A network is a trunk and a head; what an image has to look like before it (size, mean, deviation)
+and what the outputs mean after it (skeleton, offset of a peak) stay with it, so they also travel
+with its weights.
 """
 
 import dataclasses
@@ -22,7 +23,9 @@ from bottomup.skeleton import COCO, Skeleton
 IMAGENET_MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)  # RGB, of images of 0..255
 IMAGENET_STD = (0.229 * 255, 0.224 * 255, 0.225 * 255)
 
-MOVENET_MEAN = (1 / 0.007843017578125,) * 3  # RGB, mean and deviation alike: 0..255 becomes about -1..1
+MOVENET_MEAN = (
+    1 / 0.007843017578125,
+) * 3  # RGB, mean and deviation alike: 0..255 becomes about -1..1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,9 +48,11 @@ class PoseNet(nn.Module):
         input_size: pixels of `input_side` of the network's input at scale 1.
         input_side: which side of an image is brought to `input_size`, the short or the long one.
         size_multiple: the input's height and width are multiples of it.
-        keypoint_offset: pixels of the network's input to add to a located peak; 0.5 for networks that were trained on
-            targets drawn at coordinates cut toward zero, as the published ones were.
-        recipe: how to build it again; None for a network put together by hand, which cannot be saved alone.
+        keypoint_offset: pixels of the network's input to add to a located peak; 0.5 for networks
+            that were trained on targets drawn at coordinates cut toward zero, as the published ones
+            were.
+        recipe: how to build it again; None for a network put together by hand, which cannot be
+            saved alone.
     """
 
     mean: Tensor
@@ -77,8 +82,12 @@ class PoseNet(nn.Module):
         self.keypoint_offset = keypoint_offset
         self.recipe = recipe
         # the device is named since a network is built on "meta" before its weights are read
-        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32, device="cpu").reshape(3, 1, 1))
-        self.register_buffer("std", torch.tensor(std, dtype=torch.float32, device="cpu").reshape(3, 1, 1))
+        self.register_buffer(
+            "mean", torch.tensor(mean, dtype=torch.float32, device="cpu").reshape(3, 1, 1)
+        )
+        self.register_buffer(
+            "std", torch.tensor(std, dtype=torch.float32, device="cpu").reshape(3, 1, 1)
+        )
 
     def forward(self, images: UInt8[Tensor, "B 3 H W"] | Float[Tensor, "B 3 H W"]) -> list[Any]:
         """Maps of a batch of images.
@@ -87,8 +96,9 @@ class PoseNet(nn.Module):
             images: RGB, 0..255, integers or floats; H and W multiples of `size_multiple`.
 
         Returns:
-            One `HeadOutput` per resolution, coarse to fine: heatmaps B K h w, and tags B K L h w or None. In training
-            what the criterion of its head looks at, which may be something else (`center_voting.DenseMaps`).
+            One `HeadOutput` per resolution, coarse to fine: heatmaps B K h w, and tags B K L h w or
+            None. In training what the criterion of its head looks at, which may be something else
+            (`center_voting.DenseMaps`).
         """
         normalised = (images.to(self.mean.dtype) - self.mean) / self.std  # B 3 H W
         features = self.trunk(normalised)  # B C H/4 W/4
@@ -146,12 +156,15 @@ def hrnet_w32_ae(skeleton: Skeleton = COCO) -> PoseNet:
     return higherhrnet(32, skeleton=skeleton, num_deconvs=0)
 
 
-def mobile(skeleton: Skeleton = COCO, *, num_scales: int = 2, fine_channels: int = 0, input_size: int = 512) -> PoseNet:
+def mobile(
+    skeleton: Skeleton = COCO, *, num_scales: int = 2, fine_channels: int = 0, input_size: int = 512
+) -> PoseNet:
     """The light network: MobileNetV2 with a pyramid, and tags by centre voting; 4.7 M parameters.
 
     Args:
         skeleton: the joints to find.
-        num_scales: 2 looks at each image at half its size too, for the sake of large people; 1 does not.
+        num_scales: 2 looks at each image at half its size too, for the sake of large people; 1 does
+            not.
         fine_channels: see `CenterVotingHead`; 32 gives heatmaps at stride 2 too.
         input_size: pixels of an image's long side.
     """
@@ -232,8 +245,15 @@ def compact(
         input_size: pixels of an image's long side.
     """
     trunk = CompactTrunk(width, out_channels=out_channels)
-    head = SubpixelHead(out_channels, skeleton.num_keypoints, tag_dims=tag_dims, tag_anchor=tag_anchor)
-    arguments = {"width": width, "out_channels": out_channels, "tag_dims": tag_dims, "tag_anchor": tag_anchor}
+    head = SubpixelHead(
+        out_channels, skeleton.num_keypoints, tag_dims=tag_dims, tag_anchor=tag_anchor
+    )
+    arguments = {
+        "width": width,
+        "out_channels": out_channels,
+        "tag_dims": tag_dims,
+        "tag_anchor": tag_anchor,
+    }
     return PoseNet(
         trunk,
         head,
@@ -254,6 +274,7 @@ BUILDERS: dict[str, Callable[..., PoseNet]] = {
 }
 """What a weights file may ask for.
 
-A builder takes its recipe's arguments and `skeleton` by keyword. It has to work on the device "meta", where a network
-is built before its weights are read, and to refuse sizes that make no sense, since a file may ask for anything.
+A builder takes its recipe's arguments and `skeleton` by keyword. It has to work on the device
+"meta", where a network is built before its weights are read, and to refuse sizes that make no
+sense, since a file may ask for anything.
 """

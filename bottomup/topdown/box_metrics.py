@@ -15,18 +15,25 @@ def evaluate(results: list[dict[str, Any]], annotations: dict[str, Any]) -> dict
 
     Args:
         results: COCO detection results: image_id, category_id, bbox, score.
-        annotations: a COCO file, loaded. People without a bbox take the one around their labelled joints.
+        annotations: a COCO file, loaded. People without a bbox take the one around their labelled
+            joints.
 
     Returns:
-        AP, AP50, AP75, AR (at 100 boxes an image) and AR50, the share of people that some box overlaps by half; NaN
-        where there is nobody to find.
+        AP, AP50, AP75, AR (at 100 boxes an image) and AR50, the share of people that some box
+        overlaps by half; NaN where there is nobody to find.
 
     Source: the COCO detection evaluation (pycocotools).
     """
     from pycocotools import coco, cocoeval  # slow to import, and only this function needs it
 
     people = [
-        person | {"id": number, "bbox": _bbox(person), "area": _area(person), "iscrowd": person.get("iscrowd", 0)}
+        person
+        | {
+            "id": number,
+            "bbox": _bbox(person),
+            "area": _area(person),
+            "iscrowd": person.get("iscrowd", 0),
+        }
         for number, person in enumerate(annotations["annotations"], 1)
     ]
     with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
@@ -34,13 +41,18 @@ def evaluate(results: list[dict[str, Any]], annotations: dict[str, Any]) -> dict
         truth.dataset = {**annotations, "annotations": people}
         truth.createIndex()
         if not results:
-            return dict.fromkeys(("AP", "AP50", "AP75", "AR", "AR50"), 0.0 if people else float("nan"))
+            return dict.fromkeys(
+                ("AP", "AP50", "AP75", "AR", "AR50"), 0.0 if people else float("nan")
+            )
         evaluation: Any = cocoeval.COCOeval(truth, truth.loadRes(results), "bbox")
         evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 1e10]], ["all"]
         evaluation.params.maxDets = [MAX_BOXES]
         evaluation.evaluate()
         evaluation.accumulate()
-    precision, recall = evaluation.eval["precision"], evaluation.eval["recall"]  # T R 1 1 1, T 1 1 1
+    precision, recall = (
+        evaluation.eval["precision"],
+        evaluation.eval["recall"],
+    )  # T R 1 1 1, T 1 1 1
     precision, recall = (np.where(values < 0, np.nan, values) for values in (precision, recall))
     figures = {"AP": precision.mean(), "AP50": precision[0].mean(), "AP75": precision[5].mean()}
     figures |= {"AR": recall.mean(), "AR50": recall[0].mean()}
@@ -48,7 +60,10 @@ def evaluate(results: list[dict[str, Any]], annotations: dict[str, Any]) -> dict
 
 
 def to_coco(
-    boxes: Float[np.ndarray, "N 4"], scores: Float[np.ndarray, " N"], image_id: int, category_id: int = 1
+    boxes: Float[np.ndarray, "N 4"],
+    scores: Float[np.ndarray, " N"],
+    image_id: int,
+    category_id: int = 1,
 ) -> list[dict[str, Any]]:
     """COCO detection results from boxes x0, y0, x1, y1."""
     return [

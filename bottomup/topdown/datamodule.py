@@ -39,11 +39,15 @@ class _PhotosAndDrawings(PoseData):
             FileNotFoundError: a file is not there.
         """
         if self.evaluation_set is None:
-            self.evaluation_set = _evaluation(*self.val_files, self.missing, self.crowd, self.val_length)
+            self.evaluation_set = _evaluation(
+                *self.val_files, self.missing, self.crowd, self.val_length
+            )
         if stage == "fit" and self.training_set is None:
             annotations = _read("train", *self.train_files, self.missing)
             photos = None if annotations is None else self._photos(annotations)
-            self.training_set = _together(photos, self.photo_turns, self._drawings(), self.drawn_argument)
+            self.training_set = _together(
+                photos, self.photo_turns, self._drawings(), self.drawn_argument
+            )
 
     def _photos(self, annotations: Annotations) -> TrainingSet:
         raise NotImplementedError
@@ -102,7 +106,11 @@ class CropData(_PhotosAndDrawings):
         return PhotoCrops(annotations, self.augment, self.seed)
 
     def _drawings(self) -> TrainingSet | None:
-        return DrawnCrops(self.crowd, self.drawn_crops, self.augment, self.seed) if self.drawn_crops else None
+        return (
+            DrawnCrops(self.crowd, self.drawn_crops, self.augment, self.seed)
+            if self.drawn_crops
+            else None
+        )
 
 
 class BoxData(_PhotosAndDrawings):
@@ -155,14 +163,20 @@ class BoxData(_PhotosAndDrawings):
             batch_size=batch_size, num_workers=num_workers, seed=seed, eval_batch_size=eval_batch_size,
         )  # fmt: skip
         if augment.rotation:
-            raise ValueError(f"boxes stay upright: set data.augment.rotation to 0, not {augment.rotation}")
+            raise ValueError(
+                f"boxes stay upright: set data.augment.rotation to 0, not {augment.rotation}"
+            )
         self.augment, self.empty_images, self.drawn_images = augment, empty_images, drawn_images
 
     def _photos(self, annotations: Annotations) -> TrainingSet:
         return PhotoBoxes(annotations, self.augment, self.seed, self.empty_images)
 
     def _drawings(self) -> TrainingSet | None:
-        return DrawnBoxes(self.crowd, self.drawn_images, self.augment, self.seed) if self.drawn_images else None
+        return (
+            DrawnBoxes(self.crowd, self.drawn_images, self.augment, self.seed)
+            if self.drawn_images
+            else None
+        )
 
 
 def _read(
@@ -172,12 +186,18 @@ def _read(
     if annotations is None and images is None:
         return None
     if annotations is None or images is None:
-        raise ValueError(f"pass both --data.{kind}_annotations FILE and --data.{kind}_images DIR, or neither")
+        raise ValueError(
+            f"pass both --data.{kind}_annotations FILE and --data.{kind}_images DIR, or neither"
+        )
     return read_annotations(annotations, images, missing=missing)
 
 
 def _evaluation(
-    annotations: str | None, images: str | None, missing: Literal["error", "skip"], crowd: Crowd, length: int
+    annotations: str | None,
+    images: str | None,
+    missing: Literal["error", "skip"],
+    crowd: Crowd,
+    length: int,
 ) -> EvaluationSet:
     photos = _read("val", annotations, images, missing)
     if photos is None:
@@ -189,11 +209,17 @@ def _evaluation(
     return PhotoEvaluation(photos)
 
 
-def _together(photos: TrainingSet | None, turns: int, drawn: TrainingSet | None, drawn_argument: str) -> TrainingSet:
+def _together(
+    photos: TrainingSet | None, turns: int, drawn: TrainingSet | None, drawn_argument: str
+) -> TrainingSet:
     """What there is to train on."""
     if photos is not None and len(photos) == 0:
-        raise ValueError("the training set has no labelled people: give another --data.train_annotations")
+        raise ValueError(
+            "the training set has no labelled people: give another --data.train_annotations"
+        )
     parts = [(part, share) for part, share in ((photos, turns), (drawn, 1)) if part is not None]
     if not parts:
-        raise ValueError(f"there is nothing to train on: pass --data.train_annotations or --data.{drawn_argument}")
+        raise ValueError(
+            f"there is nothing to train on: pass --data.train_annotations or --data.{drawn_argument}"
+        )
     return Together([part for part, _ in parts], [share for _, share in parts])

@@ -59,10 +59,12 @@ class CenterDetector:
     """Our own detector.
 
     Args:
-        weights: the name of bundled weights, a file of ours, or a network (which is moved to the device).
+        weights: the name of bundled weights, a file of ours, or a network (which is moved to the
+            device).
         device: to run on.
         min_score: boxes below it are left out.
-        max_overlap: of two boxes that overlap by more than this (intersection over union) the better one stays.
+        max_overlap: of two boxes that overlap by more than this (intersection over union) the
+            better one stays.
 
     Raises:
         ValueError: the weights are those of another kind of network, or cannot be had.
@@ -78,7 +80,9 @@ class CenterDetector:
     ) -> None:
         net = weights if isinstance(weights, DetectorNet) else load_network(weights)
         if not isinstance(net, DetectorNet):
-            raise ValueError(f"{weights}: holds a {type(net).__name__}, not a detector: give it another file")
+            raise ValueError(
+                f"{weights}: holds a {type(net).__name__}, not a detector: give it another file"
+            )
         self.device = torch.device(device)
         self.net = net.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self.min_score, self.max_overlap = min_score, max_overlap
@@ -87,9 +91,14 @@ class CenterDetector:
     def __call__(self, image: UInt8[np.ndarray, "H W 3"], name: str = "") -> Boxes:
         """The boxes of one image, the best first; the name does not matter."""
         transform = fit(
-            (image.shape[1], image.shape[0]), self.net.input_size, side="long", multiple=self.net.size_multiple
+            (image.shape[1], image.shape[0]),
+            self.net.input_size,
+            side="long",
+            multiple=self.net.size_multiple,
         )
-        batch = torch.from_numpy(transform.warp(image))[None].to(self.device).permute(0, 3, 1, 2)  # 1 3 H W
+        batch = (
+            torch.from_numpy(transform.warp(image))[None].to(self.device).permute(0, 3, 1, 2)
+        )  # 1 3 H W
         boxes, scores = [], []
         for maps in self.net(batch):
             found, score = self._read(maps)
@@ -108,8 +117,8 @@ class ListedBoxes:
     """Boxes from a COCO results file of any detector.
 
     Args:
-        results: a list of {image_id, bbox: [x, y, width, height], score, category_id}, as COCO has it; a score that
-            is missing is 1.
+        results: a list of {image_id, bbox: [x, y, width, height], score, category_id}, as COCO has
+            it; a score that is missing is 1.
         annotations: the COCO file that says which image has which id.
         category_id: of people; results of another are left out.
         min_score: boxes below it are left out.
@@ -119,7 +128,12 @@ class ListedBoxes:
     """
 
     def __init__(
-        self, results: str | Path, annotations: str | Path, *, category_id: int = 1, min_score: float = 0.0
+        self,
+        results: str | Path,
+        annotations: str | Path,
+        *,
+        category_id: int = 1,
+        min_score: float = 0.0,
     ) -> None:
         self.path, self.ids = Path(results), read_annotated(annotations)
         self._boxes = _by_image(_read_list(self.path), str(self.path), category_id, min_score)
@@ -136,7 +150,8 @@ class ListedBoxes:
 class TrueBoxes:
     """The boxes of annotated people: the upper bound of what a detector can give.
 
-    People without any labelled joint and crowds, which no evaluation of joints counts, are left out.
+    People without any labelled joint and crowds, which no evaluation of joints counts, are left
+    out.
 
     Args:
         annotations: a COCO keypoint file; its categories may have any ids.
@@ -151,7 +166,8 @@ class TrueBoxes:
         people = [
             person | {"score": 1.0, "category_id": 1}
             for person in raw.get("annotations", [])
-            if not person.get("iscrowd") and any(v > 0 for v in (person.get("keypoints") or ())[2::3])
+            if not person.get("iscrowd")
+            and any(v > 0 for v in (person.get("keypoints") or ())[2::3])
         ]
         self._boxes = _by_image(people, str(annotations), 1, 0.0)
 
@@ -190,13 +206,19 @@ def _read_list(path: Path) -> list[Any]:
     except OSError as error:
         raise ValueError(f"boxes {str(path)!r} cannot be read: {error.strerror}") from error
     except ValueError as error:
-        raise ValueError(f"boxes {str(path)!r} are not JSON ({error}): was the file written to the end?") from error
+        raise ValueError(
+            f"boxes {str(path)!r} are not JSON ({error}): was the file written to the end?"
+        ) from error
     if not isinstance(content, list):
-        raise ValueError(f"boxes {str(path)!r} are a {type(content).__name__}, not a COCO list of results")
+        raise ValueError(
+            f"boxes {str(path)!r} are a {type(content).__name__}, not a COCO list of results"
+        )
     return content
 
 
-def _by_image(entries: list[Any], what: str, category_id: int, min_score: float) -> dict[int, Boxes]:
+def _by_image(
+    entries: list[Any], what: str, category_id: int, min_score: float
+) -> dict[int, Boxes]:
     """Checked boxes by image id, the best first."""
     rows: dict[int, list[list[float]]] = {}
     for number, entry in enumerate(entries):
@@ -210,7 +232,9 @@ def _by_image(entries: list[Any], what: str, category_id: int, min_score: float)
                 "bbox [x, y, width, height] and score"
             ) from error
         if not np.isfinite([x, y, width, height, score]).all() or min(width, height) < 0:
-            raise ValueError(f"{what}: entry {number} (image {image_id}) has the bbox {entry['bbox']}, score {score}")
+            raise ValueError(
+                f"{what}: entry {number} (image {image_id}) has the bbox {entry['bbox']}, score {score}"
+            )
         if is_person and score >= min_score:
             rows.setdefault(image_id, []).append([x, y, x + width, y + height, score])
     found = {}

@@ -23,12 +23,14 @@ from bottomup.training.estimator_base import Estimator
 class TopDownEstimator(Estimator):
     """A network of a top-down method, what it is trained with, and how it is validated.
 
-    A network for one person is validated on the annotated boxes, by the average precision of its people; a detector by
-    that of its boxes. No setting is stored in checkpoints, so those of the config and the command line always hold.
+    A network for one person is validated on the annotated boxes, by the average precision of its
+    people; a detector by that of its boxes. No setting is stored in checkpoints, so those of the
+    config and the command line always hold.
 
     Args:
         network: what is trained.
-        criterion: the losses, those of the network's kind; None takes that kind's with its defaults.
+        criterion: the losses, those of the network's kind; None takes that kind's with its
+            defaults.
         optimizer: makes the optimiser.
         schedule: makes the learning rate schedule; None keeps the rate.
         schedule_interval: whether the schedule counts epochs or steps.
@@ -47,7 +49,9 @@ class TopDownEstimator(Estimator):
     ):
         fitting = PersonCriterion if isinstance(network, PersonNet) else DetectorCriterion
         if criterion is not None and not isinstance(criterion, fitting):
-            raise ValueError(f"a {type(network).__name__} is trained with a {fitting.__name__}: set model.criterion")
+            raise ValueError(
+                f"a {type(network).__name__} is trained with a {fitting.__name__}: set model.criterion"
+            )
         super().__init__(
             network, criterion or fitting(), optimizer=optimizer, schedule=schedule,
             schedule_interval=schedule_interval, channels_last=True, frozen=frozen,
@@ -78,9 +82,15 @@ class TopDownEstimator(Estimator):
             boxes = CenterDetector(self.network, device=self.device, min_score=0.02)(image.image)
             return box_metrics.to_coco(boxes.boxes, boxes.scores, image.image_id, category_id)
         truth = data.evaluation_set.ground_truth({image.image_id})["annotations"]
-        corners = np.array([box_metrics.corners(person) for person in truth], np.float64).reshape(-1, 4)
-        boxes = Boxes(corners, np.ones(len(corners))).within(image.image.shape[1], image.image.shape[0])
-        poses = TopDownPredictor(self.network, _no_detector, device=self.device).look_at(image.image, boxes)
+        corners = np.array([box_metrics.corners(person) for person in truth], np.float64).reshape(
+            -1, 4
+        )
+        boxes = Boxes(corners, np.ones(len(corners))).within(
+            image.image.shape[1], image.image.shape[0]
+        )
+        poses = TopDownPredictor(self.network, _no_detector, device=self.device).look_at(
+            image.image, boxes
+        )
         return poses.to_coco(image.image_id)
 
     def evaluate(self, found: list[dict[str, Any]], truth: dict[str, Any]) -> dict[str, float]:

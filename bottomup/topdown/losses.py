@@ -17,12 +17,13 @@ from bottomup.topdown.person_net import PersonOutput
 class PersonCriterion:
     """From a network for one person and the person's joints to one named loss.
 
-    Heatmaps are compared with Gaussians by squared difference (L2), points with points by absolute difference (L1).
-    Joints that are not labelled, or that the crop cuts off, cost nothing.
+    Heatmaps are compared with Gaussians by squared difference (L2), points with points by absolute
+    difference (L1). Joints that are not labelled, or that the crop cuts off, cost nothing.
 
     Attributes:
         sigma: of the Gaussians, in cells.
-        foreground: how much more a cell on a joint weighs than one far from it, as in `losses.Criterion`.
+        foreground: how much more a cell on a joint weighs than one far from it, as in
+            `losses.Criterion`.
     """
 
     sigma: float = 2.0
@@ -45,7 +46,9 @@ class PersonCriterion:
         height, width = output.heatmaps.shape[2:]
         factor = torch.tensor([width / mask.shape[2], height / mask.shape[1]], device=mask.device)
         cells = torch.cat([(keypoints[..., :2] + 0.5) * factor, keypoints[..., 2:]], dim=3)
-        target = targets.render_heatmaps(cells, height, width, sigma=self.sigma, centres=targets.EXACT)
+        target = targets.render_heatmaps(
+            cells, height, width, sigma=self.sigma, centres=targets.EXACT
+        )
         squares = (output.heatmaps.float() - target).square() * (1 + self.foreground * target)
         return {"heatmap": (squares.mean((2, 3)) * labelled).sum() / labelled.sum().clamp(min=1)}
 
@@ -54,10 +57,10 @@ class PersonCriterion:
 class DetectorCriterion:
     """From a detector's maps of every scale and the boxes of an image's people to named losses.
 
-    Centres are classified by the quality focal loss (Li et al., arXiv:2006.04388), sizes and offsets regressed at the
-    centres alone by L1, sizes relative to themselves. A scale learns from the people that it suits, and is left free
-    at the centres of others: at the finest those of up to `largest` cells, at coarser ones those of at least
-    `smallest` of their own cells.
+    Centres are classified by the quality focal loss (Li et al., arXiv:2006.04388), sizes and
+    offsets regressed at the centres alone by L1, sizes relative to themselves. A scale learns from
+    the people that it suits, and is left free at the centres of others: at the finest those of up
+    to `largest` cells, at coarser ones those of at least `smallest` of their own cells.
 
     Attributes:
         center_weight: factor of the loss of the centres.
@@ -65,7 +68,8 @@ class DetectorCriterion:
         size_weight: factor of the loss of the sizes.
         largest: cells of the longer side of a box.
         smallest: likewise.
-        center_sigma: spread of a centre in shares of the box's sides' geometric mean, at least one cell.
+        center_sigma: spread of a centre in shares of the box's sides' geometric mean, at least one
+            cell.
     """
 
     center_weight: float = 1.0
@@ -76,13 +80,17 @@ class DetectorCriterion:
     center_sigma: float = 0.05
 
     def __call__(
-        self, outputs: list[CenterMaps], keypoints: Float[Tensor, "B N 2 3"], mask: Bool[Tensor, "B H W"]
+        self,
+        outputs: list[CenterMaps],
+        keypoints: Float[Tensor, "B N 2 3"],
+        mask: Bool[Tensor, "B H W"],
     ) -> dict[str, Tensor]:
         """Compute the weighted losses "center", "offset" and "size", summed over the scales, per person.
 
         Args:
             outputs: of the network, fine to coarse.
-            keypoints: the corners of every box in pixels of the input; visibility 0 for one that does not count.
+            keypoints: the corners of every box in pixels of the input; visibility 0 for one that
+                does not count.
             mask: of the input's size, False where nobody knows.
         """
         losses: dict[str, Tensor] = {}
@@ -94,24 +102,38 @@ class DetectorCriterion:
         return losses
 
     def _scale_losses(
-        self, maps: CenterMaps, keypoints: Tensor, mask: Tensor, *, is_finest: bool, is_coarsest: bool
+        self,
+        maps: CenterMaps,
+        keypoints: Tensor,
+        mask: Tensor,
+        *,
+        is_finest: bool,
+        is_coarsest: bool,
     ) -> dict[str, Tensor]:
         height, width = maps.center.shape[2:]
-        corners = torch.cat([(keypoints[..., :2] + 0.5) * (width / mask.shape[2]), keypoints[..., 2:]], dim=3)
+        corners = torch.cat(
+            [(keypoints[..., :2] + 0.5) * (width / mask.shape[2]), keypoints[..., 2:]], dim=3
+        )
         center, sides = person_boxes(corners)  # B N 2
         there = (keypoints[..., 2] > 0).all(2)
         size = sides.amax(2)
-        suits = there & ((size >= self.smallest) | is_finest) & ((size <= self.largest) | is_coarsest)
+        suits = (
+            there & ((size >= self.smallest) | is_finest) & ((size <= self.largest) | is_coarsest)
+        )
 
         target = self._render(center, sides, suits, height, width)
         free = F.interpolate(mask[:, None].float(), (height, width), mode="area") > 0.5
-        free = free & ~((self._render(center, sides, there & ~suits, height, width) > 0.05) & (target < 0.05))
+        free = free & ~(
+            (self._render(center, sides, there & ~suits, height, width) > 0.05) & (target < 0.05)
+        )
         logits = maps.center.float()
         entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
         centers = (entropy * (target - logits.sigmoid()).square() * free).sum()
 
         points = torch.cat([center, suits[..., None]], dim=2)[:, :, None]  # B N 1 3
-        cells, inside = (values[..., 0] for values in targets.locate_joints(points, height, width))  # B N
+        cells, inside = (
+            values[..., 0] for values in targets.locate_joints(points, height, width)
+        )  # B N
         place = torch.stack([cells % width, cells // width], dim=2) + 0.5
         offset = (read_cells(maps.offset, cells) - (center - place)).abs().sum(2)
         wanted = sides.flip(2).clamp(min=1)
@@ -123,9 +145,13 @@ class DetectorCriterion:
             "size": self.size_weight * (relative * inside).sum() / num_people,
         }
 
-    def _render(self, center: Tensor, sides: Tensor, chosen: Tensor, height: int, width: int) -> Tensor:
+    def _render(
+        self, center: Tensor, sides: Tensor, chosen: Tensor, height: int, width: int
+    ) -> Tensor:
         """A Gaussian at the centre of every chosen box, B 1 h w."""
         widest = max(self.center_sigma * max(height, width), 1.0)
         spread = (self.center_sigma * sides.prod(2).sqrt()).clamp(1, widest)
         points = torch.cat([center, chosen[..., None]], dim=2)[:, :, None]
-        return targets.render_heatmaps(points, height, width, sigma=spread, max_sigma=widest, centres=targets.EXACT)
+        return targets.render_heatmaps(
+            points, height, width, sigma=spread, max_sigma=widest, centres=targets.EXACT
+        )

@@ -1,7 +1,8 @@
 """A detector of people in the manner of CenterNet (Zhou et al., "Objects as Points", arXiv:1904.07850).
 
-Every cell says whether a person's centre is in it, how far within, and how large that person is. The image is looked
-at twice, at its size and at half of it, since the trunk knows people up to some size only.
+Every cell says whether a person's centre is in it, how far within, and how large that person is.
+The image is looked at twice, at its size and at half of it, since the trunk knows people up to some
+size only.
 """
 
 from collections.abc import Callable, Sequence
@@ -55,7 +56,10 @@ class CenterHead(nn.Module):
 
     def forward(self, features: Sequence[Tensor]) -> list[CenterMaps]:
         """The maps of every scale."""
-        return [CenterMaps(self.center(level), self.offset(level), self.box_size(level)) for level in features]
+        return [
+            CenterMaps(self.center(level), self.offset(level), self.box_size(level))
+            for level in features
+        ]
 
 
 class DetectorNet(nn.Module):
@@ -91,7 +95,9 @@ class DetectorNet(nn.Module):
         self.register_buffer("mean", torch.tensor(MOVENET_MEAN, device="cpu").reshape(3, 1, 1))
         self.register_buffer("std", torch.tensor(MOVENET_MEAN, device="cpu").reshape(3, 1, 1))
 
-    def forward(self, images: UInt8[Tensor, "B 3 H W"] | Float[Tensor, "B 3 H W"]) -> list[CenterMaps]:
+    def forward(
+        self, images: UInt8[Tensor, "B 3 H W"] | Float[Tensor, "B 3 H W"]
+    ) -> list[CenterMaps]:
         """Maps of a batch of images, the finest scale first.
 
         Args:
@@ -101,12 +107,15 @@ class DetectorNet(nn.Module):
         return self.head(self.trunk(normalised))
 
 
-def person_detector(skeleton: Skeleton = COCO, *, num_scales: int = 2, input_size: int = 512) -> DetectorNet:
+def person_detector(
+    skeleton: Skeleton = COCO, *, num_scales: int = 2, input_size: int = 512
+) -> DetectorNet:
     """The detector on the trunk of `mobile`.
 
     Args:
         skeleton: of the people that the training data label.
-        num_scales: 2 looks at each image at half its size too, for the sake of large people; 1 does not.
+        num_scales: 2 looks at each image at half its size too, for the sake of large people; 1 does
+            not.
         input_size: pixels of an image's long side.
     """
     trunk = MobileNetScales(num_scales)
@@ -134,7 +143,8 @@ def read_centers(
         min_score: centres below it are none.
 
     Returns:
-        Per image x0, y0, x1, y1 in cells (the centre of the first one being (0, 0)) and scores, the best first.
+        Per image x0, y0, x1, y1 in cells (the centre of the first one being (0, 0)) and scores, the
+        best first.
     """
     width = maps.center.shape[3]
     center = maps.center.sigmoid()
@@ -142,7 +152,8 @@ def read_centers(
     score, cell = (center * is_peak).flatten(1).topk(min(MAX_PEOPLE, center[0].numel()))  # B M
     place = torch.stack([cell % width, cell // width], dim=2)  # B M 2
     offset, size = (
-        values.flatten(2).gather(2, cell[:, None].expand(-1, 2, -1)).mT for values in (maps.offset, maps.box_size)
+        values.flatten(2).gather(2, cell[:, None].expand(-1, 2, -1)).mT
+        for values in (maps.offset, maps.box_size)
     )  # B M 2
     middle, half = place + offset, size.clamp(min=0).flip(2) / 2
     boxes = torch.cat([middle - half, middle + half], dim=2)  # B M 4

@@ -1,9 +1,9 @@
 """Networks for one person in the middle of a crop: the second half of top-down methods.
 
-Three ways from the same trunk to K joints: heatmaps (Xiao et al., ECCV 2018), coordinates from global features
-(Toshev and Szegedy, CVPR 2014) and coordinates as the mean of a heatmap (Sun et al., "Integral Human Pose
-Regression", ECCV 2018). The fine features of the trunk say where joints are, the coarse ones see the whole crop and
-so whose they are.
+Three ways from the same trunk to K joints: heatmaps (Xiao et al., ECCV 2018), coordinates from
+global features (Toshev and Szegedy, CVPR 2014) and coordinates as the mean of a heatmap (Sun et
+al., "Integral Human Pose Regression", ECCV 2018). The fine features of the trunk say where joints
+are, the coarse ones see the whole crop and so whose they are.
 """
 
 import functools
@@ -29,7 +29,8 @@ class PersonOutput(NamedTuple):
     Attributes:
         points: x, y in pixels of the crop, the centre of the top-left one being (0, 0).
         scores: 0 to 1.
-        heatmaps: what the joints were read from, to be trained on; None where the points themselves are trained.
+        heatmaps: what the joints were read from, to be trained on; None where the points themselves
+            are trained.
     """
 
     points: Float[Tensor, "B K 2"]
@@ -40,8 +41,9 @@ class PersonOutput(NamedTuple):
 class JointMaps(nn.Module):
     """Logits of every joint at stride 4: where joints are by the fine features, whose they are by the coarse ones.
 
-    The first part has the name that `CenterVotingHead` gives it, so it starts from the bundled weights, which know
-    where everybody's joints are. The second starts at 0 and learns to leave the person in the middle.
+    The first part has the name that `CenterVotingHead` gives it, so it starts from the bundled
+    weights, which know where everybody's joints are. The second starts at 0 and learns to leave the
+    person in the middle.
 
     Args:
         in_channels: of the fine features.
@@ -76,7 +78,9 @@ class JointMaps(nn.Module):
         context = F.relu(self.reduce(features[1]))
         context = F.relu(self.relate(_with_places(context)))
         whose = self.whose(F.relu(self.compare(context)))  # B K h/8 w/8
-        return joints + F.interpolate(whose, size=joints.shape[2:], mode="bilinear", align_corners=False)
+        return joints + F.interpolate(
+            whose, size=joints.shape[2:], mode="bilinear", align_corners=False
+        )
 
 
 class HeatmapHead(JointMaps):
@@ -106,7 +110,9 @@ class SoftArgmaxHead(JointMaps):
         share = maps.flatten(2).softmax(2).unflatten(2, (height, width))
         x, y = torch.arange(width, device=maps.device), torch.arange(height, device=maps.device)
         mean_x, mean_y = (share.sum(2) * x).sum(2), (share.sum(3) * y).sum(2)  # B K
-        near = ((x - mean_x[..., None]).abs() <= 2)[:, :, None] & ((y - mean_y[..., None]).abs() <= 2)[..., None]
+        near = ((x - mean_x[..., None]).abs() <= 2)[:, :, None] & (
+            (y - mean_y[..., None]).abs() <= 2
+        )[..., None]
         scores = (share.detach() * near).sum((2, 3))
         return PersonOutput(to_crop(torch.stack([mean_x, mean_y], dim=2), maps, crop_wh), scores)
 
@@ -166,7 +172,13 @@ class PersonNet(nn.Module):
     std: Tensor
 
     def __init__(
-        self, trunk: nn.Module, head: nn.Module, *, skeleton: Skeleton, crop_wh: tuple[int, int], recipe: Recipe
+        self,
+        trunk: nn.Module,
+        head: nn.Module,
+        *,
+        skeleton: Skeleton,
+        crop_wh: tuple[int, int],
+        recipe: Recipe,
     ):
         super().__init__()
         self.trunk, self.head = trunk, head
@@ -214,11 +226,14 @@ BUILDERS: dict[str, Callable[..., PersonNet]] = {
 """What a weights file may ask for, as in `pose_net`."""
 
 
-def read_maximum(heatmaps: Float[Tensor, "B K h w"]) -> tuple[Float[Tensor, "B K 2"], Float[Tensor, "B K"]]:
+def read_maximum(
+    heatmaps: Float[Tensor, "B K h w"],
+) -> tuple[Float[Tensor, "B K 2"], Float[Tensor, "B K"]]:
     """The largest cell of every map, moved by a quarter of a cell towards its larger neighbour along each axis.
 
     Returns:
-        x, y in cells, the centre of the first one being (0, 0), and the value there, brought to 0..1.
+        x, y in cells, the centre of the first one being (0, 0), and the value there, brought to
+        0..1.
     """
     height, width = heatmaps.shape[2:]
     values, cell = heatmaps.detach().flatten(2).max(2)  # B K
@@ -233,15 +248,21 @@ def read_maximum(heatmaps: Float[Tensor, "B K h w"]) -> tuple[Float[Tensor, "B K
     return place + torch.stack(moves, dim=2), values.clamp(0, 1)
 
 
-def to_crop(points: Float[Tensor, "B K 2"], maps: Tensor, crop_wh: tuple[int, int]) -> Float[Tensor, "B K 2"]:
+def to_crop(
+    points: Float[Tensor, "B K 2"], maps: Tensor, crop_wh: tuple[int, int]
+) -> Float[Tensor, "B K 2"]:
     """Cells of maps that cover the crop to pixels of it."""
-    factor = torch.tensor([crop_wh[0] / maps.shape[3], crop_wh[1] / maps.shape[2]], device=points.device)
+    factor = torch.tensor(
+        [crop_wh[0] / maps.shape[3], crop_wh[1] / maps.shape[2]], device=points.device
+    )
     return (points + 0.5) * factor - 0.5
 
 
 def _build(name: str, head: Callable[..., nn.Module], skeleton: Skeleton, height: int) -> PersonNet:
     if height < 128 or height % 128:
-        raise ValueError(f"height must be a multiple of 128, not {height}: the sides of a crop are multiples of 32")
+        raise ValueError(
+            f"height must be a multiple of 128, not {height}: the sides of a crop are multiples of 32"
+        )
     trunk = MobileNetContext()
     return PersonNet(
         trunk,

@@ -28,12 +28,14 @@ class TopDownPredictor:
     """Finds the people in pictures, each in a box of a detector.
 
     Args:
-        weights: the name of bundled weights, a file of ours, or a network (which is moved to the device).
+        weights: the name of bundled weights, a file of ours, or a network (which is moved to the
+            device).
         detector: where the people are; None is our own detector.
         device: "auto" (CUDA if there is any, else the CPU), "cpu", "cuda", "cuda:1", "mps".
         batch_size: crops per forward pass.
         exif: turn pictures as their EXIF orientation says.
-        stages: entered with "read", "detect", "pose" and "group" around these stages of every picture, to time them.
+        stages: entered with "read", "detect", "pose" and "group" around these stages of every
+            picture, to time them.
 
     Raises:
         ValueError: an argument makes no sense; the weights cannot be had (`WeightsError`).
@@ -90,7 +92,8 @@ class TopDownPredictor:
             name: of the picture, for detectors that go by it.
 
         Raises:
-            ValueError: the detector does not know the picture, or a network gave numbers that are not finite.
+            ValueError: the detector does not know the picture, or a network gave numbers that are
+                not finite.
         """
         with self.stages("detect"):
             boxes = self.detector(image, name).within(image.shape[1], image.shape[0])
@@ -139,7 +142,8 @@ def to_poses(
 ) -> Poses:
     """People from what a network says of their crops.
 
-    A person's score is the box's, times the mean of its joints' scores; joints below `MIN_JOINT` do not count for it.
+    A person's score is the box's, times the mean of its joints' scores; joints below `MIN_JOINT` do
+    not count for it.
 
     Args:
         boxes: N of one image.

@@ -1,7 +1,7 @@
 """Training samples for top-down methods: one person in the middle of a crop, or an image with everybody's box.
 
-A sample is a function of (seed, epoch, position) alone, as in `training_sets`, and has the form that all samples have.
-A box goes as two points, its top left and its bottom right corner.
+A sample is a function of (seed, epoch, position) alone, as in `training_sets`, and has the form
+that all samples have. A box goes as two points, its top left and its bottom right corner.
 """
 
 import dataclasses
@@ -61,10 +61,18 @@ class CropAugment:
         one = warp(one, self._draw_matrix(box, wh, mirrored, rng), wh)
         if mirrored:
             one = one._replace(keypoints=one.keypoints[:, list(flip_indices)])
-        return one._replace(image=Augment(colour=self.colour, blur=self.blur, grey=self.grey).recolour(one.image, rng))
+        return one._replace(
+            image=Augment(colour=self.colour, blur=self.blur, grey=self.grey).recolour(
+                one.image, rng
+            )
+        )
 
     def _draw_matrix(
-        self, box: Float[np.ndarray, " 4"], wh: tuple[int, int], mirrored: bool, rng: np.random.Generator
+        self,
+        box: Float[np.ndarray, " 4"],
+        wh: tuple[int, int],
+        mirrored: bool,
+        rng: np.random.Generator,
     ) -> Float[np.ndarray, "2 3"]:
         factor = 1 / rng.uniform(*self.scale)
         angle = np.radians(rng.uniform(-self.rotation, self.rotation))
@@ -73,7 +81,9 @@ class CropAugment:
         linear = np.array([[cos, -sin], [sin, cos]]) * ([[-1], [1]] if mirrored else 1)
         middle = (np.array(wh) - 1) / 2
         still = crop(box, wh).matrix
-        return np.column_stack([linear @ still[:, :2], linear @ (still[:, 2] - middle) + middle + shift])
+        return np.column_stack(
+            [linear @ still[:, :2], linear @ (still[:, 2] - middle) + middle + shift]
+        )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -110,7 +120,9 @@ class PhotoCrops:
     def __getitem__(self, draw: Draw) -> Sample:
         record, person = self._people[draw.position]
         rng = np.random.default_rng((self.seed, draw.epoch, draw.position, 3))
-        return self.augment(load_sample(record), person, record.boxes[person], self.skeleton.flip_indices, rng)
+        return self.augment(
+            load_sample(record), person, record.boxes[person], self.skeleton.flip_indices, rng
+        )
 
     def name(self, index: int) -> str:
         """What to call sample `index` in a message."""
@@ -218,18 +230,22 @@ class DrawnBoxes:
         rng = np.random.default_rng((self.seed, draw.epoch, draw.position, 6))
         scene = draw_scene(self.crowd, rng)
         boxes = scene.boxes[(scene.keypoints[..., 2] > 0).any(1)]
-        return warp_boxes(Sample(scene.image, scene.keypoints, known_pixels(scene)), boxes, self.augment, rng)
+        return warp_boxes(
+            Sample(scene.image, scene.keypoints, known_pixels(scene)), boxes, self.augment, rng
+        )
 
     def name(self, index: int) -> str:
         """What to call image `index` in a message."""
         return f"drawn image {index} of seed {self.seed}"
 
 
-def warp_boxes(sample: Sample, boxes: Float[np.ndarray, "N 4"], augment: Augment, rng: np.random.Generator) -> Sample:
+def warp_boxes(
+    sample: Sample, boxes: Float[np.ndarray, "N 4"], augment: Augment, rng: np.random.Generator
+) -> Sample:
     """Augment an image and the boxes in it.
 
-    Boxes are cut at the border. Where less than `MIN_SHARE` of one is left, nothing is known: a bit of a person is
-    neither a person to find nor background.
+    Boxes are cut at the border. Where less than `MIN_SHARE` of one is left, nothing is known: a bit
+    of a person is neither a person to find nor background.
 
     Args:
         sample: the image; its keypoints do not matter.
@@ -238,7 +254,8 @@ def warp_boxes(sample: Sample, boxes: Float[np.ndarray, "N 4"], augment: Augment
         rng: the source of randomness.
 
     Returns:
-        the sample, its keypoints being (N, 2, 3): the corners of each box, visible 2, or 0 where it does not count.
+        the sample, its keypoints being (N, 2, 3): the corners of each box, visible 2, or 0 where it
+        does not count.
     """
     height, width = sample.image.shape[:2]
     mirrored = bool(rng.random() < augment.flip)
@@ -246,12 +263,17 @@ def warp_boxes(sample: Sample, boxes: Float[np.ndarray, "N 4"], augment: Augment
     moved = warp(sample._replace(keypoints=sample.keypoints[:0]), matrix, augment.size)
     corners = boxes.reshape(-1, 2, 2) @ matrix[:, :2].T + matrix[:, 2]  # N 2 2
     low, high = corners.min(1), corners.max(1)
-    cut_low, cut_high = np.clip(low, -0.5, augment.size - 0.5), np.clip(high, -0.5, augment.size - 0.5)
+    cut_low, cut_high = (
+        np.clip(low, -0.5, augment.size - 0.5),
+        np.clip(high, -0.5, augment.size - 0.5),
+    )
     area = np.maximum((high - low).prod(1), 1e-6)
     counts = (cut_high - cut_low).prod(1) >= MIN_SHARE * area
     mask = moved.mask.copy()
     for (x0, y0), (x1, y1) in zip(cut_low[~counts], cut_high[~counts], strict=True):
         mask[round(y0) : round(y1) + 1, round(x0) : round(x1) + 1] = False
     points = np.stack([cut_low, cut_high], axis=1)
-    keypoints = np.concatenate([points, np.full((len(boxes), 2, 1), 2.0)], axis=2) * counts[:, None, None]
+    keypoints = (
+        np.concatenate([points, np.full((len(boxes), 2, 1), 2.0)], axis=2) * counts[:, None, None]
+    )
     return Sample(augment.recolour(moved.image, rng), keypoints.astype(np.float32), mask)

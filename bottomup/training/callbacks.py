@@ -24,8 +24,8 @@ Image = UInt8[np.ndarray, "H W 3"]
 class AveragedWeights(WeightAveraging):
     """Exponential moving average of the weights, used for validation and kept in checkpoints.
 
-    Early on, when the weights still change a lot, the average is shorter: after n steps the decay is at most
-    (1 + n) / (10 + n).
+    Early on, when the weights still change a lot, the average is shorter: after n steps the decay
+    is at most (1 + n) / (10 + n).
 
     Args:
         decay: how much of the average stays at every step.
@@ -76,7 +76,13 @@ class LogPictures(Callback):
         assert data.evaluation_set is not None
         for number in range(min(self.num_images, len(data.evaluation_set))):
             picture = picture_of(pl_module, data.evaluation_set[number].image)
-            log_picture(trainer.loggers, f"image_{number}", picture, step=trainer.global_step, folder=trainer.log_dir)
+            log_picture(
+                trainer.loggers,
+                f"image_{number}",
+                picture,
+                step=trainer.global_step,
+                folder=trainer.log_dir,
+            )
 
 
 def picture_of(estimator: PoseEstimator, image: Image) -> UInt8[np.ndarray, "h w 3"]:
@@ -84,20 +90,30 @@ def picture_of(estimator: PoseEstimator, image: Image) -> UInt8[np.ndarray, "h w
     poses = estimator.predictor(1)(image)
     network = estimator.network
     transform = fit(
-        (image.shape[1], image.shape[0]), network.input_size, side=network.input_side, multiple=network.size_multiple
+        (image.shape[1], image.shape[0]),
+        network.input_size,
+        side=network.input_side,
+        multiple=network.size_multiple,
     )
     warped = transform.warp(image)
     with torch.inference_mode(), torch.autocast(estimator.device.type, enabled=False):
-        maps = combine(network(torch.from_numpy(warped.transpose(2, 0, 1))[None].to(estimator.device)))
+        maps = combine(
+            network(torch.from_numpy(warped.transpose(2, 0, 1))[None].to(estimator.device))
+        )
     height, width = warped.shape[:2]
     panels = [cv2.resize(panel, (width, height)) for panel in (_heat(maps), _tag_colours(maps))]
     people = transform.warp(draw(image, poses))  # type: ignore[arg-type]
-    return np.concatenate([people, *(cv2.addWeighted(warped, 0.3, panel, 0.7, 0) for panel in panels)], axis=1)
+    return np.concatenate(
+        [people, *(cv2.addWeighted(warped, 0.3, panel, 0.7, 0) for panel in panels)], axis=1
+    )
 
 
 def _heat(maps: Maps) -> Image:
     strongest = maps.heatmaps[0].amax(0).clamp(0, 1).float().cpu().numpy()
-    return cv2.cvtColor(cv2.applyColorMap((strongest * 255).astype(np.uint8), cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
+    return cv2.cvtColor(
+        cv2.applyColorMap((strongest * 255).astype(np.uint8), cv2.COLORMAP_INFERNO),
+        cv2.COLOR_BGR2RGB,
+    )
 
 
 def _tag_colours(maps: Maps) -> Image:
@@ -105,14 +121,23 @@ def _tag_colours(maps: Maps) -> Image:
     strength, joint = maps.heatmaps[0].max(0)
     tags: Float[Tensor, "H W"] = maps.tags[0, ..., 0].gather(0, joint[None])[0]
     there = strength > 0.1
-    low, high = (tags[there].amin(), tags[there].amax()) if bool(there.any()) else (tags.amin(), tags.amax())
+    low, high = (
+        (tags[there].amin(), tags[there].amax())
+        if bool(there.any())
+        else (tags.amin(), tags.amax())
+    )
     hue = ((tags - low) / (high - low).clamp(min=1e-6) * 160).clamp(0, 160)
     planes: Any = [hue, torch.full_like(hue, 255), strength.clamp(0, 1) * 255]
     return cv2.cvtColor(torch.stack(planes, -1).byte().cpu().numpy(), cv2.COLOR_HSV2RGB)
 
 
 def log_picture(
-    loggers: Sequence[Any], name: str, picture: UInt8[np.ndarray, "h w 3"], *, step: int, folder: str | None
+    loggers: Sequence[Any],
+    name: str,
+    picture: UInt8[np.ndarray, "h w 3"],
+    *,
+    step: int,
+    folder: str | None,
 ) -> None:
     """Hand a picture to every logger: TensorBoard's, those with `log_image`, and as a file for all others."""
     for logger in loggers:

@@ -39,8 +39,10 @@ class PoseEstimator(Estimator):
         tag_threshold: largest distance of tags within a person.
         channels_last: keep pixels' channels together in memory, faster on most devices.
         compile: compile the network for training with torch.compile.
-        freeze_norm: keep the running statistics of batch norm, and use them: for fine-tuning with small batches.
-        frozen: modules of the network that are not trained, such as "trunk.stem"; a step is faster for it.
+        freeze_norm: keep the running statistics of batch norm, and use them: for fine-tuning with
+            small batches.
+        frozen: modules of the network that are not trained, such as "trunk.stem"; a step is faster
+            for it.
     """
 
     def __init__(
@@ -61,14 +63,20 @@ class PoseEstimator(Estimator):
         freeze_norm: bool = False,
         frozen: Sequence[str] = (),
     ):
-        if isinstance(criterion, Criterion) and (criterion.centres == EXACT) != (network.keypoint_offset == 0):
+        if isinstance(criterion, Criterion) and (criterion.centres == EXACT) != (
+            network.keypoint_offset == 0
+        ):
             raise ValueError(
                 f"targets with {criterion.centres} centres do not go with a keypoint_offset of "
                 f"{network.keypoint_offset}: set model.network.keypoint_offset (0 for exact ones) or "
                 "model.criterion.centres"
             )
         anchor = getattr(network.head, "tag_anchor", 0.0)
-        if isinstance(criterion, Criterion) and criterion.place_weight and criterion.tag_anchor != anchor:
+        if (
+            isinstance(criterion, Criterion)
+            and criterion.place_weight
+            and criterion.tag_anchor != anchor
+        ):
             raise ValueError(
                 f"model.criterion.tag_anchor is {criterion.tag_anchor}, but the network's tags are anchored by {anchor}"
             )

@@ -54,7 +54,11 @@ class Estimator(LightningModule):
         self.layout = torch.channels_last if channels_last else torch.contiguous_format
         self.network = network.to(memory_format=self.layout)  # type: ignore[call-overload]
         self.criterion = criterion
-        self.optimizer, self.schedule, self.schedule_interval = optimizer, schedule, schedule_interval
+        self.optimizer, self.schedule, self.schedule_interval = (
+            optimizer,
+            schedule,
+            schedule_interval,
+        )
         self.run: Callable[..., Any] = network.forward
         self.found: list[dict[str, Any]] = []
         self.seen: list[int] = []
@@ -75,7 +79,9 @@ class Estimator(LightningModule):
 
     def configure_optimizers(self) -> Any:
         """The optimiser and, if there is one, the schedule."""
-        optimizer = self.optimizer([weight for weight in self.network.parameters() if weight.requires_grad])
+        optimizer = self.optimizer(
+            [weight for weight in self.network.parameters() if weight.requires_grad]
+        )
         if self.schedule is None:
             return optimizer
         scheduler = {"scheduler": self.schedule(optimizer), "interval": self.schedule_interval}
@@ -91,18 +97,27 @@ class Estimator(LightningModule):
         losses = self.criterion(outputs, batch.keypoints, batch.mask)
         total = torch.stack(list(losses.values())).sum()
         self._stop_unless_finite(total.detach(), batch_idx)
-        self.log_dict({f"train/{name}": value.detach() for name, value in losses.items()}, batch_size=len(batch.image))
+        self.log_dict(
+            {f"train/{name}": value.detach() for name, value in losses.items()},
+            batch_size=len(batch.image),
+        )
         self.log("train/loss", total.detach(), prog_bar=True, batch_size=len(batch.image))
         return total
 
     def _stop_unless_finite(self, total: Tensor, batch_idx: int) -> None:
         """On a GPU the previous step's loss is looked at, which is there by now: nothing waits for it."""
         previous, self._previous = self._previous, (total, batch_idx)
-        value, number = (total, batch_idx) if total.device.type == "cpu" else previous or (torch.zeros(()), 0)
+        value, number = (
+            (total, batch_idx) if total.device.type == "cpu" else previous or (torch.zeros(()), 0)
+        )
         if torch.isfinite(value):
             return
         loader = self.trainer.train_dataloader
-        names = loader.names(number) if isinstance(loader, ResumableLoader) and number <= batch_idx else []
+        names = (
+            loader.names(number)
+            if isinstance(loader, ResumableLoader) and number <= batch_idx
+            else []
+        )
         images = "\n  ".join(names) or "unknown"
         raise FloatingPointError(
             f"the loss is {value.item()} in epoch {self.current_epoch}, batch {number}; its images:\n  {images}\n"
@@ -156,7 +171,9 @@ def _module(network: torch.nn.Module, name: str) -> torch.nn.Module:
         return network.get_submodule(name)
     except AttributeError as error:
         known = ", ".join(
-            f"{part}.{child}" for part in ("trunk", "head") for child, _ in network.get_submodule(part).named_children()
+            f"{part}.{child}"
+            for part in ("trunk", "head")
+            for child, _ in network.get_submodule(part).named_children()
         )
         raise ValueError(f"the network has no {name!r} to freeze; it has {known}") from error
 

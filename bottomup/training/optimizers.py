@@ -1,8 +1,9 @@
 """Muon (Jordan et al., 2024, https://kellerjordan.github.io/posts/muon) for convolutions, AdamW for the rest.
 
-Muon follows the momentum, but equally far in all of its directions: the matrix of an update is replaced by the nearest
-one with orthogonal rows or columns. Short trainings from random weights then need fewer steps. torch.optim.Muon takes
-matrices only, and computes in bfloat16, which many CPUs have to emulate.
+Muon follows the momentum, but equally far in all of its directions: the matrix of an update is
+replaced by the nearest one with orthogonal rows or columns. Short trainings from random weights
+then need fewer steps. torch.optim.Muon takes matrices only, and computes in bfloat16, which many
+CPUs have to emulate.
 """
 
 from collections.abc import Callable, Iterable
@@ -21,9 +22,9 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 class ConvMuon(Optimizer):
     """Muon for the kernels of convolutions, AdamW for everything else.
 
-    A kernel O I h w is to Muon a matrix O x (I h w). Kernels of a single pixel, of separate channels and those that
-    read images stay with AdamW, like norms and biases. There are two parameter groups, the kernels' first, so that a
-    schedule can be given two rates.
+    A kernel O I h w is to Muon a matrix O x (I h w). Kernels of a single pixel, of separate
+    channels and those that read images stay with AdamW, like norms and biases. There are two
+    parameter groups, the kernels' first, so that a schedule can be given two rates.
 
     Args:
         params: the weights.
@@ -47,12 +48,23 @@ class ConvMuon(Optimizer):
         weight_decay: float = 1e-4,
     ):
         if min(lr, adam_lr, weight_decay) < 0:
-            raise ValueError(f"lr {lr}, adam_lr {adam_lr} and weight_decay {weight_decay} must not be negative")
+            raise ValueError(
+                f"lr {lr}, adam_lr {adam_lr} and weight_decay {weight_decay} must not be negative"
+            )
         if not all(0 <= part < 1 for part in (momentum, *betas)):
-            raise ValueError(f"momentum {momentum} and betas {betas} must be at least 0 and less than 1")
+            raise ValueError(
+                f"momentum {momentum} and betas {betas} must be at least 0 and less than 1"
+            )
         weights = list(params)
-        kernels = {"params": [weight for weight in weights if _mixes_features(weight)], "lr": lr, "momentum": momentum}
-        others = {"params": [weight for weight in weights if not _mixes_features(weight)], "lr": adam_lr}
+        kernels = {
+            "params": [weight for weight in weights if _mixes_features(weight)],
+            "lr": lr,
+            "momentum": momentum,
+        }
+        others = {
+            "params": [weight for weight in weights if not _mixes_features(weight)],
+            "lr": adam_lr,
+        }
         super().__init__([kernels, others | {"betas": betas, "weight_decay": weight_decay}], {})
 
     @torch.no_grad()
@@ -85,16 +97,24 @@ class ConvMuon(Optimizer):
             ahead = weight.grad.add(momentum, alpha=group["momentum"])  # Nesterov's
             update = orthogonal(ahead.flatten(1))
             rows, columns = update.shape
-            weight.add_(update.view_as(weight), alpha=-group["lr"] * max(1.0, rows / columns) ** 0.5)
+            weight.add_(
+                update.view_as(weight), alpha=-group["lr"] * max(1.0, rows / columns) ** 0.5
+            )
 
     def _adam(self, group: dict[str, Any]) -> None:
         weights = [weight for weight in group["params"] if weight.grad is not None]
         for weight in weights:
             if not self.state[weight]:
                 mean, square = torch.zeros_like(weight), torch.zeros_like(weight)
-                self.state[weight] = {"exp_avg": mean, "exp_avg_sq": square, "step": torch.zeros(())}
+                self.state[weight] = {
+                    "exp_avg": mean,
+                    "exp_avg_sq": square,
+                    "step": torch.zeros(()),
+                }
         states = [self.state[weight] for weight in weights]
-        means, squares, steps = ([state[name] for state in states] for name in ("exp_avg", "exp_avg_sq", "step"))
+        means, squares, steps = (
+            [state[name] for state in states] for name in ("exp_avg", "exp_avg_sq", "step")
+        )
         gradients = [weight.grad for weight in weights if weight.grad is not None]
         beta1, beta2 = group["betas"]
         adamw(

@@ -25,14 +25,20 @@ BUILDERS: dict[str, Callable[..., Network]] = {
 }
 
 FORMAT = 1
-PREPROCESSING = ("input_size", "input_side", "size_multiple", "keypoint_offset")  # as far as a network has them
+PREPROCESSING = (
+    "input_size",
+    "input_side",
+    "size_multiple",
+    "keypoint_offset",
+)  # as far as a network has them
 LARGEST_ARGUMENT = 4096  # of a builder, in a file: no count or width of ours comes near
 
 
 def describe(net: Network, *, notes: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """All that a file has to say of a network beside its tensors.
 
-    A training stores this under "bottomup" in its checkpoints, so that `load_model` takes them as they are.
+    A training stores this under "bottomup" in its checkpoints, so that `load_model` takes them as
+    they are.
 
     Args:
         net: made by one of `BUILDERS`.
@@ -72,12 +78,20 @@ def assemble(description: Any, path: Path, *, skeleton: Skeleton | None = None) 
     try:
         written = description["format"]
         if written != FORMAT:
-            raise WeightsError(f"{path}: is of format {written!r:.50}, this version reads {FORMAT}; update bottomup")
+            raise WeightsError(
+                f"{path}: is of format {written!r:.50}, this version reads {FORMAT}; update bottomup"
+            )
         builder, arguments = description["builder"], dict(description["arguments"])
         if builder not in BUILDERS:
             known = ", ".join(BUILDERS)
-            raise WeightsError(f"{path}: wants the network {builder!r:.50}, known are {known}; update bottomup")
-        if any(not 0 <= value <= LARGEST_ARGUMENT for value in arguments.values() if isinstance(value, int | float)):
+            raise WeightsError(
+                f"{path}: wants the network {builder!r:.50}, known are {known}; update bottomup"
+            )
+        if any(
+            not 0 <= value <= LARGEST_ARGUMENT
+            for value in arguments.values()
+            if isinstance(value, int | float)
+        ):
             raise ValueError(f"arguments {arguments}")
         skeleton = skeleton or Skeleton.from_dict(description["skeleton"])
         with torch.device("meta"):
@@ -87,7 +101,9 @@ def assemble(description: Any, path: Path, *, skeleton: Skeleton | None = None) 
         raise
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
         reason = f"{type(error).__name__}: {str(error)[:200]}"
-        raise WeightsError(f"{path}: its description of itself makes no sense ({reason}); download it again") from error
+        raise WeightsError(
+            f"{path}: its description of itself makes no sense ({reason}); download it again"
+        ) from error
     return net
 
 

@@ -30,18 +30,22 @@ def fetch(
 ) -> None:
     """Fetch a file unless it is there; it appears whole and right, or not at all.
 
-    What arrived before a connection broke stays beside it as NAME.part, and the next call asks for the rest alone.
+    What arrived before a connection broke stays beside it as NAME.part, and the next call asks for
+    the rest alone.
 
     Args:
         url: http or https.
         target: where to; its folder is made.
         sha256: the first hexadecimal digits of the file's SHA-256, or all of them.
-        num_bytes: about how many it has; less than half or more than twice as many are another file.
-        report: called with the bytes that are there and those that there will be, None where the server does not say.
+        num_bytes: about how many it has; less than half or more than twice as many are another
+            file.
+        report: called with the bytes that are there and those that there will be, None where the
+            server does not say.
 
     Raises:
         ValueError: the URL is none of those kinds.
-        DownloadError: no connection, a refusal of the server, a transfer that broke off, or another file than expected.
+        DownloadError: no connection, a refusal of the server, a transfer that broke off, or another
+            file than expected.
         OSError: the file cannot be written.
     """
     if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
@@ -93,7 +97,11 @@ def _digest(file: BinaryIO) -> Any:
 
 
 def _transfer(
-    url: str, file: BinaryIO, digest: Any, num_bytes: float, report: Callable[[int, int | None], None]
+    url: str,
+    file: BinaryIO,
+    digest: Any,
+    num_bytes: float,
+    report: Callable[[int, int | None], None],
 ) -> Any:
     """Append what the file still lacks, or all of it if the server does not give parts; the digest of the whole."""
     with _explained(url), _open(url, file.tell()) as response:
@@ -138,9 +146,13 @@ def _open(url: str, start: int) -> Any:
 def _first_byte(response: Any, wanted: int) -> int:
     """With which byte the answer begins: the wanted one if the server gives parts, else the first."""
     said = response.headers.get("Content-Range", "")
-    is_part = response.status == http.HTTPStatus.PARTIAL_CONTENT and said.startswith(f"bytes {wanted}-")
+    is_part = response.status == http.HTTPStatus.PARTIAL_CONTENT and said.startswith(
+        f"bytes {wanted}-"
+    )
     if not is_part and response.status == http.HTTPStatus.PARTIAL_CONTENT:
-        raise DownloadError(f"{response.url}: the server gave the bytes {said!r} for those from {wanted} on")
+        raise DownloadError(
+            f"{response.url}: the server gave the bytes {said!r} for those from {wanted} on"
+        )
     return wanted if is_part else 0
 
 
@@ -168,10 +180,16 @@ def _explained(url: str) -> Iterator[None]:
         raise
     except urllib.error.HTTPError as error:
         with error:
-            raise DownloadError(f"{url}: the server answers {error.code} {error.reason}; try --url") from error
+            raise DownloadError(
+                f"{url}: the server answers {error.code} {error.reason}; try --url"
+            ) from error
     except urllib.error.URLError as error:
         raise DownloadError(f"{url}: no connection ({error.reason}); {kept}") from error
     except http.client.IncompleteRead as error:
-        raise DownloadError(f"{url}: the transfer broke off, {error.expected} bytes before its end; {kept}") from error
+        raise DownloadError(
+            f"{url}: the transfer broke off, {error.expected} bytes before its end; {kept}"
+        ) from error
     except (http.client.HTTPException, ConnectionError, TimeoutError) as error:
-        raise DownloadError(f"{url}: the transfer broke off ({error or type(error).__name__}); {kept}") from error
+        raise DownloadError(
+            f"{url}: the transfer broke off ({error or type(error).__name__}); {kept}"
+        ) from error

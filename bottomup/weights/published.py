@@ -1,7 +1,8 @@
 """Weights that others publish and that this package reads: where they are, and where they lie once fetched.
 
-The eight hexadecimal digits in a file's name are the beginning of its SHA-256; that is how MMPose and torch name files.
-Addresses are those of MMPose's model zoo (docs and configs of open-mmlab/mmpose 0.x), sizes follow from the networks.
+The eight hexadecimal digits in a file's name are the beginning of its SHA-256; that is how MMPose
+and torch name files. Addresses are those of MMPose's model zoo (docs and configs of
+open-mmlab/mmpose 0.x), sizes follow from the networks.
 """
 
 import dataclasses
@@ -16,7 +17,8 @@ class Published:
     Attributes:
         url: its address.
         megabytes: of 1e6 bytes, about.
-        licence: of the project that publishes it; the data that it learned from has terms of its own.
+        licence: of the project that publishes it; the data that it learned from has terms of its
+            own.
         purpose: what it is for.
     """
 
@@ -52,10 +54,17 @@ PUBLISHED = {
         f"{_POSE}/higher_hrnet48_coco_512x512-60fedcbc_20200712.pth", 256, "Apache-2.0", _COCO
     ),
     "higherhrnet_w32_crowdpose": Published(
-        f"{_POSE}/higher_hrnet32_crowdpose_512x512-1aa4a132_20201017.pth", 115, "Apache-2.0", _CROWDPOSE
+        f"{_POSE}/higher_hrnet32_crowdpose_512x512-1aa4a132_20201017.pth",
+        115,
+        "Apache-2.0",
+        _CROWDPOSE,
     ),
-    "hrnet_w32_ae": Published(f"{_POSE}/hrnet_w32_coco_512x512-bcb8c247_20200816.pth", 115, "Apache-2.0", _COCO),
-    "hrnet_w48_ae": Published(f"{_POSE}/hrnet_w48_coco_512x512-cf72fcdf_20200816.pth", 256, "Apache-2.0", _COCO),
+    "hrnet_w32_ae": Published(
+        f"{_POSE}/hrnet_w32_coco_512x512-bcb8c247_20200816.pth", 115, "Apache-2.0", _COCO
+    ),
+    "hrnet_w48_ae": Published(
+        f"{_POSE}/hrnet_w48_coco_512x512-cf72fcdf_20200816.pth", 256, "Apache-2.0", _COCO
+    ),
     "hrnet_w32_imagenet": Published(f"{_IMAGENET}/hrnet_w32-36af842e.pth", 165, "MIT", _TRUNK),
     "hrnet_w48_imagenet": Published(f"{_IMAGENET}/hrnet_w48-8ef0771d.pth", 311, "MIT", _TRUNK),
 }

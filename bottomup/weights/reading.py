@@ -1,8 +1,9 @@
 """Reading the checkpoint files that people own, without trusting them.
 
-A checkpoint is a pickle (the public HigherHRNet release, MMPose 0.x, Lightning) or a safetensors file. Pickles are
-opened with `weights_only=True`, so they can hold tensors, numbers and text but run no code, and no file can claim
-more memory than it has bytes. What cannot be used is refused in one sentence that says what to do.
+A checkpoint is a pickle (the public HigherHRNet release, MMPose 0.x, Lightning) or a safetensors
+file. Pickles are opened with `weights_only=True`, so they can hold tensors, numbers and text but
+run no code, and no file can claim more memory than it has bytes. What cannot be used is refused in
+one sentence that says what to do.
 """
 
 import dataclasses
@@ -17,8 +18,16 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-MAX_HEADER = 16 * 2**20  # bytes of names and shapes in front of a safetensors file; HigherHRNet-W48 needs 0.2 MB
-WRAPPERS = ("module.", "1.", "network.", "model.", "_orig_mod.")  # DDP, half precision, Lightning (2), torch.compile
+MAX_HEADER = (
+    16 * 2**20
+)  # bytes of names and shapes in front of a safetensors file; HigherHRNet-W48 needs 0.2 MB
+WRAPPERS = (
+    "module.",
+    "1.",
+    "network.",
+    "model.",
+    "_orig_mod.",
+)  # DDP, half precision, Lightning (2), torch.compile
 DOWNLOAD_AGAIN = "download it again and compare its size with the source's"
 
 
@@ -57,7 +66,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
     else:
         raise WeightsError(f"{path}: {_what_it_is(head)}")
     if description is not None and not isinstance(description, Mapping):
-        raise WeightsError(f"{path}: its description of itself is a {type(description).__name__}; {DOWNLOAD_AGAIN}")
+        raise WeightsError(
+            f"{path}: its description of itself is a {type(description).__name__}; {DOWNLOAD_AGAIN}"
+        )
     _check_sizes(path, tensors)
     return Checkpoint(path, _standard_names(path, tensors), description, config)
 
@@ -82,9 +93,7 @@ def _what_it_is(head: bytes) -> str:
     if text.startswith(b"version https://git-lfs"):
         return "this is a Git LFS pointer, not the file that it stands for; run `git lfs pull` in its repository"
     if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
-        return (
-            "this is a web page (a login or a warning of the host?); open the link in a browser and download the file"
-        )
+        return "this is a web page (a login or a warning of the host?); open the link in a browser and download the file"
     return (
         f"not a checkpoint (it begins with {head[:12]!r}); a .pth or .ckpt file that torch.save wrote, "
         "or a .safetensors file is needed"
@@ -106,13 +115,17 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], Any, str]:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except Exception as error:  # the library raises many kinds, all of which mean the same here
-        raise WeightsError(f"{path}: damaged safetensors file ({_first_line(error)}); {DOWNLOAD_AGAIN}") from error
+        raise WeightsError(
+            f"{path}: damaged safetensors file ({_first_line(error)}); {DOWNLOAD_AGAIN}"
+        ) from error
     if "bottomup" not in metadata:
         return tensors, None, " ".join(metadata.values())
     try:
         description = json.loads(metadata["bottomup"])
     except (ValueError, RecursionError) as error:
-        raise WeightsError(f"{path}: its description of itself is damaged ({error}); {DOWNLOAD_AGAIN}") from error
+        raise WeightsError(
+            f"{path}: its description of itself is damaged ({error}); {DOWNLOAD_AGAIN}"
+        ) from error
     return tensors, description, ""
 
 
@@ -133,8 +146,15 @@ def _read_pickle(path: Path) -> tuple[dict[str, Tensor], Any, str]:
         ) from error
     if not isinstance(content, Mapping):
         raise WeightsError(f"{path}: holds a {type(content).__name__}, not a dict of named tensors")
-    state = next((content[key] for key in ("state_dict", "model") if isinstance(content.get(key), Mapping)), content)
-    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor) and isinstance(name, str)}
+    state = next(
+        (content[key] for key in ("state_dict", "model") if isinstance(content.get(key), Mapping)),
+        content,
+    )
+    tensors = {
+        name: value
+        for name, value in state.items()
+        if isinstance(value, Tensor) and isinstance(name, str)
+    }
     if not tensors:
         raise WeightsError(f"{path}: holds no tensors; its entries are {some(map(str, state))}")
     meta = content.get("meta")
@@ -151,31 +171,45 @@ def _check_zip(path: Path) -> bool:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise WeightsError(f"{path}: the archive is cut off or damaged ({error}); {DOWNLOAD_AGAIN}") from error
+        raise WeightsError(
+            f"{path}: the archive is cut off or damaged ({error}); {DOWNLOAD_AGAIN}"
+        ) from error
     if unpacked > path.stat().st_size:
-        raise WeightsError(f"{path}: a compressed archive; torch.save writes uncompressed ones, so unpack it first")
+        raise WeightsError(
+            f"{path}: a compressed archive; torch.save writes uncompressed ones, so unpack it first"
+        )
     return True
 
 
 def _check_sizes(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Tensors must be ordinary ones, and all their numbers must stand in the file."""
-    odd = [name for name, t in tensors.items() if t.layout != torch.strided or t.is_quantized or t.device.type != "cpu"]
+    odd = [
+        name
+        for name, t in tensors.items()
+        if t.layout != torch.strided or t.is_quantized or t.device.type != "cpu"
+    ]
     if odd:
         raise WeightsError(f"{path}: sparse or quantised tensors cannot be read: {some(odd)}")
     claimed = sum(t.numel() * t.element_size() for t in tensors.values())
     if claimed > path.stat().st_size:
-        raise WeightsError(f"{path}: claims {claimed} bytes of tensors and has {path.stat().st_size}; {DOWNLOAD_AGAIN}")
+        raise WeightsError(
+            f"{path}: claims {claimed} bytes of tensors and has {path.stat().st_size}; {DOWNLOAD_AGAIN}"
+        )
 
 
 def _standard_names(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Names as in `PoseNet.state_dict`, whoever wrote the file."""
-    if any(name.startswith("network.") for name in tensors):  # a training of ours: criterion and the like stay behind
+    if any(
+        name.startswith("network.") for name in tensors
+    ):  # a training of ours: criterion and the like stay behind
         tensors = {name: tensor for name, tensor in tensors.items() if name.startswith("network.")}
     named: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         standard = _standard_name(name)
         if standard in named:
-            raise WeightsError(f"{path}: two tensors are both {standard}, the second is called {name}; remove one")
+            raise WeightsError(
+                f"{path}: two tensors are both {standard}, the second is called {name}; remove one"
+            )
         named[standard] = tensor
     return named
 
@@ -192,13 +226,18 @@ def _standard_name(name: str) -> str:
         name = "head." + name
     elif not name.startswith(("trunk.", "head.")) and name not in ("mean", "std"):
         name = "trunk." + name
-    return re.sub(r"^head\.final_layer\.", "head.final_layers.0.", name)  # MMPose's head with a single resolution
+    return re.sub(
+        r"^head\.final_layer\.", "head.final_layers.0.", name
+    )  # MMPose's head with a single resolution
 
 
-def fitted(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], what: str) -> dict[str, Tensor]:
+def fitted(
+    wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], what: str
+) -> dict[str, Tensor]:
     """Tensors of a file, each where the network wants it, copied, in the network's number format.
 
-    The counters of batch norms may be missing: files older than torch 0.4.1 lack them, and only training reads them.
+    The counters of batch norms may be missing: files older than torch 0.4.1 lack them, and only
+    training reads them.
 
     Args:
         wanted: names, shapes and number formats of the network.
@@ -208,7 +247,9 @@ def fitted(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], what: str)
     Raises:
         WeightsError: names are missing or left over, shapes differ, or values are not numbers.
     """
-    missing = [name for name in wanted if name not in given and not name.endswith("num_batches_tracked")]
+    missing = [
+        name for name in wanted if name not in given and not name.endswith("num_batches_tracked")
+    ]
     left_over = [name for name in given if name not in wanted]
     wrong = [
         f"{name} ({_kind(given[name])} instead of {_kind(tensor)})"
@@ -217,7 +258,9 @@ def fitted(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], what: str)
     ]
     if missing or left_over or wrong:
         counts = {"missing": missing, "left over": left_over, "of the wrong shape": wrong}
-        told = "; ".join(f"{len(names)} {how}: {some(names)}" for how, names in counts.items() if names)
+        told = "; ".join(
+            f"{len(names)} {how}: {some(names)}" for how, names in counts.items() if names
+        )
         raise WeightsError(f"{what}, of whose {len(wanted)} tensors {told}")
     tensors = {
         name: given[name].to(tensor.dtype, copy=True, memory_format=torch.contiguous_format)
@@ -225,7 +268,11 @@ def fitted(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], what: str)
         else torch.zeros(tensor.shape, dtype=tensor.dtype)
         for name, tensor in wanted.items()
     }
-    broken = [name for name, tensor in tensors.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    broken = [
+        name
+        for name, tensor in tensors.items()
+        if tensor.is_floating_point() and not tensor.isfinite().all()
+    ]
     if broken:
         raise WeightsError(
             f"{what}: values that are not finite, as after a training that diverged, in {len(broken)} tensors: "
@@ -240,7 +287,11 @@ def _is_like(given: Tensor, wanted: Tensor) -> bool:
 
 def _kind(tensor: Tensor) -> str:
     shape = "x".join(map(str, tensor.shape)) or "a number"
-    return shape if tensor.is_floating_point() else f"{shape} {str(tensor.dtype).removeprefix('torch.')}"
+    return (
+        shape
+        if tensor.is_floating_point()
+        else f"{shape} {str(tensor.dtype).removeprefix('torch.')}"
+    )
 
 
 def some(names: Any) -> str:
@@ -253,4 +304,8 @@ def _first_line(error: Exception) -> str:
     """What went wrong, short: torch explains itself in paragraphs, and its first ones are not for our reader."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     line = lines[0] if lines else ""
-    return type(error).__name__ if not line or "weights_only" in line else f"{type(error).__name__}: {line[:120]}"
+    return (
+        type(error).__name__
+        if not line or "weights_only" in line
+        else f"{type(error).__name__}: {line[:120]}"
+    )

@@ -9,14 +9,17 @@ from torch import Tensor
 from bottomup.skeleton import COCO, CROWDPOSE, Skeleton
 from bottomup.weights.reading import Checkpoint, WeightsError
 
-USUAL_INPUT_SIZE = {48: 640}  # of the published networks by width; the others were trained on 512 pixels
+USUAL_INPUT_SIZE = {
+    48: 640
+}  # of the published networks by width; the others were trained on 512 pixels
 
 
 def recognise(checkpoint: Checkpoint, skeleton: Skeleton | None = None) -> dict[str, Any]:
     """Describe the HigherHRNet or HRNet-AE in a checkpoint; the keys are those of `weights.describe`.
 
-    Width, deconvolutions, blocks, joints and tag dimensions follow from the shapes. The input size is in no checkpoint:
-    it is read from the file's name (..._512x512...), else the usual one for the width.
+    Width, deconvolutions, blocks, joints and tag dimensions follow from the shapes. The input size
+    is in no checkpoint: it is read from the file's name (..._512x512...), else the usual one for
+    the width.
 
     Args:
         checkpoint: as read, with standard names.
@@ -30,7 +33,9 @@ def recognise(checkpoint: Checkpoint, skeleton: Skeleton | None = None) -> dict[
     width = _size(tensors, "trunk.stage2.0.branches.0.0.conv1.weight", 0)
     outputs = _sizes(tensors, "head.final_layers.{}.weight")
     if not width:
-        raise WeightsError(f"{path}: no HRNet in it; it has tensors like {', '.join(list(tensors)[:3])}")
+        raise WeightsError(
+            f"{path}: no HRNet in it; it has tensors like {', '.join(list(tensors)[:3])}"
+        )
     if not outputs:
         raise WeightsError(
             f"{path}: an HRNet trunk without a head that finds joints (ImageNet weights?); it can start a training, "
@@ -39,7 +44,11 @@ def recognise(checkpoint: Checkpoint, skeleton: Skeleton | None = None) -> dict[
     num_keypoints, tag_dims = _joints_and_tags(checkpoint, outputs, skeleton)
     skeleton = skeleton or _usual_skeleton(checkpoint, num_keypoints)
     deconv_channels = _size(tensors, "head.deconv_layers.0.0.0.weight", 1)
-    blocks = [size for i in range(1, 65) if (size := _size(tensors, f"head.deconv_layers.0.{i}.0.conv1.weight", 0))]
+    blocks = [
+        size
+        for i in range(1, 65)
+        if (size := _size(tensors, f"head.deconv_layers.0.{i}.0.conv1.weight", 0))
+    ]
     size_in_name = re.search(r"(?<!\d)(512|640)(?!\d)", path.stem)
     return {
         "format": 1,
@@ -52,7 +61,9 @@ def recognise(checkpoint: Checkpoint, skeleton: Skeleton | None = None) -> dict[
             "num_blocks": len(blocks),
         },
         "skeleton": skeleton.to_dict(),
-        "preprocessing": {"input_size": int(size_in_name[1]) if size_in_name else USUAL_INPUT_SIZE.get(width, 512)},
+        "preprocessing": {
+            "input_size": int(size_in_name[1]) if size_in_name else USUAL_INPUT_SIZE.get(width, 512)
+        },
         "notes": {},
     }
 
@@ -72,13 +83,19 @@ def refuse_udp(checkpoint: Checkpoint) -> None:
         )
 
 
-def _joints_and_tags(checkpoint: Checkpoint, outputs: list[int], skeleton: Skeleton | None) -> tuple[int, int]:
+def _joints_and_tags(
+    checkpoint: Checkpoint, outputs: list[int], skeleton: Skeleton | None
+) -> tuple[int, int]:
     """K and L from the output channels: K + K*L at the first resolution, K at the others."""
     told = skeleton.num_keypoints if skeleton else outputs[0] // 2
     num_keypoints = outputs[1] if len(outputs) > 1 else told
     tag_dims, rest = divmod(outputs[0] - num_keypoints, num_keypoints)
     if rest or tag_dims < 1 or (skeleton and skeleton.num_keypoints != num_keypoints):
-        wanted = f" for the {skeleton.num_keypoints} joints of the skeleton" if skeleton else " (no skeleton is given)"
+        wanted = (
+            f" for the {skeleton.num_keypoints} joints of the skeleton"
+            if skeleton
+            else " (no skeleton is given)"
+        )
         raise WeightsError(
             f"{checkpoint.path}: output channels {outputs} do not add up{wanted}: heatmaps and one tag per joint are "
             "needed at the first resolution, heatmaps alone at the others"
@@ -88,7 +105,9 @@ def _joints_and_tags(checkpoint: Checkpoint, outputs: list[int], skeleton: Skele
 
 def _usual_skeleton(checkpoint: Checkpoint, num_keypoints: int) -> Skeleton:
     for known in (COCO, CROWDPOSE):
-        other_body = known is CROWDPOSE and "aic" in _words(checkpoint)  # AI Challenger's 14 joints are others
+        other_body = known is CROWDPOSE and "aic" in _words(
+            checkpoint
+        )  # AI Challenger's 14 joints are others
         if num_keypoints == known.num_keypoints and not other_body:
             return known
     raise WeightsError(

@@ -1,8 +1,9 @@
 """Weights in and out: bundled ones by name, files of ours that describe themselves, and checkpoints of others.
 
-A file of ours is a safetensors file whose metadata hold, under "bottomup", a JSON object: format (1), builder and
-arguments (see `description.BUILDERS`), skeleton, preprocessing and free notes. The file alone rebuilds the network,
-unless it says under "shared" which bundled weights it shares the tensors with that it does not hold itself.
+A file of ours is a safetensors file whose metadata hold, under "bottomup", a JSON object: format
+(1), builder and arguments (see `description.BUILDERS`), skeleton, preprocessing and free notes. The
+file alone rebuilds the network, unless it says under "shared" which bundled weights it shares the
+tensors with that it does not hold itself.
 """
 
 import dataclasses
@@ -74,8 +75,9 @@ def load_model(weights: str | Path = "default", *, skeleton: Skeleton | None = N
     """A network with its weights, on the CPU, in eval mode, in float32.
 
     Args:
-        weights: "default", the name of bundled weights, or a file: one of ours, a checkpoint of the public HigherHRNet
-            release, of MMPose 0.x (HigherHRNet, HRNet with associative embedding) or of a training.
+        weights: "default", the name of bundled weights, or a file: one of ours, a checkpoint of the
+            public HigherHRNet release, of MMPose 0.x (HigherHRNet, HRNet with associative
+            embedding) or of a training.
         skeleton: the joints, where the file neither says them nor has COCO's 17 or CrowdPose's 14.
 
     Raises:
@@ -115,7 +117,9 @@ def find(weights: str | Path) -> Path:
     if path.exists():
         return path
     if weights in PUBLISHED:
-        raise WeightsError(f"{weights}: published by others and not fetched yet: bottomup weights fetch {weights}")
+        raise WeightsError(
+            f"{weights}: published by others and not fetched yet: bottomup weights fetch {weights}"
+        )
     known = ["default", *names] if DEFAULT in names else list(names)
     close = difflib.get_close_matches(str(weights), [*known, *PUBLISHED], n=3)
     meant = f"; did you mean {' or '.join(close)}?" if close else ""
@@ -137,14 +141,15 @@ def save_model(
     Args:
         net: made by a builder of `description.BUILDERS`.
         path: where to; its folder must exist, a file of that name is replaced.
-        half: store the layers' weights as float16, at half the size; they are loaded as float32 again.
-        shared: the name of bundled weights; tensors that are exactly theirs are left out of the file, which then
-            needs these weights beside it.
+        half: store the layers' weights as float16, at half the size; they are loaded as float32
+            again.
+        shared: the name of bundled weights; tensors that are exactly theirs are left out of the
+            file, which then needs these weights beside it.
         notes: JSON values to keep in the file, for instance where the weights come from.
 
     Raises:
-        ValueError: the network has no recipe, its weights are not finite (in float16), or `path` is not a
-            .safetensors file; nothing is `shared`.
+        ValueError: the network has no recipe, its weights are not finite (in float16), or `path` is
+            not a .safetensors file; nothing is `shared`.
     """
     path = Path(path)
     if path.suffix != ".safetensors":
@@ -160,7 +165,9 @@ def save_model(
         dtype = torch.float16 if half and tensor.ndim in (2, 4) else tensor.dtype
         tensors[name] = tensor.detach().to("cpu", dtype).contiguous()
         if tensors[name].is_floating_point() and not tensors[name].isfinite().all():
-            raise ValueError(f"{name} is not finite{' in float16' if half else ''}, so {path} was not written")
+            raise ValueError(
+                f"{name} is not finite{' in float16' if half else ''}, so {path} was not written"
+            )
     _write_whole(path, safetensors.torch.save(tensors, {"bottomup": json.dumps(description)}))
 
 
@@ -182,7 +189,9 @@ def convert(
     if target.suffix != ".safetensors":
         raise WeightsError(f"{target}: name the new file something.safetensors")
     if not target.parent.is_dir() or target.is_dir():
-        raise WeightsError(f"{target}: a folder is missing on the way, or the file's name is that of a folder")
+        raise WeightsError(
+            f"{target}: a folder is missing on the way, or the file's name is that of a folder"
+        )
     if target.exists() and target.samefile(source):
         raise WeightsError(f"{target}: is the source itself; give the new file another name")
     checkpoint = read_checkpoint(source)
@@ -194,7 +203,12 @@ def convert(
     num_parameters = sum(parameter.numel() for parameter in net.parameters())
     num_bytes = target.stat().st_size
     return Conversion(
-        source, target, network_name(describe(net)), net.skeleton.num_keypoints, num_parameters, num_bytes
+        source,
+        target,
+        network_name(describe(net)),
+        net.skeleton.num_keypoints,
+        num_parameters,
+        num_bytes,
     )
 
 
@@ -209,12 +223,16 @@ def load_trunk(net: PoseNet, path: str | Path) -> TrunkReport:
         WeightsError: the file cannot be used or lacks a part of the trunk; `net` is then as before.
     """
     checkpoint = read_checkpoint(Path(path).expanduser())
-    wanted = {name: tensor for name, tensor in net.state_dict().items() if name.startswith("trunk.")}
+    wanted = {
+        name: tensor for name, tensor in net.state_dict().items() if name.startswith("trunk.")
+    }
     present = {name: tensor for name, tensor in checkpoint.tensors.items() if name in wanted}
     state = fitted(wanted, present, f"{path}: does not fit the trunk {type(net.trunk).__name__}")
     net.load_state_dict(state, strict=False)
     untouched = tuple(name for name in net.state_dict() if name not in wanted)
-    return TrunkReport(tuple(wanted), untouched, tuple(name for name in checkpoint.tensors if name not in wanted))
+    return TrunkReport(
+        tuple(wanted), untouched, tuple(name for name in checkpoint.tensors if name not in wanted)
+    )
 
 
 def read_description(weights: str | Path) -> dict[str, Any]:
@@ -229,7 +247,11 @@ def read_description(weights: str | Path) -> dict[str, Any]:
 
 def _description(checkpoint: Checkpoint, skeleton: Skeleton | None = None) -> Mapping[str, Any]:
     """What the file says of itself, else what can be told from its tensors."""
-    return recognise(checkpoint, skeleton) if checkpoint.description is None else checkpoint.description
+    return (
+        recognise(checkpoint, skeleton)
+        if checkpoint.description is None
+        else checkpoint.description
+    )
 
 
 def read_tensors(checkpoint: Checkpoint, wanted: Iterable[str]) -> dict[str, Tensor]:
@@ -244,11 +266,19 @@ def read_tensors(checkpoint: Checkpoint, wanted: Iterable[str]) -> dict[str, Ten
     try:
         name, expected = str(shared["weights"]), shared["sha256"]
     except (TypeError, KeyError) as error:
-        raise WeightsError(f"{checkpoint.path}: does not say what it shares; download it again") from error
+        raise WeightsError(
+            f"{checkpoint.path}: does not say what it shares; download it again"
+        ) from error
     if name not in bundled():
-        raise WeightsError(f"{checkpoint.path}: needs the bundled weights {name!r:.50}, which are not there")
+        raise WeightsError(
+            f"{checkpoint.path}: needs the bundled weights {name!r:.50}, which are not there"
+        )
     theirs = read_checkpoint(bundled()[name]).tensors
-    common = {key: theirs[key].float() for key in wanted if key not in checkpoint.tensors and key in theirs}
+    common = {
+        key: theirs[key].float()
+        for key in wanted
+        if key not in checkpoint.tensors and key in theirs
+    }
     if _digest(common) != expected:
         raise WeightsError(
             f"{checkpoint.path}: was made with other weights {name!r} than those that are there; "
@@ -263,10 +293,14 @@ def _in_common(state: Mapping[str, Tensor], weights: str) -> dict[str, Tensor]:
     common = {
         name: theirs[name].float()
         for name, tensor in state.items()
-        if name in theirs and theirs[name].shape == tensor.shape and torch.equal(theirs[name].float(), tensor.cpu())
+        if name in theirs
+        and theirs[name].shape == tensor.shape
+        and torch.equal(theirs[name].float(), tensor.cpu())
     }
     if not common:
-        raise ValueError(f"the network shares no tensor with the weights {weights}: save it without `shared`")
+        raise ValueError(
+            f"the network shares no tensor with the weights {weights}: save it without `shared`"
+        )
     return common
 
 
@@ -283,7 +317,9 @@ def _rebuild(checkpoint: Checkpoint, skeleton: Skeleton | None) -> Network:
     net = assemble(_description(checkpoint, skeleton), checkpoint.path, skeleton=skeleton)
     what = f"{checkpoint.path}: does not fit {network_name(describe(net))}"
     built = net.state_dict()
-    defaults = {name: built[name] for name in ("mean", "std")}  # other people's files do not have them
+    defaults = {
+        name: built[name] for name in ("mean", "std")
+    }  # other people's files do not have them
     given = {**defaults, **read_tensors(checkpoint, built)}
     net.load_state_dict(fitted(built, given, what), assign=True)
     return net.eval()

@@ -1,7 +1,7 @@
 """How well people are found: figures with bootstrap intervals, differences between methods, and bins of images.
 
-All intervals are percentile intervals over the same bootstrap samples of images, so that two methods can be compared
-pair by pair.
+All intervals are percentile intervals over the same bootstrap samples of images, so that two
+methods can be compared pair by pair.
 """
 
 import dataclasses
@@ -24,8 +24,20 @@ from bottomup.evaluation.keypoints import (
 )
 from comparison.datasets import keypoints_of
 
-PEOPLE = {"1": (1, 1), "2-4": (2, 4), "5-9": (5, 9), "10-19": (10, 19), "20+": (20, 10**9)}  # in an image
-SIZES = {"< 32": (0, 32), "32-64": (32, 64), "64-96": (64, 96), "96-160": (96, 160), ">= 160": (160, 1e5)}  # pixels
+PEOPLE = {
+    "1": (1, 1),
+    "2-4": (2, 4),
+    "5-9": (5, 9),
+    "10-19": (10, 19),
+    "20+": (20, 10**9),
+}  # in an image
+SIZES = {
+    "< 32": (0, 32),
+    "32-64": (32, 64),
+    "64-96": (64, 96),
+    "96-160": (96, 160),
+    ">= 160": (160, 1e5),
+}  # pixels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +90,11 @@ def differences(
 
 def average_precision(matches: RangeMatches, *, num_samples: int, seed: int = 0) -> Interval:
     """AP alone, with its interval."""
-    draws = draw_images(len(matches.num_people), num_samples, seed=seed) if len(matches.num_people) else []
+    draws = (
+        draw_images(len(matches.num_people), num_samples, seed=seed)
+        if len(matches.num_people)
+        else []
+    )
     weights = [np.ones(len(matches.num_people)), *draws]
     return _interval(np.array([precision_recall(matches, row)[0].mean() for row in weights]))
 
@@ -87,11 +103,18 @@ def keep(matches: RangeMatches, inside: Bool[np.ndarray, " I"]) -> RangeMatches:
     """The part about some of the images."""
     chosen = inside[matches.images]
     places = (np.cumsum(inside) - 1)[matches.images[chosen]]
-    return RangeMatches(places, matches.right[:, chosen], matches.wrong[:, chosen], matches.num_people[inside])
+    return RangeMatches(
+        places, matches.right[:, chosen], matches.wrong[:, chosen], matches.num_people[inside]
+    )
 
 
 def by_people(
-    entries: Sequence[Any], truth: dict[str, Any], matches: Matches, *, num_samples: int, seed: int = 0
+    entries: Sequence[Any],
+    truth: dict[str, Any],
+    matches: Matches,
+    *,
+    num_samples: int,
+    seed: int = 0,
 ) -> list[Bin]:
     """AP by the number of people in an image who count; from 20 on, as many results as people count."""
     counts = matches.ranges["all"].num_people
@@ -106,17 +129,23 @@ def by_people(
     return bins
 
 
-def by_crowding(matches: Matches, truth: dict[str, Any], *, num_samples: int, seed: int = 0) -> list[Bin]:
+def by_crowding(
+    matches: Matches, truth: dict[str, Any], *, num_samples: int, seed: int = 0
+) -> list[Bin]:
     """AP on images that are easy, medium and hard by their crowd index."""
     index = crowd_indices(truth)
     values = np.array([index.get(i, np.nan) for i in matches.image_ids.tolist()])
     return [
-        _bin(level, keep(matches.ranges["all"], (low <= values) & (values < high)), num_samples, seed)
+        _bin(
+            level, keep(matches.ranges["all"], (low <= values) & (values < high)), num_samples, seed
+        )
         for level, (low, high) in CROWD_LEVELS.items()
     ]
 
 
-def by_size(entries: Sequence[Any], truth: dict[str, Any], *, num_samples: int, seed: int = 0) -> list[Bin]:
+def by_size(
+    entries: Sequence[Any], truth: dict[str, Any], *, num_samples: int, seed: int = 0
+) -> list[Bin]:
     """AP by the size of a person, the square root of the area; results on people of other sizes do not count."""
     areas = {name: (float(low) ** 2, float(high) ** 2) for name, (low, high) in SIZES.items()}
     matches = match(list(entries), truth, areas=areas)
@@ -126,8 +155,8 @@ def by_size(entries: Sequence[Any], truth: dict[str, Any], *, num_samples: int, 
 def crowd_indices(truth: dict[str, Any]) -> dict[int, float]:
     """The crowd index of every image with people.
 
-    Of each person: the labelled joints of all others within its box, divided by its own within its box. Of an image:
-    the mean over its people. 0 where everybody stands apart; it may exceed 1.
+    Of each person: the labelled joints of all others within its box, divided by its own within its
+    box. Of an image: the mean over its people. 0 where everybody stands apart; it may exceed 1.
 
     Source: section 4.1 of Li et al., CrowdPose, CVPR 2019.
     """
@@ -143,16 +172,22 @@ def _crowd_index(entries: Sequence[dict[str, Any]]) -> float:
     boxes = np.array([entry["bbox"] for entry in entries], float)
     low, high = boxes[:, None, None, :2], (boxes[:, :2] + boxes[:, 2:])[:, None, None]
     points = keypoints[None, ..., :2]
-    inside = ((low <= points) & (points <= high)).all(-1) & (keypoints[None, ..., 2] > 0)  # (box, person, joint)
+    inside = ((low <= points) & (points <= high)).all(-1) & (
+        keypoints[None, ..., 2] > 0
+    )  # (box, person, joint)
     counts = inside.sum(-1)
     own = np.diag(counts)
     ratios = (counts.sum(1) - own)[own > 0] / own[own > 0]
     return float(ratios.mean()) if len(ratios) else 0.0
 
 
-def _bin(name: str, matches: RangeMatches, num_samples: int, seed: int, *, is_standard: bool = True) -> Bin:
+def _bin(
+    name: str, matches: RangeMatches, num_samples: int, seed: int, *, is_standard: bool = True
+) -> Bin:
     ap = average_precision(matches, num_samples=num_samples, seed=seed)
-    return Bin(name, int((matches.num_people > 0).sum()), int(matches.num_people.sum()), ap, is_standard)
+    return Bin(
+        name, int((matches.num_people > 0).sum()), int(matches.num_people.sum()), ap, is_standard
+    )
 
 
 def _interval(values: Float[np.ndarray, " S"]) -> Interval:

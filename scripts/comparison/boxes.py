@@ -16,7 +16,9 @@ KINDS: Mapping[str, tuple[str, str]] = {  # what is done; of what the levels are
 LEVELS = (0.1, 0.25, 0.5)
 
 
-def spoiled_boxes(truth: Mapping[str, Any], kind: str, level: float, *, seed: int = 0) -> list[dict[str, Any]]:
+def spoiled_boxes(
+    truth: Mapping[str, Any], kind: str, level: float, *, seed: int = 0
+) -> list[dict[str, Any]]:
     """True boxes with errors, as COCO detection results: image_id, category_id, bbox, score.
 
     The larger level of a kind spoils what the smaller one does, and more.
@@ -48,12 +50,16 @@ def _spoil(
         return boxes[luck >= level]
     if kind == "shifted":
         direction = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-        return np.concatenate([boxes[:, :2] + level * direction * boxes[:, 2:], boxes[:, 2:]], axis=1)
+        return np.concatenate(
+            [boxes[:, :2] + level * direction * boxes[:, 2:], boxes[:, 2:]], axis=1
+        )
     assert kind == "merged", kind
     return _merge(boxes, np.flatnonzero(luck < level))
 
 
-def _merge(boxes: Float[np.ndarray, "N 4"], hit: Sequence[int] | np.ndarray) -> Float[np.ndarray, "M 4"]:
+def _merge(
+    boxes: Float[np.ndarray, "N 4"], hit: Sequence[int] | np.ndarray
+) -> Float[np.ndarray, "M 4"]:
     """Each person who is hit shares a box with the nearest one; a person is in one box only."""
     middles = boxes[:, :2] + boxes[:, 2:] / 2
     free = np.ones(len(boxes), bool)

@@ -96,7 +96,9 @@ def growth_of(timing: Timing, people: Mapping[int, int]) -> Growth:
     ms = tuple(_median([sum(image.ms.values()) for image in group if image.ms]) for group in groups)
     there = [stage for stage in STAGES if any(image.ms and stage in image.ms for _, image in rows)]
     stages = {
-        stage: tuple(_median([(image.ms or {}).get(stage, 0.0) for image in group]) for group in groups)
+        stage: tuple(
+            _median([(image.ms or {}).get(stage, 0.0) for image in group]) for group in groups
+        )
         for stage in there
     }
     found = tuple(_median([image.people or 0 for image in group]) for group in groups)
@@ -175,7 +177,9 @@ def _crowd(
 ) -> Picture:
     image = background.copy()
     people: list[Entry] = []
-    for i in np.argsort(places[:, 1] + heights / 2, kind="stable").tolist():  # who stands lower is nearer
+    for i in np.argsort(
+        places[:, 1] + heights / 2, kind="stable"
+    ).tolist():  # who stands lower is nearer
         donor = donors[int(chosen[i])]
         entry = max(donor.people, key=num_labelled)
         pasted, cover = paste_person(image, donor.image, entry, places[i], float(heights[i]))

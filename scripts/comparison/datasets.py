@@ -71,7 +71,9 @@ class Picture:
     level: int = 0
 
 
-def choose(name: str, images: Path, annotations: Path, target: Path, *, limit: int | None = None) -> Dataset:
+def choose(
+    name: str, images: Path, annotations: Path, target: Path, *, limit: int | None = None
+) -> Dataset:
     """Check the user's annotations and write those that all methods get: 17 joints, one category, the first images.
 
     Args:
@@ -87,18 +89,23 @@ def choose(name: str, images: Path, annotations: Path, target: Path, *, limit: i
     """
     checked = read_annotations(annotations, images)
     if checked.skeleton.num_keypoints != COCO.num_keypoints:
-        raise ValueError(f"{annotations} is about {checked.skeleton.num_keypoints} joints: methods write COCO's 17")
+        raise ValueError(
+            f"{annotations} is about {checked.skeleton.num_keypoints} joints: methods write COCO's 17"
+        )
     ids = [record.image_id for record in checked.records]
     if limit is not None and limit < len(ids):
         ids = [ids[i] for i in np.linspace(0, len(ids) - 1, limit).round().astype(int)]
     raw, kept = checked.raw, set(ids)
     category = next(category for category in raw["categories"] if category.get("keypoints"))
     content = {
-        "images": sorted((info for info in raw["images"] if info["id"] in kept), key=lambda info: info["id"]),
+        "images": sorted(
+            (info for info in raw["images"] if info["id"] in kept), key=lambda info: info["id"]
+        ),
         "annotations": [
             person | {"category_id": CATEGORY["id"]}
             for person in raw["annotations"]
-            if person["image_id"] in kept and person.get("category_id", category["id"]) == category["id"]
+            if person["image_id"] in kept
+            and person.get("category_id", category["id"]) == category["id"]
         ],
         "categories": [CATEGORY],
     }
@@ -185,7 +192,15 @@ def _add(content: dict[str, Any], picture: Picture, image_id: int, folder: Path)
     bgr = np.ascontiguousarray(picture.image[..., ::-1])
     if not cv2.imwrite(str(folder / name), bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]):
         raise OSError(f"{folder / name} cannot be written")
-    info = {"id": image_id, "file_name": name, "width": width, "height": height, "level": picture.level}
+    info = {
+        "id": image_id,
+        "file_name": name,
+        "width": width,
+        "height": height,
+        "level": picture.level,
+    }
     content["images"].append(info)
     for entry in picture.people:
-        content["annotations"].append(entry | {"id": len(content["annotations"]) + 1, "image_id": image_id})
+        content["annotations"].append(
+            entry | {"id": len(content["annotations"]) + 1, "image_id": image_id}
+        )

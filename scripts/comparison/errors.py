@@ -1,18 +1,20 @@
 """What kinds of errors a method makes, after Ronchi and Perona, Benchmarking and Error Diagnosis, ICCV 2017.
 
-Results are taken from the best score on, and each is paired with the person, not yet paired, of the highest object
-keypoint similarity (OKS), if that is at least `FOUND`. A result without a person is a *background false positive*; a
-person without a result is *missed*. Each labelled joint of a paired person is of one kind. With the keypoint
-similarity exp(-d^2 / (2 area (2 sigma)^2)) of a place to a labelled joint:
+Results are taken from the best score on, and each is paired with the person, not yet paired, of the
+highest object keypoint similarity (OKS), if that is at least `FOUND`. A result without a person is
+a *background false positive*; a person without a result is *missed*. Each labelled joint of a
+paired person is of one kind. With the keypoint similarity exp(-d^2 / (2 area (2 sigma)^2)) of a
+place to a labelled joint:
 
 - *good*: its similarity to its own joint is at least `GOOD`;
 - *jitter*: at least `CLOSE`, but less than `GOOD`;
-- *inversion*: not that close, but close to the same person's joint of the other side, and no less than to anybody
-  else's joint;
+- *inversion*: not that close, but close to the same person's joint of the other side, and no less
+  than to anybody else's joint;
 - *swap*: close to the same joint, or that of the other side, of another person;
 - *miss*: close to none of these. A joint that a method did not find is a miss.
 
-How many results a method writes says little about it, so only those count from the score on at which its F1 is best.
+How many results a method writes says little about it, so only those count from the score on at
+which its F1 is best.
 """
 
 import dataclasses
@@ -91,9 +93,15 @@ def scenes(entries: Sequence[Any], truth: dict[str, Any]) -> Iterator[tuple[int,
     for image_id in sorted(info["id"] for info in truth["images"]):
         found = sorted(results.get(image_id, []), key=lambda entry: -entry["score"])
         there = people.get(image_id, [])
-        counts = [not entry.get("iscrowd") and bool(keypoints_of(entry)[:, 2].any()) for entry in there]
+        counts = [
+            not entry.get("iscrowd") and bool(keypoints_of(entry)[:, 2].any()) for entry in there
+        ]
         known = [entry for entry, does in zip(there, counts, strict=True) if does]
-        ignored = [entry["bbox"] for entry, does in zip(there, counts, strict=True) if not does and entry.get("bbox")]
+        ignored = [
+            entry["bbox"]
+            for entry, does in zip(there, counts, strict=True)
+            if not does and entry.get("bbox")
+        ]
         yield (
             image_id,
             Scene(
@@ -107,7 +115,9 @@ def scenes(entries: Sequence[Any], truth: dict[str, Any]) -> Iterator[tuple[int,
 
 
 def similarities(
-    points: Float[np.ndarray, "*#any 17 2"], people: Float[np.ndarray, "*#any 17 3"], areas: Float[np.ndarray, "*#any"]
+    points: Float[np.ndarray, "*#any 17 2"],
+    people: Float[np.ndarray, "*#any 17 3"],
+    areas: Float[np.ndarray, "*#any"],
 ) -> Float[np.ndarray, "... 17"]:
     """Keypoint similarity of places to the joints of people, joint by joint; 0 to a joint that is not labelled."""
     squares = ((points - people[..., :2]) ** 2).sum(-1)
@@ -128,12 +138,18 @@ def pair(scene: Scene, least: float = FOUND) -> Int[np.ndarray, " D"]:
     return paired
 
 
-def joint_kinds(points: Float[np.ndarray, "17 2"], own: int, scene: Scene) -> Int[np.ndarray, " 17"]:
+def joint_kinds(
+    points: Float[np.ndarray, "17 2"], own: int, scene: Scene
+) -> Int[np.ndarray, " 17"]:
     """The kind of each joint of a result that is paired with a person: an index of `KINDS`, or `UNLABELLED`."""
     flip = list(COCO.flip_indices)
-    straight = similarities(np.broadcast_to(points, (len(scene.people), 17, 2)), scene.people, scene.areas)
+    straight = similarities(
+        np.broadcast_to(points, (len(scene.people), 17, 2)), scene.people, scene.areas
+    )
     turned = np.broadcast_to(points[flip], (len(scene.people), 17, 2))
-    crossed = similarities(turned, scene.people, scene.areas)[:, flip]  # the place of joint k at the joint opposite k
+    crossed = similarities(turned, scene.people, scene.areas)[
+        :, flip
+    ]  # the place of joint k at the joint opposite k
     crossed = crossed * (np.array(flip) != np.arange(17))  # the nose has no other side
     others = np.delete(np.maximum(straight, crossed), own, axis=0).max(axis=0, initial=0)
     right, mirrored = straight[own], crossed[own]
@@ -179,7 +195,9 @@ def count_errors(entries: Sequence[Any], truth: dict[str, Any]) -> ErrorCounts:
             if own >= 0:
                 kinds = joint_kinds(points, int(own), scene)
                 joints += np.bincount(kinds[kinds != UNLABELLED], minlength=len(KINDS))
-    return ErrorCounts(threshold, people, found, background, dict(zip(KINDS, joints.tolist(), strict=True)))
+    return ErrorCounts(
+        threshold, people, found, background, dict(zip(KINDS, joints.tolist(), strict=True))
+    )
 
 
 def _is_ignored(scene: Scene) -> np.ndarray:
@@ -197,5 +215,7 @@ def _area(entry: dict[str, Any]) -> float:
     if entry.get("area"):
         return float(entry["area"])
     keypoints = keypoints_of(entry)
-    width, height = (entry.get("bbox") or [0, 0, *np.ptp(keypoints[keypoints[:, 2] > 0, :2], axis=0)])[2:]
+    width, height = (
+        entry.get("bbox") or [0, 0, *np.ptp(keypoints[keypoints[:, 2] > 0, :2], axis=0)]
+    )[2:]
     return 0.53 * float(width) * float(height)

@@ -26,7 +26,9 @@ from comparison.timing import UNAVAILABLE, Timing, TimingError, read_timing
 KINDS = ("bottom-up", "top-down", "other")
 SECONDS_PER_LINE = 30.0  # of progress
 KEY = "key.json"  # written last, when all is well
-MATCHING = threading.Lock()  # pycocotools prints, and who silences it may do so in one thread at a time only
+MATCHING = (
+    threading.Lock()
+)  # pycocotools prints, and who silences it may do so in one thread at a time only
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,8 +37,8 @@ class Method:
 
     Attributes:
         name: in the report and of its folder.
-        command: its words; "{python}" is this interpreter, "{here}" the folder of the table, "$NAME" an environment
-            variable.
+        command: its words; "{python}" is this interpreter, "{here}" the folder of the table,
+            "$NAME" an environment variable.
         kind: "bottom-up", "top-down" or "other".
         boxes: whether `--boxes FILE` gives it people's boxes.
         ours: whether it takes part in the sweeps of drawn people.
@@ -82,11 +84,15 @@ def read_methods(path: Path) -> dict[str, Method]:
     except yaml.YAMLError as error:
         raise ValueError(f"{path} is not YAML: {error}") from error
     if not isinstance(table, dict):
-        raise ValueError(f"{path} must map names of methods to their commands, not be a {type(table).__name__}")
+        raise ValueError(
+            f"{path} must map names of methods to their commands, not be a {type(table).__name__}"
+        )
     methods = {str(name): _method(str(name), entry, path) for name, entry in table.items()}
     here = str(path.resolve().parent)
     return {
-        name: dataclasses.replace(method, command=tuple(word.replace("{here}", here) for word in method.command))
+        name: dataclasses.replace(
+            method, command=tuple(word.replace("{here}", here) for word in method.command)
+        )
         for name, method in methods.items()
     }
 
@@ -134,12 +140,27 @@ def run(
     command = [_filled(word) for word in method.command]
     unset = re.search(r"\$\{?(\w+)", " ".join(command))
     if unset:
-        return Outcome("unavailable", f"the environment variable {unset[1]} is not set, which its command names")
-    key = {"command": [*method.command, *extra], "threads": threads, "inputs": _fingerprint(command, extra, dataset)}
+        return Outcome(
+            "unavailable",
+            f"the environment variable {unset[1]} is not set, which its command names",
+        )
+    key = {
+        "command": [*method.command, *extra],
+        "threads": threads,
+        "inputs": _fingerprint(command, extra, dataset),
+    }
     if again or not (folder / KEY).is_file() or json.loads((folder / KEY).read_text()) != key:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        outcome = _start([*command, *extra], dataset, folder, threads=threads, timeout=timeout, stop=stop, say=say)
+        outcome = _start(
+            [*command, *extra],
+            dataset,
+            folder,
+            threads=threads,
+            timeout=timeout,
+            stop=stop,
+            say=say,
+        )
         if outcome.status != "done":
             return outcome
         read = _read(folder, dataset)
@@ -152,17 +173,27 @@ def run(
 def _method(name: str, entry: Any, path: Path | None) -> Method:
     where = f"{path}: {name}" if path else f"method {name!r}"
     if not re.fullmatch(r"[\w.+-]{1,60}", name) or name.startswith("."):
-        raise ValueError(f"{where}: names are made of letters, digits and . _ + -, and start with no dot")
+        raise ValueError(
+            f"{where}: names are made of letters, digits and . _ + -, and start with no dot"
+        )
     entry = {"command": entry} if isinstance(entry, str) else entry
     known = {field.name for field in dataclasses.fields(Method)} - {"name"}
-    if not isinstance(entry, dict) or not entry.keys() <= known or not isinstance(entry.get("command"), str):
-        raise ValueError(f"{where}: needs a 'command' and may have {sorted(known - {'command'})}, not {entry!r:.200}")
+    if (
+        not isinstance(entry, dict)
+        or not entry.keys() <= known
+        or not isinstance(entry.get("command"), str)
+    ):
+        raise ValueError(
+            f"{where}: needs a 'command' and may have {sorted(known - {'command'})}, not {entry!r:.200}"
+        )
     if entry.get("kind", "other") not in KINDS:
         raise ValueError(f"{where}: kind must be one of {KINDS}, not {entry['kind']!r}")
     try:
         words = tuple(shlex.split(entry["command"]))
     except ValueError as error:
-        raise ValueError(f"{where}: the command {entry['command']!r} cannot be split into words: {error}") from error
+        raise ValueError(
+            f"{where}: the command {entry['command']!r} cannot be split into words: {error}"
+        ) from error
     return Method(name, words, **{key: value for key, value in entry.items() if key != "command"})
 
 
@@ -206,7 +237,9 @@ def _start(
         return Outcome("unavailable", f"{words[0]!r} cannot be started: {error.strerror}")
     seconds = time.monotonic() - start
     if code is None:
-        return Outcome("failed", f"stopped after {timeout:.0f} s: allow more with --timeout", seconds=seconds)
+        return Outcome(
+            "failed", f"stopped after {timeout:.0f} s: allow more with --timeout", seconds=seconds
+        )
     if code == UNAVAILABLE:
         return Outcome("unavailable", _last_line(log) or "it gives no reason", seconds=seconds)
     if code != 0:

@@ -1,7 +1,7 @@
 """The frame of the report: one page for light, dark and paper, with tables that sort and methods that can be hidden.
 
-Nothing is loaded from anywhere. With #selftest behind its address, the page tries its tables and writes the outcome
-into the attribute `data-selftest` of its body.
+Nothing is loaded from anywhere. With #selftest behind its address, the page tries its tables and
+writes the outcome into the attribute `data-selftest` of its body.
 """
 
 import dataclasses
@@ -45,7 +45,9 @@ def page(title: str, sections: Sequence[str], methods: Mapping[str, int]) -> str
     head += '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
     head += f'<meta name="color-scheme" content="light dark">\n<style>{STYLE}</style>\n</head>\n<body>\n'
     legend = f'<nav aria-label="methods in the plots">{keys}</nav>'
-    body = f"<header><h1>{safe(title)}</h1>{legend}</header>\n<main>\n{''.join(sections)}\n</main>\n"
+    body = (
+        f"<header><h1>{safe(title)}</h1>{legend}</header>\n<main>\n{''.join(sections)}\n</main>\n"
+    )
     return f"{head}{body}<script>{SCRIPT}</script>\n</body>\n</html>\n"
 
 
@@ -71,7 +73,9 @@ def figures(*parts: str) -> str:
 
 def key(names: Sequence[str]) -> str:
     """What the colours of stacked bars mean."""
-    spans = "".join(f'<span><i class="p{number}"></i>{safe(name)}</span>' for number, name in enumerate(names))
+    spans = "".join(
+        f'<span><i class="p{number}"></i>{safe(name)}</span>' for number, name in enumerate(names)
+    )
     return f'<p class="key">{spans}</p>'
 
 

@@ -19,7 +19,9 @@ def num_labelled(entry: Entry) -> int:
     return 0 if entry.get("iscrowd") else int((keypoints_of(entry)[:, 2] > 0).sum())
 
 
-def move_people(people: Sequence[Entry], matrix: Float[np.ndarray, "2 3"], wh: tuple[int, int]) -> tuple[Entry, ...]:
+def move_people(
+    people: Sequence[Entry], matrix: Float[np.ndarray, "2 3"], wh: tuple[int, int]
+) -> tuple[Entry, ...]:
     """People after a similarity; joints outside of the image lose their label, boxes are cut at its border."""
     moved = []
     scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
@@ -34,12 +36,16 @@ def move_people(people: Sequence[Entry], matrix: Float[np.ndarray, "2 3"], wh: t
         corners = corners @ matrix[:, :2].T + matrix[:, 2]
         if turned and labelled.any():  # a box around the turned box would be too large
             margin = MARGIN * np.ptp(keypoints[labelled, :2], axis=0).max()
-            corners = np.concatenate([keypoints[labelled, :2] - margin, keypoints[labelled, :2] + margin])
+            corners = np.concatenate(
+                [keypoints[labelled, :2] - margin, keypoints[labelled, :2] + margin]
+            )
         low, high_ = np.clip(corners.min(0), 0, wh), np.clip(corners.max(0), 0, wh)
         keypoints = keypoints * (inside & labelled)[:, None]
         area = entry.get("area") or FILL * wide * high
         moved.append(
-            entry | person(keypoints, [*low, *(high_ - low)], area * scale**2) | {"iscrowd": entry.get("iscrowd", 0)}
+            entry
+            | person(keypoints, [*low, *(high_ - low)], area * scale**2)
+            | {"iscrowd": entry.get("iscrowd", 0)}
         )
     return tuple(moved)
 
@@ -88,7 +94,9 @@ def paste_person(
         shape = body_shape(moved - (x0, y0, 0), COCO.edges, window.shape[:2])
         opacity = cv2.GaussianBlur(shape.astype(np.float32), (0, 0), 0.7)[..., None]
         local = np.column_stack([matrix[:, :2], matrix[:, 2] - corner])
-        pasted = cv2.warpAffine(source, local, (x1 - x0, y1 - y0), flags=cv2.INTER_LINEAR).astype(np.float32)
+        pasted = cv2.warpAffine(source, local, (x1 - x0, y1 - y0), flags=cv2.INTER_LINEAR).astype(
+            np.float32
+        )
         window[:] = cv2.convertScaleAbs(window + opacity * (pasted - window))
         cover[y0:y1, x0:x1] = shape
     return move_people([entry], matrix, size)[0], cover

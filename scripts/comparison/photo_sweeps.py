@@ -1,8 +1,8 @@
 """What makes photos hard, one thing at a time: the same photos with ever more of it, the rest as it was.
 
-Each factor takes photos with their people and makes one picture per level. All but `resolution` keep the scale of the
-people; where a picture gets smaller than its frame, or is turned, the rest is a blurred copy of it, in which nobody
-can be found.
+Each factor takes photos with their people and makes one picture per level. All but `resolution`
+keep the scale of the people; where a picture gets smaller than its frame, or is turned, the rest is
+a blurred copy of it, in which nobody can be found.
 """
 
 import dataclasses
@@ -35,7 +35,9 @@ class Factor:
 
 FACTORS: Mapping[str, Factor] = {
     "resolution": Factor("Low resolution", "median height of a person, px", (200, 100, 64, 32, 16)),
-    "distance": Factor("Far away, the frame as it was", "median height of a person, px", (200, 100, 64, 32, 16)),
+    "distance": Factor(
+        "Far away, the frame as it was", "median height of a person, px", (200, 100, 64, 32, 16)
+    ),
     "blur": Factor("Motion blur", "length, px", (0, 8, 16, 32, 64)),
     "truncation": Factor("Cut off at the border", "share of the person", (0, 0.2, 0.4, 0.6)),
     "occlusion": Factor("Person in front of a person", "share of the width", (0, 0.25, 0.5, 0.75)),
@@ -43,7 +45,9 @@ FACTORS: Mapping[str, Factor] = {
 }
 
 
-def sweep(factor: str, levels: Sequence[float], pictures: Sequence[Picture], *, seed: int = 0) -> Iterator[Picture]:
+def sweep(
+    factor: str, levels: Sequence[float], pictures: Sequence[Picture], *, seed: int = 0
+) -> Iterator[Picture]:
     """The pictures of all levels; the same picture is treated alike at each.
 
     Args:
@@ -56,7 +60,9 @@ def sweep(factor: str, levels: Sequence[float], pictures: Sequence[Picture], *, 
         for index, picture in enumerate(pictures):
             rng = np.random.default_rng((seed, index, 1))
             if factor == "occlusion":
-                donor = pictures[(index + 1 + int(rng.integers(max(len(pictures) - 1, 1)))) % len(pictures)]
+                donor = pictures[
+                    (index + 1 + int(rng.integers(max(len(pictures) - 1, 1)))) % len(pictures)
+                ]
                 changed = occlude(picture, donor, level)
             else:
                 changed = CHANGES[factor](picture, level, rng)
@@ -68,7 +74,9 @@ def eligible(factor: str, people: Sequence[dict], levels: Sequence[float]) -> bo
     if not people or not any(num_labelled(entry) for entry in people):
         return False
     if factor in ("resolution", "distance"):
-        return median_height(people) >= max(levels) and not any(entry.get("iscrowd") for entry in people)
+        return median_height(people) >= max(levels) and not any(
+            entry.get("iscrowd") for entry in people
+        )
     if factor in ("occlusion", "truncation"):
         best = max(people, key=num_labelled)
         return num_labelled(best) >= 12 and best["bbox"][3] >= 64
@@ -87,7 +95,10 @@ def shrink(picture: Picture, level: float, rng: np.random.Generator) -> Picture:
     wh = max(round(width * factor), 1), max(round(height * factor), 1)
     scale = np.array(wh) / (width, height)
     matrix = np.column_stack([np.diag(scale), 0.5 * scale - 0.5])
-    return Picture(cv2.resize(picture.image, wh, interpolation=cv2.INTER_AREA), move_people(picture.people, matrix, wh))
+    return Picture(
+        cv2.resize(picture.image, wh, interpolation=cv2.INTER_AREA),
+        move_people(picture.people, matrix, wh),
+    )
 
 
 def move_away(picture: Picture, level: float, rng: np.random.Generator) -> Picture:
@@ -104,10 +115,14 @@ def move_away(picture: Picture, level: float, rng: np.random.Generator) -> Pictu
 
 def blur(picture: Picture, level: float, rng: np.random.Generator) -> Picture:
     """Blur along a straight line of `level` pixels, in any direction; nobody moves."""
-    return dataclasses.replace(picture, image=motion_blur(picture.image, level, rng.uniform(0, np.pi)))
+    return dataclasses.replace(
+        picture, image=motion_blur(picture.image, level, rng.uniform(0, np.pi))
+    )
 
 
-def motion_blur(image: UInt8[np.ndarray, "H W 3"], length: float, angle: float) -> UInt8[np.ndarray, "H W 3"]:
+def motion_blur(
+    image: UInt8[np.ndarray, "H W 3"], length: float, angle: float
+) -> UInt8[np.ndarray, "H W 3"]:
     """Average along a line of a length in pixels at an angle in radians, centred on every pixel."""
     if length < 1:
         return image
@@ -142,12 +157,15 @@ def truncate(picture: Picture, level: float, rng: np.random.Generator) -> Pictur
 def occlude(picture: Picture, donor: Picture, level: float) -> Picture:
     """Paste the best labelled person of another picture, as high as this one's, in front of it.
 
-    At level 0 the two stand side by side, at 0.75 three quarters of the width overlap; nothing else differs.
+    At level 0 the two stand side by side, at 0.75 three quarters of the width overlap; nothing else
+    differs.
     """
     target, other = max(picture.people, key=num_labelled), max(donor.people, key=num_labelled)
     width = picture.image.shape[1]
     x, y, wide, high = target["bbox"]
-    reach = (wide + other["bbox"][2] * high / max(other["bbox"][3], 1.0)) / 2  # between middles of two that touch
+    reach = (
+        wide + other["bbox"][2] * high / max(other["bbox"][3], 1.0)
+    ) / 2  # between middles of two that touch
     side = 1 if x + wide / 2 < width / 2 else -1
     middle = np.array([x + wide / 2 + side * reach * (1 - level), y + high / 2])
     image = picture.image.copy()
@@ -166,8 +184,15 @@ def rotate(picture: Picture, level: float, rng: np.random.Generator) -> Picture:
     matrix[:, 2] += (wh - (width, height)) / 2
     size = (int(wh[0]), int(wh[1]))
     image = _backdrop(cv2.resize(picture.image, size, interpolation=cv2.INTER_AREA))
-    there = cv2.warpAffine(np.full((height, width), 255, np.uint8), matrix, size, flags=cv2.INTER_NEAREST) > 0
-    image[there] = cv2.warpAffine(picture.image, matrix, size, borderMode=cv2.BORDER_REPLICATE)[there]
+    there = (
+        cv2.warpAffine(
+            np.full((height, width), 255, np.uint8), matrix, size, flags=cv2.INTER_NEAREST
+        )
+        > 0
+    )
+    image[there] = cv2.warpAffine(picture.image, matrix, size, borderMode=cv2.BORDER_REPLICATE)[
+        there
+    ]
     return Picture(image, move_people(picture.people, matrix, size))
 
 
@@ -179,5 +204,7 @@ CHANGES: Mapping[str, Change] = {
 def _backdrop(image: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "H W 3"]:
     """The picture blurred until nobody can be seen in it."""
     height, width = image.shape[:2]
-    tiny = cv2.resize(image, (max(width // 80, 2), max(height // 80, 2)), interpolation=cv2.INTER_AREA)
+    tiny = cv2.resize(
+        image, (max(width // 80, 2), max(height // 80, 2)), interpolation=cv2.INTER_AREA
+    )
     return cv2.resize(tiny, (width, height), interpolation=cv2.INTER_CUBIC)

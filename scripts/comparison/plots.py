@@ -1,7 +1,8 @@
 """Plots as SVG: plain text that prints, follows light and dark by the page's colours, and needs nothing else.
 
-Colours are classes: `.c0` to `.c7` by method, from the page's style sheet. From the ninth method on they come again
-with dashes; marks differ by method, too. `data-m` names the method, so that the page can hide it.
+Colours are classes: `.c0` to `.c7` by method, from the page's style sheet. From the ninth method on
+they come again with dashes; marks differ by method, too. `data-m` names the method, so that the
+page can hide it.
 """
 
 import dataclasses
@@ -23,7 +24,8 @@ class Series:
     Attributes:
         name: of the method.
         slot: its colour and mark.
-        points: x, y and the ends of the interval of y; points without a y (None or NaN) are left out.
+        points: x, y and the ends of the interval of y; points without a y (None or NaN) are left
+            out.
         intervals: whether the intervals are drawn; they are in the hints at the points in any case.
     """
 
@@ -77,20 +79,30 @@ def line_plot(title: str, x: Axis, y: Axis, series: Sequence[Series]) -> str:
     parts = []
     for value, name in y.ticks:
         _, down = place(x.low, value)
-        parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{down}" y2="{down}"/>')
+        parts.append(
+            f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{down}" y2="{down}"/>'
+        )
         parts.append(f'<text x="{LEFT - 6}" y="{down + 4}" text-anchor="end">{_safe(name)}</text>')
     for at, name in x.ticks:
         right, _ = place(at, y.low)
-        parts.append(f'<text x="{right}" y="{HEIGHT - BOTTOM + 17}" text-anchor="middle">{_safe(name)}</text>')
+        parts.append(
+            f'<text x="{right}" y="{HEIGHT - BOTTOM + 17}" text-anchor="middle">{_safe(name)}</text>'
+        )
     middle_x, middle_y = (LEFT + WIDTH - RIGHT) / 2, (TOP + HEIGHT - BOTTOM) / 2
-    parts.append(f'<text class="label" x="{middle_x}" y="{HEIGHT - 8}" text-anchor="middle">{_safe(x.label)}</text>')
+    parts.append(
+        f'<text class="label" x="{middle_x}" y="{HEIGHT - 8}" text-anchor="middle">{_safe(x.label)}</text>'
+    )
     turned = f'transform="rotate(-90 13 {middle_y})"'
-    parts.append(f'<text class="label" x="13" y="{middle_y}" text-anchor="middle" {turned}>{_safe(y.label)}</text>')
+    parts.append(
+        f'<text class="label" x="13" y="{middle_y}" text-anchor="middle" {turned}>{_safe(y.label)}</text>'
+    )
     parts += [_line(one, place, y) for one in series]
     return _svg(title, WIDTH, HEIGHT, parts)
 
 
-def interval_plot(title: str, x: Axis, rows: Sequence[tuple[str, int, Sequence[float | None]]]) -> str:
+def interval_plot(
+    title: str, x: Axis, rows: Sequence[tuple[str, int, Sequence[float | None]]]
+) -> str:
     """A row for each method: value, low and high as a dot on a bar."""
     height = len(rows) * ROW + 54
 
@@ -100,17 +112,26 @@ def interval_plot(title: str, x: Axis, rows: Sequence[tuple[str, int, Sequence[f
     parts = [_bars_axis(x, right, height)]
     for i, (name, slot, (value, low, high)) in enumerate(rows):
         middle = 12 + i * ROW
-        parts.append(f'<text x="{NAMES - 10}" y="{middle + 4}" text-anchor="end">{_safe(name)}</text>')
+        parts.append(
+            f'<text x="{NAMES - 10}" y="{middle + 4}" text-anchor="end">{_safe(name)}</text>'
+        )
         if value is None or low is None or high is None:
             continue
         hint = f"<title>{_safe(name)}: {value:.3f} ({low:.3f} to {high:.3f})</title>"
-        bar = f'<line class="bar" x1="{right(low)}" x2="{right(high)}" y1="{middle}" y2="{middle}"/>'
-        parts.append(f'<g class="c{slot % NUM_COLORS}">{hint}{bar}{_mark(slot, right(value), middle, 4.5)}</g>')
+        bar = (
+            f'<line class="bar" x1="{right(low)}" x2="{right(high)}" y1="{middle}" y2="{middle}"/>'
+        )
+        parts.append(
+            f'<g class="c{slot % NUM_COLORS}">{hint}{bar}{_mark(slot, right(value), middle, 4.5)}</g>'
+        )
     return _svg(title, WIDTH + 160, height, parts)
 
 
 def stacked_bars(
-    title: str, label: str, rows: Sequence[tuple[str, Mapping[str, float]]], parts_in_order: Sequence[str]
+    title: str,
+    label: str,
+    rows: Sequence[tuple[str, Mapping[str, float]]],
+    parts_in_order: Sequence[str],
 ) -> str:
     """A bar for each row, its parts one after the other; parts have the colours .p0, .p1, ..."""
     height = len(rows) * ROW + 54
@@ -122,14 +143,18 @@ def stacked_bars(
     drawn = [_bars_axis(x, right, height)]
     for i, (name, parts) in enumerate(rows):
         top, start = 3 + i * ROW, 0.0
-        drawn.append(f'<text x="{NAMES - 10}" y="{top + 13}" text-anchor="end">{_safe(name)}</text>')
+        drawn.append(
+            f'<text x="{NAMES - 10}" y="{top + 13}" text-anchor="end">{_safe(name)}</text>'
+        )
         for number, part in enumerate(parts_in_order):
             value = parts.get(part, 0.0)
             if not math.isfinite(value) or value <= 0:
                 continue
             left, width = right(start), round(right(start + value) - right(start), 1)
             hint = f"<title>{_safe(name)}, {_safe(part)}: {value:.4g}</title>"
-            drawn.append(f'<rect class="p{number}" x="{left}" y="{top}" width="{width}" height="18">{hint}</rect>')
+            drawn.append(
+                f'<rect class="p{number}" x="{left}" y="{top}" width="{width}" height="18">{hint}</rect>'
+            )
             start += value
     return _svg(title, WIDTH + 160, height, drawn)
 
@@ -143,10 +168,16 @@ def swatch(slot: int) -> str:
 def _bars_axis(x: Axis, right, height: float) -> str:
     parts = []
     for value, name in x.ticks:
-        parts.append(f'<line class="grid" x1="{right(value)}" x2="{right(value)}" y1="0" y2="{height - 46}"/>')
-        parts.append(f'<text x="{right(value)}" y="{height - 30}" text-anchor="middle">{_safe(name)}</text>')
+        parts.append(
+            f'<line class="grid" x1="{right(value)}" x2="{right(value)}" y1="0" y2="{height - 46}"/>'
+        )
+        parts.append(
+            f'<text x="{right(value)}" y="{height - 30}" text-anchor="middle">{_safe(name)}</text>'
+        )
     middle = (right(x.low) + right(x.high)) / 2
-    parts.append(f'<text class="label" x="{middle}" y="{height - 8}" text-anchor="middle">{_safe(x.label)}</text>')
+    parts.append(
+        f'<text class="label" x="{middle}" y="{height - 8}" text-anchor="middle">{_safe(x.label)}</text>'
+    )
     return "".join(parts)
 
 
@@ -162,10 +193,16 @@ def _line(series: Series, place, y: Axis) -> str:
             between = f" ({low:.3f} to {high:.3f})"
             if series.intervals:
                 top, bottom = place(at, min(high, y.high))[1], place(at, max(low, y.low))[1]
-                marks.append(f'<line class="bar" x1="{right}" x2="{right}" y1="{top}" y2="{bottom}"/>')
+                marks.append(
+                    f'<line class="bar" x1="{right}" x2="{right}" y1="{top}" y2="{bottom}"/>'
+                )
         hint = f"<title>{_safe(series.name)}: {value:.4g}{between}</title>"
         marks.append(f"<g>{hint}{_mark(series.slot, right, down, 3.5)}</g>")
-    line = f'<polyline class="curve{_dashes(series.slot)}" points="{" ".join(path)}"/>' if len(path) > 1 else ""
+    line = (
+        f'<polyline class="curve{_dashes(series.slot)}" points="{" ".join(path)}"/>'
+        if len(path) > 1
+        else ""
+    )
     return f'<g class="c{series.slot % NUM_COLORS}" data-m="{_safe(series.name)}">{line}{"".join(marks)}</g>'
 
 
@@ -178,8 +215,13 @@ def _mark(slot: int, x: float, y: float, r: float) -> str:
     if kind == 0:
         return f'<circle class="mark" cx="{x}" cy="{y}" r="{r}"/>'
     if kind == 1:
-        return f'<rect class="mark" x="{x - r:.1f}" y="{y - r:.1f}" width="{2 * r}" height="{2 * r}"/>'
-    corners = {2: [(0, -1.2), (1.1, 0.9), (-1.1, 0.9)], 3: [(0, -1.3), (1.3, 0), (0, 1.3), (-1.3, 0)]}[kind]
+        return (
+            f'<rect class="mark" x="{x - r:.1f}" y="{y - r:.1f}" width="{2 * r}" height="{2 * r}"/>'
+        )
+    corners = {
+        2: [(0, -1.2), (1.1, 0.9), (-1.1, 0.9)],
+        3: [(0, -1.3), (1.3, 0), (0, 1.3), (-1.3, 0)],
+    }[kind]
     points = " ".join(f"{x + dx * r:.1f},{y + dy * r:.1f}" for dx, dy in corners)
     return f'<polygon class="mark" points="{points}"/>'
 

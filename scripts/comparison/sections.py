@@ -34,9 +34,19 @@ def render(report: Mapping[str, Any], pictures: Sequence[Mapping[str, Any]] = ()
     """
     slots = {method["name"]: slot for slot, method in enumerate(report["methods"])}
     axis = _ap_axis(report)
-    parts = [_about(report), _summary(report, slots, axis), _bins(report, slots, axis), _errors(report)]
+    parts = [
+        _about(report),
+        _summary(report, slots, axis),
+        _bins(report, slots, axis),
+        _errors(report),
+    ]
     parts += [_sweeps(family, report, slots, axis) for family in FAMILIES]
-    parts += [_cost(report), _growth(report, slots), _boxes(report, slots, axis), _pictures(pictures)]
+    parts += [
+        _cost(report),
+        _growth(report, slots),
+        _boxes(report, slots, axis),
+        _pictures(pictures),
+    ]
     shown = {name: slots[name] for name in report["accuracy"]["figures"]}
     return page(TITLE, [part for part in parts if part], shown)
 
@@ -60,9 +70,18 @@ def _ap_axis(report: Mapping[str, Any]) -> Axis:
     """One axis for all plots of AP: up to the largest value in any."""
     accuracy, spoiled = report["accuracy"], report.get("boxes") or {}
     found = [values["AP"] for values in accuracy["figures"].values()]
-    found += [one["ap"] for bins in accuracy["bins"].values() for rows in bins.values() for one in rows]
-    found += [point for sweep in report["sweeps"] for points in sweep["ap"].values() for point in points]
-    found += [point for kind in spoiled.get("kinds", ()) for points in kind["ap"].values() for point in points]
+    found += [
+        one["ap"] for bins in accuracy["bins"].values() for rows in bins.values() for one in rows
+    ]
+    found += [
+        point for sweep in report["sweeps"] for points in sweep["ap"].values() for point in points
+    ]
+    found += [
+        point
+        for kind in spoiled.get("kinds", ())
+        for points in kind["ap"].values()
+        for point in points
+    ]
     highest = [point[0] for point in found if point and point[0] is not None]
     highest += [values["AP"][2] or 0.0 for values in accuracy["figures"].values()]
     return numbers("average precision (AP)", [*highest, 0.1])
@@ -76,7 +95,11 @@ def _about(report: Mapping[str, Any]) -> str:
                   "other images of the same kind. Two methods are apart where the interval of their difference, over "
                   "the same samples, leaves out 0.")]  # fmt: skip
     for machine in machines.values():
-        lines.append(note("Machine: " + ", ".join(f"{name} {value}" for name, value in machine.items()) + "."))
+        lines.append(
+            note(
+                "Machine: " + ", ".join(f"{name} {value}" for name, value in machine.items()) + "."
+            )
+        )
     rows = [
         [
             Cell(method["name"]),
@@ -90,8 +113,14 @@ def _about(report: Mapping[str, Any]) -> str:
     lines.append(table(["method", "kind", "status", "why not", "command"], rows))
     problems = [problem for problem in report.get("problems", []) if problem["part"] != "images"]
     if problems:
-        cells = [[Cell(problem[name]) for name in ("method", "part", "status", "reason")] for problem in problems]
-        lines += [note("What did not work further on:"), table(["method", "part", "status", "why"], cells)]
+        cells = [
+            [Cell(problem[name]) for name in ("method", "part", "status", "reason")]
+            for problem in problems
+        ]
+        lines += [
+            note("What did not work further on:"),
+            table(["method", "part", "status", "why"], cells),
+        ]
     return section("What was compared", *lines)
 
 
@@ -105,13 +134,22 @@ def _summary(report: Mapping[str, Any], slots: Mapping[str, int], axis: Axis) ->
         cost = costs.get(name, {})
         parameters = cost.get("parameters")
         row = [Cell(name), *(_interval(values.get(figure)) for figure in MAIN_FIGURES)]
-        row.append(_interval(differences[name].get("AP"), signed=True) if name in differences else Cell(NONE))
+        row.append(
+            _interval(differences[name].get("AP"), signed=True)
+            if name in differences
+            else Cell(NONE)
+        )
         row += [_number(cost.get(field), digits) for field, digits in (("median", 1), ("p95", 1))]
         row += [_number(cost.get("images_per_second"), 2), _number(cost.get("peak_memory_mb"), 0)]
-        row += [_number(cost.get("gflops"), 2), _number(None if parameters is None else parameters / 1e6, 2)]
+        row += [
+            _number(cost.get("gflops"), 2),
+            _number(None if parameters is None else parameters / 1e6, 2),
+        ]
         rows.append(row)
     plot = interval_plot(
-        "AP with intervals", axis, [(name, slots[name], values["AP"]) for name, values in found.items()]
+        "AP with intervals",
+        axis,
+        [(name, slots[name], values["AP"]) for name, values in found.items()],
     )
     data = report["dataset"]
     caption = f"AP with 95 % intervals; {data['images']} images, {data['people']} people."
@@ -129,15 +167,24 @@ def _bins(report: Mapping[str, Any], slots: Mapping[str, int], axis: Axis) -> st
         bins = next(iter(by_method.values()))
         names = [f"{one['name']}{'' if one['standard'] else ' *'}" for one in bins]
         counts = [f"{one['images']} images, {one['people']} people" for one in bins]
-        series = [Series(name, slots[name], _points([one["ap"] for one in rows])) for name, rows in by_method.items()]
+        series = [
+            Series(name, slots[name], _points([one["ap"] for one in rows]))
+            for name, rows in by_method.items()
+        ]
         sizes = "; ".join(f"{name}: {count}" for name, count in zip(names, counts, strict=True))
-        plots.append(figure(line_plot(title, categories(label, names), axis, series), f"{title}. {sizes}."))
-        headers = ["method", *(f"{name} ({count})" for name, count in zip(names, counts, strict=True))]
-        rows = [[Cell(name), *(_interval(one["ap"]) for one in rows)] for name, rows in by_method.items()]
+        plots.append(
+            figure(line_plot(title, categories(label, names), axis, series), f"{title}. {sizes}.")
+        )
+        headers = [
+            "method",
+            *(f"{name} ({count})" for name, count in zip(names, counts, strict=True)),
+        ]
+        rows = [
+            [Cell(name), *(_interval(one["ap"]) for one in rows)]
+            for name, rows in by_method.items()
+        ]
         tables.append(f"<h3>{safe(title)}</h3>" + table(headers, rows))
-    text = (
-        "* Not COCO's standard: as many results per image count as there are people. Crowd index: the others' joints "
-    )
+    text = "* Not COCO's standard: as many results per image count as there are people. Crowd index: the others' joints "
     text += "in a person's box divided by its own, averaged over the people of an image; easy below 0.2, hard from 0.8."
     return section("Where it is hard: AP by bins", note(text), figures(*plots), *tables)
 
@@ -148,11 +195,25 @@ def _errors(report: Mapping[str, Any]) -> str:
         return ""
     kinds = errors.KINDS
     shares = [(name, _shares(of["joints"], kinds)) for name, of in counts.items()]
-    plot = stacked_bars("kinds of joints", "share of the labelled joints of people who were found, %", shares, kinds)
-    headers = ["method", "score from", "people", "found", "missed people", "background results", *kinds]
+    plot = stacked_bars(
+        "kinds of joints", "share of the labelled joints of people who were found, %", shares, kinds
+    )
+    headers = [
+        "method",
+        "score from",
+        "people",
+        "found",
+        "missed people",
+        "background results",
+        *kinds,
+    ]
     rows = []
     for name, of in counts.items():
-        row = [Cell(name), _number(of["threshold"], 3), *(_number(of[field], 0) for field in ("people", "found"))]
+        row = [
+            Cell(name),
+            _number(of["threshold"], 3),
+            *(_number(of[field], 0) for field in ("people", "found")),
+        ]
         row += [_number(of["missed"], 0), _number(of["background"], 0)]
         rows.append([*row, *(_number(of["joints"][kind], 0) for kind in kinds)])
     text = (
@@ -162,11 +223,15 @@ def _errors(report: Mapping[str, Any]) -> str:
         "other side; swap: to another person's joint of that kind; miss: to none of these."
     )
     people = next(iter(counts.values()))["people"]
-    caption = (
-        f"Kinds of joints; {report['dataset']['images']} images, {people} people, of whom the table says how many "
-    )
+    caption = f"Kinds of joints; {report['dataset']['images']} images, {people} people, of whom the table says how many "
     caption += "each method found."
-    return section("What kinds of errors", note(text), key(kinds), figures(figure(plot, caption)), table(headers, rows))
+    return section(
+        "What kinds of errors",
+        note(text),
+        key(kinds),
+        figures(figure(plot, caption)),
+        table(headers, rows),
+    )
 
 
 def _shares(joints: Mapping[str, int], kinds: Sequence[str]) -> dict[str, float]:
@@ -182,11 +247,22 @@ def _sweeps(family: str, report: Mapping[str, Any], slots: Mapping[str, int], ax
     plots, tables = [], []
     for sweep in sweeps:
         levels = [f"{level:g}" for level in sweep["levels"]]
-        series = [Series(name, slots[name], _points(points)) for name, points in sweep["ap"].items()]
+        series = [
+            Series(name, slots[name], _points(points)) for name, points in sweep["ap"].items()
+        ]
         people = " / ".join(str(count) for count in sweep["people"])
-        caption = f"{sweep['title']}. {sweep['images']} images per level, with {people} people who count."
-        plots.append(figure(line_plot(sweep["title"], categories(sweep["unit"], levels), axis, series), caption))
-        rows = [[Cell(name), *(_interval(point) for point in points)] for name, points in sweep["ap"].items()]
+        caption = (
+            f"{sweep['title']}. {sweep['images']} images per level, with {people} people who count."
+        )
+        plots.append(
+            figure(
+                line_plot(sweep["title"], categories(sweep["unit"], levels), axis, series), caption
+            )
+        )
+        rows = [
+            [Cell(name), *(_interval(point) for point in points)]
+            for name, points in sweep["ap"].items()
+        ]
         tables.append(f"<details><summary>{safe(sweep['title'])}: numbers</summary>" + table(["method", *levels], rows)
                       + "</details>")  # fmt: skip
     return section(title, note(text), figures(*plots), *tables)
@@ -197,7 +273,10 @@ def _cost(report: Mapping[str, Any]) -> str:
     if not costs:
         return ""
     stages = [stage for stage in STAGES if any(stage in cost["stages"] for cost in costs.values())]
-    bars = [(name, {stage: cost["stages"].get(stage, [0])[0] or 0 for stage in stages}) for name, cost in costs.items()]
+    bars = [
+        (name, {stage: cost["stages"].get(stage, [0])[0] or 0 for stage in stages})
+        for name, cost in costs.items()
+    ]
     plot = stacked_bars("time by stage", "median time per image and stage, ms", bars, stages)
     headers = ["method", "images", "failed", "threads"]
     headers += [f"{stage}, {what} ms" for stage in stages for what in ("median", "p95")]
@@ -208,8 +287,12 @@ def _cost(report: Mapping[str, Any]) -> str:
             median, p95 = cost["stages"].get(stage, (None, None))
             row += [_number(median, 1), _number(p95, 1)]
         rows.append(row)
-    caption = f"Medians of the stages, one image after the other; {report['dataset']['images']} images."
-    return section("What it costs", key(stages), figures(figure(plot, caption)), table(headers, rows))
+    caption = (
+        f"Medians of the stages, one image after the other; {report['dataset']['images']} images."
+    )
+    return section(
+        "What it costs", key(stages), figures(figure(plot, caption)), table(headers, rows)
+    )
 
 
 def _growth(report: Mapping[str, Any], slots: Mapping[str, int]) -> str:
@@ -220,19 +303,32 @@ def _growth(report: Mapping[str, Any], slots: Mapping[str, int]) -> str:
     top = [value for curve in curves.values() for value in curve["ms"]]
     most = [count for curve in curves.values() for count in curve["people"]]
     series = [
-        Series(name, slots[name], [(x, y, None, None) for x, y in zip(curve["people"], curve["ms"], strict=True)])
+        Series(
+            name,
+            slots[name],
+            [(x, y, None, None) for x, y in zip(curve["people"], curve["ms"], strict=True)],
+        )
         for name, curve in curves.items()
     ]
-    plot = line_plot("time against people", numbers("people in the picture", most), numbers("time, ms", top), series)
+    plot = line_plot(
+        "time against people",
+        numbers("people in the picture", most),
+        numbers("time, ms", top),
+        series,
+    )
     found = [
-        Series(name, slots[name], [(x, y, None, None) for x, y in zip(curve["people"], curve["found"], strict=True)])
+        Series(
+            name,
+            slots[name],
+            [(x, y, None, None) for x, y in zip(curve["people"], curve["found"], strict=True)],
+        )
         for name, curve in curves.items()
     ]
     counts = numbers("results", [value for curve in curves.values() for value in curve["found"]])
-    other = line_plot("results against people", numbers("people in the picture", most), counts, found)
-    caption = (
-        f"Median of {growth['pictures']} pictures per number of people, people cut out of the photos, one background."
+    other = line_plot(
+        "results against people", numbers("people in the picture", most), counts, found
     )
+    caption = f"Median of {growth['pictures']} pictures per number of people, people cut out of the photos, one background."
     people = next(iter(curves.values()))["people"]
     headers = ["method", *(f"{count} people, ms" for count in people), "ms per person", "ms without people",
                f"{people[-1]} to {people[0]} people, times", "bottleneck"]  # fmt: skip
@@ -244,7 +340,12 @@ def _growth(report: Mapping[str, Any], slots: Mapping[str, int]) -> str:
         rows.append([*row, Cell(_bottleneck(curve))])
     unknown = f"not up to {people[-1]} people"
     crossings = [
-        [Cell(one["flat"]), Cell(one["rising"]), _crossing(one["fitted"], "never"), _crossing(one["measured"], unknown)]
+        [
+            Cell(one["flat"]),
+            Cell(one["rising"]),
+            _crossing(one["fitted"], "never"),
+            _crossing(one["measured"], unknown),
+        ]
         for one in growth["crossings"]
     ]
     parts = [
@@ -254,7 +355,9 @@ def _growth(report: Mapping[str, Any], slots: Mapping[str, int]) -> str:
     if crossings:
         parts += [
             note("From how many people on top-down takes longer than bottom-up:"),
-            table(["bottom-up", "top-down", "lines cross at", "measured curves cross at"], crossings),
+            table(
+                ["bottom-up", "top-down", "lines cross at", "measured curves cross at"], crossings
+            ),
         ]
     return section("Cost against the number of people", *parts)
 
@@ -264,10 +367,15 @@ def _bottleneck(curve: Mapping[str, Any]) -> str:
     stages = curve["stages"]
     if "detect" not in stages or "pose" not in stages:
         return ""
-    slower = ["detection" if d > p else "pose" for d, p in zip(stages["detect"], stages["pose"], strict=True)]
+    slower = [
+        "detection" if d > p else "pose"
+        for d, p in zip(stages["detect"], stages["pose"], strict=True)
+    ]
     if len(set(slower)) == 1:
         return f"{slower[0]} throughout"
-    first = next(count for count, name in zip(curve["people"], slower, strict=True) if name == slower[-1])
+    first = next(
+        count for count, name in zip(curve["people"], slower, strict=True) if name == slower[-1]
+    )
     return f"{slower[-1]} from {first} people on"
 
 
@@ -278,10 +386,16 @@ def _boxes(report: Mapping[str, Any], slots: Mapping[str, int], axis: Axis) -> s
     plots, rows = [], []
     for kind in found["kinds"]:
         levels = [f"{level:g}" for level in kind["levels"]]
-        lines = kind["ap"] | {name: [point] * len(levels) for name, point in found["others"].items()}
+        lines = kind["ap"] | {
+            name: [point] * len(levels) for name, point in found["others"].items()
+        }
         series = [Series(name, slots[name], _points(points)) for name, points in lines.items()]
         caption = f"{kind['title']}; {found['images']} images, {found['people']} people. At 0 all boxes are true."
-        plots.append(figure(line_plot(kind["title"], categories(kind["unit"], levels), axis, series), caption))
+        plots.append(
+            figure(
+                line_plot(kind["title"], categories(kind["unit"], levels), axis, series), caption
+            )
+        )
         rows += [
             [Cell(name), Cell(kind["kind"]), *(_interval(point) for point in points)]
             for name, points in kind["ap"].items()

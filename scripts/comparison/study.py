@@ -1,6 +1,7 @@
 """A comparison: methods, images and settings, and the parts of the report that they give.
 
-Each part runs the methods on one or more datasets and returns plain dicts and lists, ready for report.json.
+Each part runs the methods on one or more datasets and returns plain dicts and lists, ready for
+report.json.
 """
 
 import dataclasses
@@ -55,10 +56,14 @@ class Settings:
     again: frozenset[str] = frozenset()
     sweep_images: int = 24
     photo_levels: Mapping[str, Sequence[float]] = dataclasses.field(
-        default_factory=lambda: {name: factor.levels for name, factor in photo_sweeps.FACTORS.items()}
+        default_factory=lambda: {
+            name: factor.levels for name, factor in photo_sweeps.FACTORS.items()
+        }
     )
     drawn_levels: Mapping[str, Sequence[float]] = dataclasses.field(
-        default_factory=lambda: {name: factor.levels for name, factor in drawn_sweeps.FACTORS.items()}
+        default_factory=lambda: {
+            name: factor.levels for name, factor in drawn_sweeps.FACTORS.items()
+        }
     )
     cost_people: Sequence[int] = (1, 2, 5, 10, 20, 50, 100)
     cost_repeats: int = 3
@@ -76,7 +81,11 @@ class Study:
     """
 
     def __init__(
-        self, settings: Settings, dataset: Dataset, methods: Sequence[Method], say: Callable[[str], None] | None = None
+        self,
+        settings: Settings,
+        dataset: Dataset,
+        methods: Sequence[Method],
+        say: Callable[[str], None] | None = None,
     ):
         self.settings, self.dataset, self.methods = settings, dataset, tuple(methods)
         self.truth = dataset.load()
@@ -113,14 +122,22 @@ class Study:
             bins["people"][method.name] = plain(
                 accuracy.by_people(outcome.entries, self.truth, outcome.matches, **options)
             )
-            bins["crowding"][method.name] = plain(accuracy.by_crowding(outcome.matches, self.truth, **options))
-            bins["size"][method.name] = plain(accuracy.by_size(outcome.entries, self.truth, **options))
+            bins["crowding"][method.name] = plain(
+                accuracy.by_crowding(outcome.matches, self.truth, **options)
+            )
+            bins["size"][method.name] = plain(
+                accuracy.by_size(outcome.entries, self.truth, **options)
+            )
             counts = errors.count_errors(outcome.entries, self.truth)
             report["errors"][method.name] = plain(counts) | {"missed": counts.missed}
-            self._say(f"accuracy of {method.name}: AP {report['figures'][method.name]['AP'][0]:.3f}")
+            self._say(
+                f"accuracy of {method.name}: AP {report['figures'][method.name]['AP'][0]:.3f}"
+            )
         if reference in samples:
             for name in samples:
-                report["differences"][name] = plain(accuracy.differences(samples[name], samples[reference]))
+                report["differences"][name] = plain(
+                    accuracy.differences(samples[name], samples[reference])
+                )
         self.seconds["evaluation"] = time.monotonic() - start
         return report
 
@@ -144,11 +161,20 @@ class Study:
             if not chosen:
                 self._say(f"no photo can show the levels {list(levels)} of {factor!r}: left out")
                 continue
-            spec = {"sweep": factor, "levels": list(levels), "seed": self.settings.seed, "version": 1}
+            spec = {
+                "sweep": factor,
+                "levels": list(levels),
+                "seed": self.settings.seed,
+                "version": 1,
+            }
             spec |= {"from": self.dataset.fingerprint(), "images": [info["id"] for info in chosen]}
 
-            def pictures(factor: str = factor, levels: Sequence[float] = levels, chosen: list[Entry] = chosen) -> Any:
-                return photo_sweeps.sweep(factor, levels, self._pictures(chosen), seed=self.settings.seed)
+            def pictures(
+                factor: str = factor, levels: Sequence[float] = levels, chosen: list[Entry] = chosen
+            ) -> Any:
+                return photo_sweeps.sweep(
+                    factor, levels, self._pictures(chosen), seed=self.settings.seed
+                )
 
             about = photo_sweeps.FACTORS[factor]
             found.append(self._sweep(f"photos-{factor}", about, levels, spec, pictures, self.done))
@@ -160,10 +186,18 @@ class Study:
         found = []
         for factor, levels in self.settings.drawn_levels.items() if methods else ():
             count, seed = self.settings.sweep_images, self.settings.seed
-            spec = {"sweep": factor, "levels": list(levels), "seed": seed, "images": count, "version": 1}
+            spec = {
+                "sweep": factor,
+                "levels": list(levels),
+                "seed": seed,
+                "images": count,
+                "version": 1,
+            }
 
             def pictures(factor: str = factor, levels: Sequence[float] = levels) -> Any:
-                return drawn_sweeps.sweep(factor, levels, self.settings.sweep_images, seed=self.settings.seed)
+                return drawn_sweeps.sweep(
+                    factor, levels, self.settings.sweep_images, seed=self.settings.seed
+                )
 
             about = drawn_sweeps.FACTORS[factor]
             found.append(self._sweep(f"drawn-{factor}", about, levels, spec, pictures, methods))
@@ -171,16 +205,22 @@ class Study:
 
     def measure_growth(self) -> dict[str, Any]:
         """The cost against the number of people, and where the curves of top-down cross those of bottom-up."""
-        donors = [info for info in self._eligible("occlusion", (0,), every=True) if self._height(info)]
+        donors = [
+            info for info in self._eligible("occlusion", (0,), every=True) if self._height(info)
+        ]
         if not donors:
-            self._say(f"nobody is labelled well and {MIN_DONOR_HEIGHT} pixels high: no crowds can be made")
+            self._say(
+                f"nobody is labelled well and {MIN_DONOR_HEIGHT} pixels high: no crowds can be made"
+            )
             return {}
         counts, seed = list(self.settings.cost_people), self.settings.seed
         spec = {"growth": counts, "repeats": self.settings.cost_repeats, "seed": seed, "version": 1}
         spec |= {"from": self.dataset.fingerprint()}
 
         def pictures() -> Any:
-            return cost.growing_crowds(self._pictures(donors), counts, self.settings.cost_repeats, seed=seed)
+            return cost.growing_crowds(
+                self._pictures(donors), counts, self.settings.cost_repeats, seed=seed
+            )
 
         dataset = self._made("crowds", spec, pictures)
         people = {image_id: counts[level] for image_id, level in levels_of(dataset).items()}
@@ -188,8 +228,16 @@ class Study:
         for name, outcome in self._run_all(dataset, self.done, "crowds", jobs=1).items():
             if outcome.status == "done" and outcome.timing is not None:
                 curves[name] = cost.growth_of(outcome.timing, people)
-        flat = [method.name for method in self.done if method.kind == "bottom-up" and method.name in curves]
-        rising = [method.name for method in self.done if method.kind == "top-down" and method.name in curves]
+        flat = [
+            method.name
+            for method in self.done
+            if method.kind == "bottom-up" and method.name in curves
+        ]
+        rising = [
+            method.name
+            for method in self.done
+            if method.kind == "top-down" and method.name in curves
+        ]
         crossings = [
             {
                 "flat": one,
@@ -200,17 +248,25 @@ class Study:
             for one in flat
             for other in rising
         ]
-        return {"curves": plain(curves), "crossings": crossings, "pictures": self.settings.cost_repeats}
+        return {
+            "curves": plain(curves),
+            "crossings": crossings,
+            "pictures": self.settings.cost_repeats,
+        }
 
     def spoil_boxes(self) -> dict[str, Any]:
         """AP of top-down as its boxes get worse, and of all others on the same images."""
         methods = [method for method in self.done if method.boxes]
         if not methods:
             return {}
-        ids = self._spread([info["id"] for info in self.truth["images"] if self._people[info["id"]]])
+        ids = self._spread(
+            [info["id"] for info in self.truth["images"] if self._people[info["id"]]]
+        )
         subset = {
             "images": [info for info in self.truth["images"] if info["id"] in ids],
-            "annotations": [entry for entry in self.truth["annotations"] if entry["image_id"] in ids],
+            "annotations": [
+                entry for entry in self.truth["annotations"] if entry["image_id"] in ids
+            ],
             "categories": self.truth["categories"],
         }
         folder = self.settings.out / "data" / "boxes"
@@ -219,7 +275,10 @@ class Study:
         kinds, whole = [], self._boxes_run(dataset, subset, methods, "shifted", 0)
         for kind, (title, unit) in boxes.KINDS.items():
             points = [whole]
-            points += [self._boxes_run(dataset, subset, methods, kind, level) for level in self.settings.box_levels]
+            points += [
+                self._boxes_run(dataset, subset, methods, kind, level)
+                for level in self.settings.box_levels
+            ]
             ap = {method.name: [point.get(method.name) for point in points] for method in methods}
             levels = [0, *self.settings.box_levels]
             kinds.append({"kind": kind, "title": title, "unit": unit, "levels": levels, "ap": ap})
@@ -233,12 +292,19 @@ class Study:
         return {"images": len(ids), "people": people, "kinds": kinds, "others": others}
 
     def _boxes_run(
-        self, dataset: Dataset, truth: dict[str, Any], methods: Sequence[Method], kind: str, level: float
+        self,
+        dataset: Dataset,
+        truth: dict[str, Any],
+        methods: Sequence[Method],
+        kind: str,
+        level: float,
     ) -> dict[str, Any]:
         name = f"boxes-{kind}-{level:g}" if level else "boxes-true"
         path = dataset.annotations.with_name(f"{name}.json")
         write_json(path, boxes.spoiled_boxes(truth, kind, level, seed=self.settings.seed))
-        outcomes = self._run_all(dataset, methods, name, jobs=self.settings.jobs, extra=("--boxes", str(path)))
+        outcomes = self._run_all(
+            dataset, methods, name, jobs=self.settings.jobs, extra=("--boxes", str(path))
+        )
         return {
             name: self._ap(outcome.matches.ranges["all"])
             for name, outcome in outcomes.items()
@@ -260,12 +326,16 @@ class Study:
         people: list[int] = [0] * len(levels)
         for entry in dataset.load()["annotations"]:
             people[level_of[entry["image_id"]]] += num_labelled(entry) > 0
-        for method, outcome in self._run_all(dataset, methods, name, jobs=self.settings.jobs).items():
+        for method, outcome in self._run_all(
+            dataset, methods, name, jobs=self.settings.jobs
+        ).items():
             if outcome.matches is None:
                 continue
             places = np.array([level_of[i] for i in outcome.matches.image_ids.tolist()])
             matches = outcome.matches.ranges["all"]
-            ap[method] = [self._ap(accuracy.keep(matches, places == level)) for level in range(len(levels))]
+            ap[method] = [
+                self._ap(accuracy.keep(matches, places == level)) for level in range(len(levels))
+            ]
         images = len(level_of) // len(levels)
         return {
             "name": name, "title": about.title, "unit": about.unit, "levels": list(levels), "images": images,
@@ -273,7 +343,13 @@ class Study:
         }  # fmt: skip
 
     def _run_all(
-        self, dataset: Dataset, methods: Sequence[Method], part: str, *, jobs: int, extra: Sequence[str] = ()
+        self,
+        dataset: Dataset,
+        methods: Sequence[Method],
+        part: str,
+        *,
+        jobs: int,
+        extra: Sequence[str] = (),
     ) -> dict[str, Outcome]:
         """The outcomes by name, in the order of the methods; what went wrong is noted."""
         start, stop, settings = time.monotonic(), threading.Event(), self.settings
@@ -311,18 +387,30 @@ class Study:
 
     def _made(self, name: str, spec: Mapping[str, Any], pictures: Callable[[], Any]) -> Dataset:
         start = time.monotonic()
-        dataset = make(name, self.settings.out / "data" / name, spec, (picture for picture in pictures()))
-        self.seconds["making images"] = self.seconds.get("making images", 0.0) + time.monotonic() - start
+        dataset = make(
+            name, self.settings.out / "data" / name, spec, (picture for picture in pictures())
+        )
+        self.seconds["making images"] = (
+            self.seconds.get("making images", 0.0) + time.monotonic() - start
+        )
         return dataset
 
     def _ap(self, matches: RangeMatches) -> list[float | None]:
         return plain(
-            accuracy.average_precision(matches, num_samples=self.settings.sweep_samples, seed=self.settings.seed)
+            accuracy.average_precision(
+                matches, num_samples=self.settings.sweep_samples, seed=self.settings.seed
+            )
         )
 
-    def _eligible(self, factor: str, levels: Sequence[float], *, every: bool = False) -> list[Entry]:
+    def _eligible(
+        self, factor: str, levels: Sequence[float], *, every: bool = False
+    ) -> list[Entry]:
         infos = [info for info in self.truth["images"] if self._can_show(factor, info, levels)]
-        kept = {info["id"] for info in infos} if every else self._spread([info["id"] for info in infos])
+        kept = (
+            {info["id"] for info in infos}
+            if every
+            else self._spread([info["id"] for info in infos])
+        )
         return [info for info in infos if info["id"] in kept]
 
     def _can_show(self, factor: str, info: Entry, levels: Sequence[float]) -> bool:
@@ -334,7 +422,11 @@ class Study:
     def _spread(self, ids: Sequence[int]) -> set[int]:
         """As many of the ids as a sweep has images, evenly spread."""
         count = min(self.settings.sweep_images, len(ids))
-        return {ids[i] for i in np.linspace(0, len(ids) - 1, count).round().astype(int)} if count else set()
+        return (
+            {ids[i] for i in np.linspace(0, len(ids) - 1, count).round().astype(int)}
+            if count
+            else set()
+        )
 
     def _pictures(self, infos: Sequence[Entry]) -> list[Picture]:
         return [read_picture(self.dataset.images, info, self._people[info["id"]]) for info in infos]
@@ -345,7 +437,9 @@ def plain(value: Any) -> Any:
     if isinstance(value, accuracy.Interval):
         return [plain(value.value), plain(value.low), plain(value.high)]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {
+            field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)
+        }
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

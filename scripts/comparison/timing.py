@@ -1,6 +1,7 @@
 """The timing file: what a compared method says about its cost, beside its COCO results.
 
-Only the standard library is needed, so that a script in an environment without bottomup may load this file by path.
+Only the standard library is needed, so that a script in an environment without bottomup may load
+this file by path.
 """
 
 import contextlib
@@ -17,7 +18,9 @@ from pathlib import Path
 from typing import Any
 
 FORMAT = 1
-UNAVAILABLE = 4  # exit code of a method that cannot run here; its last line on stderr says why and what to do
+UNAVAILABLE = (
+    4  # exit code of a method that cannot run here; its last line on stderr says why and what to do
+)
 STAGES = ("read", "detect", "pose", "aggregate", "group")  # in the order that an image passes them
 
 
@@ -33,7 +36,8 @@ class ImageTiming:
         image_id: its id in the annotations.
         file_name: its name in the annotations.
         people: how many results it has; None if it failed.
-        ms: wall-clock milliseconds by stage (of `STAGES`); a method leaves out what it has not. None if it failed.
+        ms: wall-clock milliseconds by stage (of `STAGES`); a method leaves out what it has not.
+            None if it failed.
         error: what went wrong; None if all is well.
     """
 
@@ -54,7 +58,8 @@ class Timing:
         threads: that the method was allowed to use.
         peak_memory_mb: of the whole process.
         parameters: numbers in all networks together; None if nobody counted.
-        gflops: of one pass over the image with the median number of annotated people; None if nobody counted.
+        gflops: of one pass over the image with the median number of annotated people; None if
+            nobody counted.
         machine: "python", "torch" (or another runtime) and "processor".
     """
 
@@ -97,7 +102,8 @@ def median_image(
 ) -> int | None:
     """Which image's cost stands for the others', whatever a method finds; None if all of them failed.
 
-    Of those that went well it is the one with the median number of annotated people; among several, of median size.
+    Of those that went well it is the one with the median number of annotated people; among several,
+    of median size.
 
     Args:
         images: entries of a COCO file.
@@ -106,7 +112,9 @@ def median_image(
     """
 
     def crowd(i: int) -> tuple[int, int]:
-        return people.get(images[i]["id"], 0), images[i].get("width", 0) * images[i].get("height", 0)
+        return people.get(images[i]["id"], 0), images[i].get("width", 0) * images[i].get(
+            "height", 0
+        )
 
     order = sorted((i for i, row in enumerate(rows) if row.ms is not None), key=crowd)
     return order[len(order) // 2] if order else None
@@ -143,7 +151,9 @@ def read_timing(path: str | Path) -> Timing:
     except OSError as error:
         raise TimingError(f"timing file {str(path)!r} cannot be read: {error.strerror}") from error
     except ValueError as error:
-        raise TimingError(f"timing file {str(path)!r} is not JSON ({error}): was it written to the end?") from error
+        raise TimingError(
+            f"timing file {str(path)!r} is not JSON ({error}): was it written to the end?"
+        ) from error
     try:
         return _from_json(content)
     except TimingError as error:
@@ -152,7 +162,10 @@ def read_timing(path: str | Path) -> Timing:
 
 def _to_json(run: Timing) -> dict[str, Any]:
     content: dict[str, Any] = {"format": FORMAT, **dataclasses.asdict(run)}
-    images = [{key: value for key, value in row.items() if value is not None} for row in content.pop("images")]
+    images = [
+        {key: value for key, value in row.items() if value is not None}
+        for row in content.pop("images")
+    ]
     return content | {"images": images}
 
 
@@ -163,7 +176,9 @@ def _from_json(content: Any) -> Timing:
     if not isinstance(content.get("images"), list):
         raise TimingError("there is no list 'images'")
     images = tuple(_image(row, number) for number, row in enumerate(content["images"]))
-    numbers = {key: _number(content, key) for key in ("threads", "peak_memory_mb", "parameters", "gflops")}
+    numbers = {
+        key: _number(content, key) for key in ("threads", "peak_memory_mb", "parameters", "gflops")
+    }
     parameters = numbers["parameters"]
     about = content.get("machine")
     return Timing(
@@ -196,7 +211,12 @@ def _number(content: Mapping[str, Any], key: str) -> float | None:
     value = content.get(key)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not math.isfinite(value)
+        or value < 0
+    ):
         raise TimingError(f"{key!r} must be a number from 0 on, or null, not {value!r}")
     return value
 

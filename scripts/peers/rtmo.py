@@ -4,7 +4,8 @@ Its environment, in a new folder:
 
     python3 -m venv rtmo && rtmo/bin/pip install onnxruntime numpy opencv-python-headless
 
-Its weights: an ONNX file of the kind that MMDeploy exports (outputs dets and keypoints), by --model FILE.onnx.
+Its weights: an ONNX file of the kind that MMDeploy exports (outputs dets and keypoints), by --model
+FILE.onnx.
 """
 
 import argparse
@@ -35,7 +36,9 @@ def people(
         ValueError: the outputs have other shapes.
     """
     if boxes.ndim != 2 or boxes.shape[1] != 5 or keypoints.shape != (len(boxes), 17, 3):
-        raise ValueError(f"expected are N x 5 boxes and N x 17 x 3 joints, not {boxes.shape} and {keypoints.shape}")
+        raise ValueError(
+            f"expected are N x 5 boxes and N x 17 x 3 joints, not {boxes.shape} and {keypoints.shape}"
+        )
     return [
         (np.column_stack([window.to_image(joints[:, :2]), joints[:, 2]]), float(box[4]))
         for box, joints in zip(boxes, keypoints, strict=True)
@@ -46,7 +49,9 @@ def people(
 def prepare(arguments: argparse.Namespace) -> contract.Peer:
     network = onnx_model.OnnxModel(arguments, num_outputs=2)
 
-    def find(image: np.ndarray, entry: Mapping[str, Any], watch: contract.Stopwatch) -> list[contract.Person]:
+    def find(
+        image: np.ndarray, entry: Mapping[str, Any], watch: contract.Stopwatch
+    ) -> list[contract.Person]:
         with watch("read"):
             window = frames.fit(image, network.wh, fill=FILL, centred=False)
             pixels = window.pixels[:, :, ::-1].astype(np.float32)  # blue, green, red from 0 to 255
@@ -61,7 +66,9 @@ def prepare(arguments: argparse.Namespace) -> contract.Peer:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     onnx_model.add_arguments(parser)
-    parser.add_argument("--threshold", type=float, default=0.05, metavar="SCORE", help="of a person (0.05)")
+    parser.add_argument(
+        "--threshold", type=float, default=0.05, metavar="SCORE", help="of a person (0.05)"
+    )
 
 
 if __name__ == "__main__":

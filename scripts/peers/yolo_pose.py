@@ -4,7 +4,8 @@ Its environment, in a new folder:
 
     python3 -m venv yolo && yolo/bin/pip install onnxruntime numpy opencv-python-headless
 
-Its weights: an ONNX file by --model FILE.onnx. Mind its licence: those of Ultralytics are under the AGPL.
+Its weights: an ONNX file by --model FILE.onnx. Mind its licence: those of Ultralytics are under the
+AGPL.
 """
 
 import argparse
@@ -22,12 +23,15 @@ FILL = 114  # around the image, as in training
 NUM_JOINT_VALUES = 17 * 3
 
 
-def people(output: np.ndarray, window: frames.Window, *, threshold: float, overlap: float) -> list[contract.Person]:
+def people(
+    output: np.ndarray, window: frames.Window, *, threshold: float, overlap: float
+) -> list[contract.Person]:
     """Read the network's output.
 
     Args:
-        output: (56, N) of all places: middle, width and height of the box, score, 17 times x, y, score; or (N, 57)
-            of a network that drops duplicates itself: corners of the box, score, class, 17 times x, y, score.
+        output: (56, N) of all places: middle, width and height of the box, score, 17 times x, y,
+            score; or (N, 57) of a network that drops duplicates itself: corners of the box, score,
+            class, 17 times x, y, score.
         window: what the network saw; boxes and joints are in its pixels.
         threshold: people below it are left out.
         overlap: intersection over union from which on two of all places are one person.
@@ -58,7 +62,9 @@ def people(output: np.ndarray, window: frames.Window, *, threshold: float, overl
 def prepare(arguments: argparse.Namespace) -> contract.Peer:
     network = onnx_model.OnnxModel(arguments, num_outputs=1)
 
-    def find(image: np.ndarray, entry: Mapping[str, Any], watch: contract.Stopwatch) -> list[contract.Person]:
+    def find(
+        image: np.ndarray, entry: Mapping[str, Any], watch: contract.Stopwatch
+    ) -> list[contract.Person]:
         with watch("read"):
             window = frames.fit(image, network.wh, fill=FILL)
             pixels = window.pixels.astype(np.float32) / 255
@@ -74,7 +80,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     onnx_model.add_arguments(parser)
     add = parser.add_argument
     add("--threshold", type=float, default=0.05, metavar="SCORE", help="of a person (0.05)")
-    add("--overlap", type=float, default=0.7, metavar="IOU", help="from which on two boxes are one person (0.7)")
+    add(
+        "--overlap",
+        type=float,
+        default=0.7,
+        metavar="IOU",
+        help="from which on two boxes are one person (0.7)",
+    )
 
 
 if __name__ == "__main__":

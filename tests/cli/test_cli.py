@@ -42,13 +42,17 @@ def test_no_words_print_what_there_is(capsys):
 
 
 def test_python_m():
-    done = subprocess.run([sys.executable, "-m", "bottomup", "predikt"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "bottomup", "predikt"], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 2
     assert "did you mean bottomup predict?" in done.stderr
 
 
 def test_whoever_stops_reading_the_output_gets_no_traceback():
-    with subprocess.Popen([sys.executable, "-m", "bottomup"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
+    with subprocess.Popen(
+        [sys.executable, "-m", "bottomup"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as run:
         assert run.stdout is not None
         assert run.stderr is not None
         run.stdout.close()
@@ -101,7 +105,16 @@ def test_evaluate(tmp_path, capsys):
     annotations = {
         "images": [{"id": 7, "file_name": "7.jpg", "width": 200, "height": 200}],
         "categories": [{"id": 1, "name": "person", "keypoints": [f"k{i}" for i in range(17)]}],
-        "annotations": [{**person, "id": 1, "iscrowd": 0, "num_keypoints": 17, "bbox": [10, 20, 80, 60], "area": 4000}],
+        "annotations": [
+            {
+                **person,
+                "id": 1,
+                "iscrowd": 0,
+                "num_keypoints": 17,
+                "bbox": [10, 20, 80, 60],
+                "area": 4000,
+            }
+        ],
     }
     (tmp_path / "results.json").write_text(json.dumps([{**person, "score": 0.9}]))
     (tmp_path / "annotations.json").write_text(json.dumps(annotations))
@@ -123,5 +136,7 @@ def test_evaluate_of_files_that_do_not_fit(tmp_path, capsys):
 
 def test_convert_of_a_file_that_is_none(tmp_path, capsys):
     (tmp_path / "x.pth").write_text("text")
-    assert "x.pth" in errors_of(capsys, "convert", str(tmp_path / "x.pth"), str(tmp_path / "out.safetensors"))
+    assert "x.pth" in errors_of(
+        capsys, "convert", str(tmp_path / "x.pth"), str(tmp_path / "out.safetensors")
+    )
     assert not (tmp_path / "out.safetensors").exists()

@@ -51,11 +51,15 @@ def test_a_run_from_end_to_end(photos, tmp_path, capsys):
     assert main(["predict", str(photos), "--out", str(out)]) == 0
     assert sorted(os.listdir(out)) == RUN_FILES
     images = {image["file_name"]: image for image in load(out / "images.json")["images"]}
-    assert list(images) == [f"sub/{i}.png" for i in (1, 3, 5, 7)] + [f"val_{i:012}.jpg" for i in (0, 2, 4, 6)]
+    assert list(images) == [f"sub/{i}.png" for i in (1, 3, 5, 7)] + [
+        f"val_{i:012}.jpg" for i in (0, 2, 4, 6)
+    ]
     assert [image["id"] for image in images.values()] == [1, 3, 5, 7, 0, 2, 4, 6]
     assert images["sub/3.png"] == {"id": 3, "file_name": "sub/3.png", "width": 128, "height": 256}
     results = load(out / "results.json")
-    assert [person["image_id"] for person in results] == [i for i in (1, 3, 5, 7, 0, 2, 4, 6) for _ in range(2)]
+    assert [person["image_id"] for person in results] == [
+        i for i in (1, 3, 5, 7, 0, 2, 4, 6) for _ in range(2)
+    ]
     found = Poses.from_coco([person for person in results if person["image_id"] == 3], DOTS)
     np.testing.assert_allclose(
         found.keypoints, predictor.Predictor(dot_net())(photos / "sub/3.png").keypoints, atol=0.01
@@ -73,13 +77,19 @@ def test_results_are_what_pycocotools_loads(photos, tmp_path):
 
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO()
-        truth.dataset = {**load(tmp_path / "out" / "images.json"), "categories": [{"id": 1}], "annotations": []}
+        truth.dataset = {
+            **load(tmp_path / "out" / "images.json"),
+            "categories": [{"id": 1}],
+            "annotations": [],
+        }
         truth.createIndex()
         results = truth.loadRes(str(tmp_path / "out" / "results.json"))
     assert len(results.getAnnIds()) == 16
 
 
-@pytest.mark.parametrize("options", [["--scales", "0.5", "1", "--flip"], ["--mode", "official"], ["--batch-size", "1"]])
+@pytest.mark.parametrize(
+    "options", [["--scales", "0.5", "1", "--flip"], ["--mode", "official"], ["--batch-size", "1"]]
+)
 def test_options_reach_the_predictor(photos, tmp_path, options):
     assert main(["predict", str(photos), "--out", str(tmp_path / "out"), *options]) == 0
     assert len(load(tmp_path / "out" / "results.json")) >= 16
@@ -91,7 +101,9 @@ def test_a_second_run_is_the_same_and_does_not_see_the_first(photos, tmp_path):
         assert main(["predict", str(photos), "--out", str(out)]) == 0
         results = (out / "results.json").read_bytes()
     assert len(load(out / "images.json")["images"]) == 8
-    assert main(["predict", str(photos), "--out", str(photos)]) == 0  # into the folder of the pictures itself
+    assert (
+        main(["predict", str(photos), "--out", str(photos)]) == 0
+    )  # into the folder of the pictures itself
     assert main(["predict", str(photos), "--out", str(photos), "--batch-size", "3"]) == 0
     names = [image["file_name"] for image in load(photos / "images.json")["images"]]
     assert not [name for name in names if name.startswith("overlays")]
@@ -99,11 +111,26 @@ def test_a_second_run_is_the_same_and_does_not_see_the_first(photos, tmp_path):
 
 
 def test_ids_from_annotations(photos, tmp_path):
-    annotations = {"images": [{"id": 90, "file_name": "1.png"}, {"id": 91, "file_name": "val_000000000000.jpg"}]}
+    annotations = {
+        "images": [
+            {"id": 90, "file_name": "1.png"},
+            {"id": 91, "file_name": "val_000000000000.jpg"},
+        ]
+    }
     (tmp_path / "a.json").write_text(json.dumps(annotations))
-    words = ["predict", str(photos), "--out", str(tmp_path / "out"), "--annotations", str(tmp_path / "a.json")]
+    words = [
+        "predict",
+        str(photos),
+        "--out",
+        str(tmp_path / "out"),
+        "--annotations",
+        str(tmp_path / "a.json"),
+    ]
     assert main(words) == 0
-    ids = {image["file_name"]: image["id"] for image in load(tmp_path / "out" / "images.json")["images"]}
+    ids = {
+        image["file_name"]: image["id"]
+        for image in load(tmp_path / "out" / "images.json")["images"]
+    }
     assert ids["sub/1.png"] == 90
     assert ids["val_000000000000.jpg"] == 91
 
@@ -135,7 +162,12 @@ def test_wrong_usage_writes_nothing(photos, tmp_path, monkeypatch, capsys, words
 
 def test_bad_weights_are_wrong_usage(photos, tmp_path, monkeypatch, capsys):
     monkeypatch.undo()
-    assert main(["predict", str(photos), "--out", str(tmp_path / "out"), "--weights", "no_such_weights"]) == 2
+    assert (
+        main(
+            ["predict", str(photos), "--out", str(tmp_path / "out"), "--weights", "no_such_weights"]
+        )
+        == 2
+    )
     assert "no_such_weights" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
@@ -191,7 +223,9 @@ def test_an_interrupted_run_is_completed_as_far_as_it_came(photos, tmp_path, net
     assert sorted(os.listdir(out)) == RUN_FILES
     images = load(out / "images.json")["images"]
     assert len(images) < 8
-    assert {person["image_id"] for person in load(out / "results.json")} == {image["id"] for image in images}
+    assert {person["image_id"] for person in load(out / "results.json")} == {
+        image["id"] for image in images
+    }
     assert f"interrupted after {len(images)} of 8" in capsys.readouterr().out
 
 
@@ -217,7 +251,9 @@ def test_an_interruption_before_the_first_image_leaves_valid_files(photos, tmp_p
 
 
 @pytest.mark.parametrize("where", ["_write_picture", "add", "close"])
-def test_a_full_disk_is_one_line_and_leaves_the_earlier_run(photos, tmp_path, monkeypatch, capsys, where):
+def test_a_full_disk_is_one_line_and_leaves_the_earlier_run(
+    photos, tmp_path, monkeypatch, capsys, where
+):
     out = tmp_path / "out"
     assert main(["predict", str(photos), "--out", str(out)]) == 0
     before = {path: path.read_bytes() for path in out.glob("*.*")}

@@ -36,7 +36,9 @@ def server(content, tmp_path, monkeypatch):
         monkeypatch.delenv(variable, raising=False)
     with serving(content) as server:
         url = f"{server.url.rpartition('/')[0]}/tiny_640x640-{hashlib.sha256(content).hexdigest()[:8]}_2020.pth"
-        published = dataclasses.replace(PUBLISHED["higherhrnet_w32_512"], url=url, megabytes=len(content) / 1e6)
+        published = dataclasses.replace(
+            PUBLISHED["higherhrnet_w32_512"], url=url, megabytes=len(content) / 1e6
+        )
         for name in list(PUBLISHED):
             monkeypatch.delitem(PUBLISHED, name)
         monkeypatch.setitem(PUBLISHED, NAME, published)

@@ -8,7 +8,9 @@ from bottomup.data.augment import Augment, warp
 from bottomup.data.samples import Sample
 
 
-def blob_image(x: float, y: float, *, width: int = 240, height: int = 200, sigma: float = 7.0) -> np.ndarray:
+def blob_image(
+    x: float, y: float, *, width: int = 240, height: int = 200, sigma: float = 7.0
+) -> np.ndarray:
     columns, rows = np.arange(width), np.arange(height)[:, None]
     blob = 255 * np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (2 * sigma**2))
     return np.repeat(np.round(blob)[..., None], 3, 2).astype(np.uint8)
@@ -41,7 +43,9 @@ def test_keypoints_follow_their_blob(x, y, seed, scale):
 @pytest.mark.parametrize("scale", [2.5, 4.0])
 def test_keypoints_follow_their_blob_when_the_image_shrinks_a_lot(scale):
     image = blob_image(400, 330, width=800, height=700, sigma=25)
-    sample = Sample(image, np.array([[[400, 330, 2.0]]], np.float32), np.ones(image.shape[:2], bool))
+    sample = Sample(
+        image, np.array([[[400, 330, 2.0]]], np.float32), np.ones(image.shape[:2], bool)
+    )
     augment = Augment(size=200, scale=(scale / 3.5, scale / 3.5), rotation=30, translation=0.0)
     moved = augment(sample, [0], np.random.default_rng(1))
     np.testing.assert_allclose(centroid(moved.image), moved.keypoints[0, 0, :2], atol=0.01)
@@ -100,7 +104,8 @@ def test_colours_change_only_when_asked_to():
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"size": 0}, {"scale": (1.5, 0.7)}, {"scale": (0.0, 1.0)}, {"rotation": -1.0}, {"flip": 5.0}]
+    "arguments",
+    [{"size": 0}, {"scale": (1.5, 0.7)}, {"scale": (0.0, 1.0)}, {"rotation": -1.0}, {"flip": 5.0}],
 )
 def test_impossible_augmentation_is_refused(arguments):
     (name,) = arguments

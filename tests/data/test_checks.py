@@ -21,9 +21,17 @@ def fault(entry: Any) -> str | None:
 
 def test_nothing_is_wrong_with_what_is_right():
     assert fault(PERSON) is None
-    assert fault({"id": 1, "image_id": 7, "category_id": 5}) is None, "a person of whom nothing is known"
+    assert fault({"id": 1, "image_id": 7, "category_id": 5}) is None, (
+        "a person of whom nothing is known"
+    )
     assert fault({"id": 1, "image_id": 7, "category_id": 6, "bbox": "of another category"}) is None
-    for outline in ([], [[]], [[1, 1, 2, 2]], {"size": [4, 6], "counts": [20, 4]}, {"size": [4, 6], "counts": RUNS}):
+    for outline in (
+        [],
+        [[]],
+        [[1, 1, 2, 2]],
+        {"size": [4, 6], "counts": [20, 4]},
+        {"size": [4, 6], "counts": RUNS},
+    ):
         assert fault(PERSON | {"segmentation": outline}) is None
     assert image_fault(IMAGES[7]) is None
     assert category_fault({"id": 0, "name": "car"}) is None
@@ -80,7 +88,15 @@ def test_entries_that_are_no_objects_are_no_crash():
 
 
 @pytest.mark.parametrize(
-    "change", [{"id": "7"}, {"file_name": ""}, {"file_name": 3}, {"width": 0}, {"width": 6.0}, {"height": True}]
+    "change",
+    [
+        {"id": "7"},
+        {"file_name": ""},
+        {"file_name": 3},
+        {"width": 0},
+        {"width": 6.0},
+        {"height": True},
+    ],
 )
 def test_what_is_wrong_with_an_image_is_said(change):
     (key,) = change

@@ -76,7 +76,10 @@ def test_crowdpose_and_own_joints_are_recognised(folder):
     content["annotations"] = []
     content["categories"][0]["keypoints"] = list(CROWDPOSE.keypoints)
     assert read_annotations(write(folder, content), folder).skeleton is CROWDPOSE
-    content["categories"][0] |= {"keypoints": ["left_ear", "right_ear", "tail"], "skeleton": [[1, 3]]}
+    content["categories"][0] |= {
+        "keypoints": ["left_ear", "right_ear", "tail"],
+        "skeleton": [[1, 3]],
+    }
     skeleton = read_skeleton(write(folder, content))
     assert skeleton.flip_indices == (1, 0, 2)
     assert skeleton.edges == ((0, 2),)
@@ -88,7 +91,10 @@ def test_counts_that_contradict_the_joints_are_warned_of(folder, caplog):
     content = annotations()
     content["annotations"][0]["num_keypoints"] = 0
     read_annotations(write(folder, content), folder)
-    assert "contradicts the labelled joints of 1 annotations (the first ones have the ids 1)" in caplog.text
+    assert (
+        "contradicts the labelled joints of 1 annotations (the first ones have the ids 1)"
+        in caplog.text
+    )
 
 
 def test_polygons_of_two_points_hold_nothing():
@@ -130,7 +136,9 @@ def test_a_wrong_entry_is_named(folder, change, message):
         read_annotations(write(folder, content), folder)
 
 
-@pytest.mark.parametrize(("text", "message"), [("{", "is not JSON"), ("[]", "is it a results file")])
+@pytest.mark.parametrize(
+    ("text", "message"), [("{", "is not JSON"), ("[]", "is it a results file")]
+)
 def test_a_file_of_another_kind_is_refused(folder, text, message):
     with pytest.raises(AnnotationError, match=message):
         read_annotations(write(folder, text), folder)
@@ -139,7 +147,9 @@ def test_a_file_of_another_kind_is_refused(folder, text, message):
 def test_missing_images_are_listed_and_skipped_only_on_request(folder, caplog):
     (folder / "a.png").unlink()
     path = write(folder, annotations())
-    with pytest.raises(FileNotFoundError, match=r"1 of 2 images are missing:\n  .*a\.png\n.*--data\.missing skip"):
+    with pytest.raises(
+        FileNotFoundError, match=r"1 of 2 images are missing:\n  .*a\.png\n.*--data\.missing skip"
+    ):
         read_annotations(path, folder)
     read = read_annotations(path, folder, missing="skip")
     assert [record.image_id for record in read.records] == [7]

@@ -29,7 +29,10 @@ def test_pixels_and_joints_arrive_together():
         labelled = pasted.keypoints[0, :, 2] > 0
         if not labelled[[5, 6, 15, 16]].all():
             continue  # the border cuts it
-        middle = pasted.keypoints[0, [5, 6, 15, 16], :2].mean(0) - (0, 5 * np.ptp(pasted.keypoints[0, [0, 15], 1]) / 40)
+        middle = pasted.keypoints[0, [5, 6, 15, 16], :2].mean(0) - (
+            0,
+            5 * np.ptp(pasted.keypoints[0, [0, 15], 1]) / 40,
+        )
         rows, columns = np.nonzero(pasted.image[..., 0] > 127)
         np.testing.assert_allclose(middle, [columns.mean(), rows.mean()], atol=1.5)
         assert pasted.mask[int(middle[1]), int(middle[0])]  # whoever is pasted is known
@@ -43,11 +46,20 @@ def test_joints_under_a_pasted_person_become_hidden():
     for seed in range(10):
         receiver = sample_of(7, crowd.copy())
         pasted = paste_people(
-            receiver, sample_of(200, person_at(80, 60)[None]), [outline], COCO.edges, np.random.default_rng(seed)
+            receiver,
+            sample_of(200, person_at(80, 60)[None]),
+            [outline],
+            COCO.edges,
+            np.random.default_rng(seed),
         )
         covered = (pasted.image[..., 0] > 104)[..., None]
         for x, y, visibility in pasted.keypoints[: len(crowd)].reshape(-1, 3):
-            if 2 < x < 157 and 2 < y < 117 and visibility > 0 and covered[int(y) - 2 : int(y) + 3, int(x)].all():
+            if (
+                2 < x < 157
+                and 2 < y < 117
+                and visibility > 0
+                and covered[int(y) - 2 : int(y) + 3, int(x)].all()
+            ):
                 assert visibility == 1
         assert (receiver.keypoints == crowd).all(), "the receiver itself must stay as it is"
 
@@ -55,7 +67,11 @@ def test_joints_under_a_pasted_person_become_hidden():
 def test_a_body_is_guessed_where_no_outline_is_known():
     donor = sample_of(255, person_at(80, 60)[None])
     pasted = paste_people(
-        sample_of(0, np.zeros((0, 17, 3), np.float32)), donor, [None], COCO.edges, np.random.default_rng(4)
+        sample_of(0, np.zeros((0, 17, 3), np.float32)),
+        donor,
+        [None],
+        COCO.edges,
+        np.random.default_rng(4),
     )
     bright = pasted.image[..., 0] > 127
     for x, y, visibility in pasted.keypoints[0]:
@@ -67,7 +83,9 @@ def test_a_body_is_guessed_where_no_outline_is_known():
 def test_a_huge_donor_gives_people_of_the_usual_size():
     """Far larger than the photo that receives, without an outline: shrunk, and not at the cost of its pixels."""
     keypoints = (person_at(80, 60) * (50, 50, 1)).astype(np.float32)
-    donor = Sample(np.full((6000, 8000, 3), 255, np.uint8), keypoints[None], np.ones((6000, 8000), bool))
+    donor = Sample(
+        np.full((6000, 8000, 3), 255, np.uint8), keypoints[None], np.ones((6000, 8000), bool)
+    )
     for seed in range(2):
         receiver = sample_of(0, np.zeros((0, 17, 3), np.float32))
         pasted = paste_people(receiver, donor, [None], COCO.edges, np.random.default_rng(seed))

@@ -16,16 +16,28 @@ def files(tmp_path):
     category = {"id": 1, "name": "person", "keypoints": list(COCO.keypoints)}
     person = {"id": 1, "image_id": 1, "category_id": 1, "keypoints": [5, 5, 2, *[0] * 48]}
     images = [{"id": 1, "file_name": "a.png", "width": 40, "height": 30}]
-    for name, people, pictures in (("full", [person], images), ("unlabelled", [], images), ("empty", [], [])):
+    for name, people, pictures in (
+        ("full", [person], images),
+        ("unlabelled", [], images),
+        ("empty", [], []),
+    ):
         content = {"images": pictures, "annotations": people, "categories": [category]}
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
-    return {name: str(tmp_path / f"{name}.json") for name in ("full", "unlabelled", "empty")}, str(tmp_path)
+    return {name: str(tmp_path / f"{name}.json") for name in ("full", "unlabelled", "empty")}, str(
+        tmp_path
+    )
 
 
 def test_photos_become_batches_of_image_keypoints_and_mask(files):
     names, folder = files
     data = PhotoData(
-        names["full"], folder, names["full"], folder, augment=Augment(size=32), batch_size=1, num_workers=0
+        names["full"],
+        folder,
+        names["full"],
+        folder,
+        augment=Augment(size=32),
+        batch_size=1,
+        num_workers=0,
     )
     data.setup("fit")
     batch = next(iter(data.train_dataloader()))
@@ -39,7 +51,9 @@ def test_photos_become_batches_of_image_keypoints_and_mask(files):
 
 def test_drawings_join_the_photos(files):
     names, folder = files
-    data = PhotoData(names["full"], folder, drawn_images=3, crowd=Crowd(width=48, height=48), num_workers=0)
+    data = PhotoData(
+        names["full"], folder, drawn_images=3, crowd=Crowd(width=48, height=48), num_workers=0
+    )
     data.setup("fit")
     assert data.training_set is not None
     assert len(data.training_set) == 4

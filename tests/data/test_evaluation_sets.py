@@ -18,7 +18,8 @@ def test_the_labels_themselves_score_one():
     data = DrawnEvaluation(CROWD, 6)
     truth = data.ground_truth({1, 2, 3, 4, 5, 6})
     results = [
-        {key: person[key] for key in ("image_id", "category_id", "keypoints")} | {"score": 1 - 0.01 * person["id"]}
+        {key: person[key] for key in ("image_id", "category_id", "keypoints")}
+        | {"score": 1 - 0.01 * person["id"]}
         for person in truth["annotations"]
         if person["num_keypoints"] > 0
     ]

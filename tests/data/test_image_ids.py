@@ -52,7 +52,10 @@ def test_annotations_come_first():
     assert ids_of(["f/a.jpg", "f/12.jpg"], annotated) == [50, 60]  # by the last part of the path
     assert ids_of(["f/a.jpg", "g/a.jpg"], annotated) == [50, 1]
     assert ids_of(["f/a.jpg", "a.jpg"], annotated) == [1, 50]  # the whole path is the better match
-    assert ids_of(["_50.jpg", "a.jpg"], annotated) == [1, 50]  # the number of an annotated image is its own
+    assert ids_of(["_50.jpg", "a.jpg"], annotated) == [
+        1,
+        50,
+    ]  # the number of an annotated image is its own
 
 
 @given(
@@ -62,7 +65,9 @@ def test_annotations_come_first():
 )
 def test_never_two_alike_and_always_the_same(names, annotated, num_unclaimed):
     annotated = {
-        name: number for i, (name, number) in enumerate(annotated.items()) if number not in [*annotated.values()][:i]
+        name: number
+        for i, (name, number) in enumerate(annotated.items())
+        if number not in [*annotated.values()][:i]
     }
     ids = ImageIds(annotated)
     for name in names[num_unclaimed:]:  # files may turn up between the look through and the run
@@ -77,7 +82,9 @@ def test_never_two_alike_and_always_the_same(names, annotated, num_unclaimed):
 
 def test_read_annotated(tmp_path):
     path = tmp_path / "a.json"
-    path.write_text(json.dumps({"images": [{"file_name": "x.jpg", "id": 4}, {"file_name": "y.jpg", "id": 5}]}))
+    path.write_text(
+        json.dumps({"images": [{"file_name": "x.jpg", "id": 4}, {"file_name": "y.jpg", "id": 5}]})
+    )
     assert read_annotated(path) == {"x.jpg": 4, "y.jpg": 5}
 
 
@@ -88,7 +95,10 @@ def test_read_annotated(tmp_path):
         ("[]", "not a COCO file"),
         ('{"images": [{"id": 1}]}', "not a COCO file"),
         ('{"images": [{"id": 1, "file_name": "a"}, {"id": 2, "file_name": "a"}]}', "two ids"),
-        ('{"images": [{"id": 1, "file_name": "a"}, {"id": 1, "file_name": "b"}]}', "one id to several"),
+        (
+            '{"images": [{"id": 1, "file_name": "a"}, {"id": 1, "file_name": "b"}]}',
+            "one id to several",
+        ),
     ],
 )
 def test_annotations_that_do_not_fit_are_refused(tmp_path, content, reason):

@@ -24,7 +24,9 @@ class Numbers:
     def __getitem__(self, draw: Draw) -> Sample:
         image = np.zeros((4, 4, 3), np.uint8)
         image[0, 0] = draw.epoch, draw.position, 0
-        return Sample(image, np.zeros((draw.position % 3, 17, 3), np.float32), np.ones((4, 4), bool))
+        return Sample(
+            image, np.zeros((draw.position % 3, 17, 3), np.float32), np.ones((4, 4), bool)
+        )
 
     def name(self, index: int) -> str:
         return f"number {index}"
@@ -35,7 +37,9 @@ def draws(batch) -> list[tuple[int, int]]:
 
 
 def make(num_workers: int = 0, **keywords) -> ResumableLoader:
-    return ResumableLoader(Numbers(), EpochSampler(10, 3, seed=1, **keywords), num_workers=num_workers)
+    return ResumableLoader(
+        Numbers(), EpochSampler(10, 3, seed=1, **keywords), num_workers=num_workers
+    )
 
 
 def test_an_epoch_visits_every_image_once_in_a_new_order():
@@ -55,7 +59,10 @@ def test_a_loader_goes_on_where_it_was_saved(num_workers):
     iterator = iter(loader)
     next(iterator)
     state = loader.state_dict()
-    assert state == {"epoch": 0, "handed_out": 1}  # whatever the workers have prepared beyond it does not count
+    assert state == {
+        "epoch": 0,
+        "handed_out": 1,
+    }  # whatever the workers have prepared beyond it does not count
     del iterator
     resumed = make(num_workers)
     resumed.load_state_dict(state)
@@ -106,7 +113,8 @@ def test_people_are_filled_up_with_zeros():
 def test_samples_do_not_depend_on_the_number_of_workers():
     data = DrawnTraining(Crowd(width=64, height=64, sizes=(20, 60)), length=6, seed=3)
     batches = [
-        list(ResumableLoader(data, EpochSampler(6, 3, seed=2), num_workers=num_workers)) for num_workers in (0, 2)
+        list(ResumableLoader(data, EpochSampler(6, 3, seed=2), num_workers=num_workers))
+        for num_workers in (0, 2)
     ]
     for one, other in zip(*batches, strict=True):
         for tensor, same in zip(one, other, strict=True):

@@ -26,7 +26,9 @@ def photos(tmp_path):
         images.append({"id": number, "file_name": f"{number}.png", "width": 64, "height": 48})
         for _ in range(count):
             keypoints = [10 + number, 12, 2, 40, 30, 1, *[0] * 45]
-            people.append({"id": len(people), "image_id": number, "category_id": 1, "keypoints": keypoints})
+            people.append(
+                {"id": len(people), "image_id": number, "category_id": 1, "keypoints": keypoints}
+            )
     category = {"id": 1, "name": "person", "keypoints": list(COCO.keypoints)}
     content = {"images": images, "annotations": people, "categories": [category]}
     (tmp_path / "annotations.json").write_text(json.dumps(content))
@@ -42,7 +44,9 @@ def test_photos_are_a_function_of_seed_epoch_and_position(photos):
     assert len(data) == 2
     assert same(data[Draw(3, 1)], data[Draw(3, 1)])
     assert not same(data[Draw(3, 1)], data[Draw(4, 1)])
-    assert not same(data[Draw(3, 1)], PhotoTraining(photos, Augment(size=32, colour=0.5), seed=2)[Draw(3, 1)])
+    assert not same(
+        data[Draw(3, 1)], PhotoTraining(photos, Augment(size=32, colour=0.5), seed=2)[Draw(3, 1)]
+    )
     assert data[Draw(0, 0)].image.shape == (32, 32, 3)
     assert data.name(1).endswith("1.png")
 
@@ -61,7 +65,9 @@ def test_pasted_people_come_on_top(photos):
 
 def test_a_photo_of_another_size_than_annotated_is_named(photos, tmp_path):
     cv2.imwrite(str(tmp_path / "0.png"), np.zeros((10, 10, 3), np.uint8))
-    with pytest.raises(ValueError, match=r"0\.png has 10 x 10 pixels, but image 0 is annotated as 64 x 48"):
+    with pytest.raises(
+        ValueError, match=r"0\.png has 10 x 10 pixels, but image 0 is annotated as 64 x 48"
+    ):
         read_image(photos.records[0])
 
 
@@ -72,7 +78,9 @@ def test_a_damaged_photo_is_named(photos, tmp_path):
 
 
 def test_a_photo_that_was_annotated_as_it_is_shown_is_turned(photos, tmp_path):
-    stored = picture_files.with_orientation(picture_files.encode(np.zeros((64, 48, 3), np.uint8), ".jpg"), 6)
+    stored = picture_files.with_orientation(
+        picture_files.encode(np.zeros((64, 48, 3), np.uint8), ".jpg"), 6
+    )
     (tmp_path / "0.png").write_bytes(stored)
     assert read_image(photos.records[0]).shape == (48, 64, 3)
     record = dataclasses.replace(photos.records[0], width=48, height=64)
@@ -91,7 +99,9 @@ def test_drawings_change_with_the_epoch_and_repeat_on_request():
 
 def test_no_drawing_is_both_trained_and_evaluated_on():
     data, evaluation = DrawnTraining(CROWD, length=4), DrawnEvaluation(CROWD, 4)
-    drawn = {data[Draw(epoch, position)].image.tobytes() for epoch in range(4) for position in range(4)}
+    drawn = {
+        data[Draw(epoch, position)].image.tobytes() for epoch in range(4) for position in range(4)
+    }
     assert len(drawn) == 16
     assert not drawn & {evaluation[index].image.tobytes() for index in range(4)}
 
@@ -103,7 +113,9 @@ def test_sets_together_visit_each_part_as_often_as_asked(photos):
     names = [data.name(index) for index in range(8)]
     assert sum(name.endswith("0.png") for name in names) == 3
     assert names[-1] == "drawn image 1 of seed 0"
-    looks = [data[Draw(0, index)] for index in (0, 2, 4)]  # the same photo, three times in one epoch
+    looks = [
+        data[Draw(0, index)] for index in (0, 2, 4)
+    ]  # the same photo, three times in one epoch
     assert not same(looks[0], looks[1])
     assert not same(looks[1], looks[2])
     assert same(data[Draw(1, 6)], drawn[Draw(1, 0)])

@@ -80,7 +80,9 @@ def test_a_perfect_result_has_precision_one():
 
 
 def test_an_absent_range_of_areas_is_nan():
-    figures = evaluate([result(POINTS)], square_file(POINTS))  # 0.53 * 100 * 100 square pixels: medium
+    figures = evaluate(
+        [result(POINTS)], square_file(POINTS)
+    )  # 0.53 * 100 * 100 square pixels: medium
     assert figures["APM"] == pytest.approx(1)
     assert np.isnan(figures["APL"])
     assert np.isnan(figures["ARL"])
@@ -114,8 +116,12 @@ def test_a_missing_area_and_box_follow_from_the_joints():
 
 def test_an_annotation_without_joints_does_not_count():
     truth = square_file(POINTS)
-    truth["annotations"].append({"id": 5, "image_id": 2, "category_id": 1, "bbox": [0, 0, 100, 100], "area": 5300})
-    assert evaluate([result(POINTS), result(POINTS, image_id=2, score=2.0)], truth)["AP"] == pytest.approx(1)
+    truth["annotations"].append(
+        {"id": 5, "image_id": 2, "category_id": 1, "bbox": [0, 0, 100, 100], "area": 5300}
+    )
+    assert evaluate([result(POINTS), result(POINTS, image_id=2, score=2.0)], truth)[
+        "AP"
+    ] == pytest.approx(1)
 
 
 def test_sigmas_of_own_joints():
@@ -156,7 +162,9 @@ def test_bootstrap_intervals_surround_the_figures(crowdpose):
 
 def test_bootstrap_of_images_that_are_all_alike_has_no_width():
     intervals = bootstrap(match([result(POINTS)], square_file(POINTS)), num_samples=20)
-    assert intervals["AP"] == pytest.approx((1, 1))  # samples without the one person say nothing and are left out
+    assert intervals["AP"] == pytest.approx(
+        (1, 1)
+    )  # samples without the one person say nothing and are left out
     assert np.isnan(intervals["APL"]).all()
 
 
@@ -186,10 +194,19 @@ def change(entry, **values):
         ({"annotations": []}, "holds a dict, not a list: the results come first"),
         ([7], "result 0 lacks all, it is 7"),
         ([{"image_id": 1, "category_id": 1}], r"result 0 lacks \['keypoints', 'score'\]"),
-        (change(result(POINTS), image_id=77), r"name 1 images that the annotations do not have \(77\)"),
-        ([result(POINTS, image_id=i) for i in range(10, 20)], r"name 10 images .* \(10, 11, 12, 13, 14, \.\.\.\)"),
+        (
+            change(result(POINTS), image_id=77),
+            r"name 1 images that the annotations do not have \(77\)",
+        ),
+        (
+            [result(POINTS, image_id=i) for i in range(10, 20)],
+            r"name 10 images .* \(10, 11, 12, 13, 14, \.\.\.\)",
+        ),
         (change(result(POINTS), category_id=3), r"name 1 categories .* \(3\)"),
-        (change(result(POINTS), keypoints=[1, 2, 3]), "has 3 keypoint numbers, and the annotations' 3 joints need 9"),
+        (
+            change(result(POINTS), keypoints=[1, 2, 3]),
+            "has 3 keypoint numbers, and the annotations' 3 joints need 9",
+        ),
         (change(result(POINTS), score=float("nan")), "not finite"),
     ],
 )
@@ -205,9 +222,18 @@ def test_results_that_do_not_fit(tmp_path, results, message):
     [
         ([], "has no 'images' and 'categories'"),
         ({"images": []}, "has no 'images' and 'categories'"),
-        ({"images": [], "categories": [{"id": 1, "name": "person"}]}, r"no category that names its keypoints.*person"),
-        ({"images": [], "categories": square_file(POINTS)["categories"] * 2}, "several categories with keypoints"),
-        (square_file(POINTS, id=4, keypoints=[1, 2, 2]), "annotation 4 has 3 keypoint numbers, not 9"),
+        (
+            {"images": [], "categories": [{"id": 1, "name": "person"}]},
+            r"no category that names its keypoints.*person",
+        ),
+        (
+            {"images": [], "categories": square_file(POINTS)["categories"] * 2},
+            "several categories with keypoints",
+        ),
+        (
+            square_file(POINTS, id=4, keypoints=[1, 2, 2]),
+            "annotation 4 has 3 keypoint numbers, not 9",
+        ),
     ],
 )
 def test_annotations_that_do_not_fit(tmp_path, truth, message):
@@ -233,7 +259,8 @@ def test_a_file_that_is_not_there(tmp_path):
 def test_other_ranges_of_areas_and_more_people_than_the_standard_counts():
     truth = square_file(POINTS)
     truth["annotations"] = [
-        truth["annotations"][0] | {"id": i, "keypoints": [v for x, y in POINTS for v in (x + 200 * i, y, 2)]}
+        truth["annotations"][0]
+        | {"id": i, "keypoints": [v for x, y in POINTS for v in (x + 200 * i, y, 2)]}
         for i in range(25)
     ]
     results = [result([(x + 200 * i, y) for x, y in POINTS], score=1 - i / 100) for i in range(25)]

@@ -70,7 +70,12 @@ def test_jpeg_with_something_behind_its_end_is_fine(tail):
 
 @pytest.mark.parametrize(
     ("orientation", "shape", "red_at"),
-    [(1, (40, 60, 3), (5, 30)), (3, (40, 60, 3), (35, 30)), (6, (60, 40, 3), (30, 35)), (8, (60, 40, 3), (30, 5))],
+    [
+        (1, (40, 60, 3), (5, 30)),
+        (3, (40, 60, 3), (35, 30)),
+        (6, (60, 40, 3), (30, 35)),
+        (8, (60, 40, 3), (30, 5)),
+    ],
 )
 def test_exif_orientation(orientation, shape, red_at):
     data = with_orientation(encode(HALVES, ".jpg"), orientation)
@@ -82,7 +87,9 @@ def test_exif_orientation(orientation, shape, red_at):
 
 def test_gray_becomes_three_equal_channels():
     gray = np.arange(0, 240, 4, dtype=np.uint8).reshape(6, 10)
-    np.testing.assert_array_equal(decode(encode(gray, ".png")), np.repeat(gray[..., None], 3, axis=2))
+    np.testing.assert_array_equal(
+        decode(encode(gray, ".png")), np.repeat(gray[..., None], 3, axis=2)
+    )
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tiff"])
@@ -101,7 +108,9 @@ def test_cmyk_is_converted():
 
 
 def test_palette():
-    np.testing.assert_array_equal(decode(files.palette_png()), np.broadcast_to(np.uint8(RED), (2, 2, 3)))
+    np.testing.assert_array_equal(
+        decode(files.palette_png()), np.broadcast_to(np.uint8(RED), (2, 2, 3))
+    )
 
 
 @pytest.mark.parametrize("data", [files.GIF_RED_THEN_BLACK, files.WEBP_RED_THEN_BLACK])

@@ -13,7 +13,9 @@ def standing(num_people: int = 2) -> Poses:
     rng = np.random.default_rng(0)
     keypoints = rng.uniform((10, 10), (150, 110), (num_people, 17, 2)).astype(np.float32)
     return Poses(
-        keypoints, np.full((num_people, 17), 0.5, np.float32), np.linspace(0.3, 0.9, num_people, dtype=np.float32)
+        keypoints,
+        np.full((num_people, 17), 0.5, np.float32),
+        np.linspace(0.3, 0.9, num_people, dtype=np.float32),
     )
 
 
@@ -60,7 +62,9 @@ def test_only_limbs_with_both_ends_are_drawn():
     scores = np.zeros((1, 17), np.float32)
     scores[0, [5, 7]] = (1, 0.05)
     one_end = draw(GRAY, Poses(keypoints, scores, np.ones(1, np.float32)))
-    both_ends = draw(GRAY, Poses(keypoints, scores, np.ones(1, np.float32)), keypoint_threshold=0.01)
+    both_ends = draw(
+        GRAY, Poses(keypoints, scores, np.ones(1, np.float32)), keypoint_threshold=0.01
+    )
     np.testing.assert_array_equal(one_end[60, 80], GRAY[60, 80])
     np.testing.assert_array_equal(both_ends[60, 80], person_color(0))
 
@@ -70,7 +74,12 @@ def test_any_shape_and_any_coordinates(shape):
     image = np.zeros(shape, np.uint8)
     keypoints = np.zeros((1, 17, 2), np.float32)
     keypoints[0] = np.linspace(-1e12, 1e12, 17)[:, None]
-    assert draw(image, Poses(keypoints, np.ones((1, 17), np.float32), np.ones(1, np.float32), COCO)).shape == shape
+    assert (
+        draw(
+            image, Poses(keypoints, np.ones((1, 17), np.float32), np.ones(1, np.float32), COCO)
+        ).shape
+        == shape
+    )
 
 
 def test_a_view_of_a_picture_may_be_drawn_on():

@@ -55,27 +55,45 @@ def test_relative_paths(tmp_path, monkeypatch):
 
 def test_what_is_named_twice_comes_twice_under_two_names(tmp_path):
     put(tmp_path, "1.png")
-    assert names_of([tmp_path, tmp_path / "1.png", tmp_path / "1.png"]) == ["1.png", "1~2.png", "1~3.png"]
+    assert names_of([tmp_path, tmp_path / "1.png", tmp_path / "1.png"]) == [
+        "1.png",
+        "1~2.png",
+        "1~3.png",
+    ]
     assert names_of(tmp_path / name for name in ("1.png", "1.png")) == ["1.png", "1~2.png"]
 
 
 def test_glob(tmp_path):
     put(tmp_path, "a/2.png", "a/1.png", "b/1.png", "b/1.txt", "b/[1].png")
     assert names_of(str(tmp_path / "*" / "1.*")) == ["a/1.png", "b/1.png", "b/1.txt"]
-    assert names_of(str(tmp_path / "**" / "*.png")) == ["a/1.png", "a/2.png", "b/1.png", "b/[1].png"]
-    assert names_of(str(tmp_path / "b" / "[1].png")) == ["[1].png"]  # a file of that very name comes first
+    assert names_of(str(tmp_path / "**" / "*.png")) == [
+        "a/1.png",
+        "a/2.png",
+        "b/1.png",
+        "b/[1].png",
+    ]
+    assert names_of(str(tmp_path / "b" / "[1].png")) == [
+        "[1].png"
+    ]  # a file of that very name comes first
 
 
 def test_arrays_lists_and_generators(tmp_path):
     put(tmp_path, "1.png", "f/2.png")
     assert names_of(HALVES) == ["#0"]
-    assert names_of([HALVES, tmp_path / "1.png", HALVES, tmp_path / "f"]) == ["#0", "1.png", "#2", "2.png"]
+    assert names_of([HALVES, tmp_path / "1.png", HALVES, tmp_path / "f"]) == [
+        "#0",
+        "1.png",
+        "#2",
+        "2.png",
+    ]
     assert names_of(HALVES for _ in range(3)) == ["#0", "#1", "#2"]
     assert names_of(np.stack([HALVES, HALVES])) == ["#0", "#1"]
     assert names_of([]) == []
 
 
-@pytest.mark.parametrize("array", [np.zeros((4, 4, 3)), np.zeros((4, 4), np.uint8), np.zeros((0, 4, 3), np.uint8), 7])
+@pytest.mark.parametrize(
+    "array", [np.zeros((4, 4, 3)), np.zeros((4, 4), np.uint8), np.zeros((0, 4, 3), np.uint8), 7]
+)
 def test_an_array_of_another_kind_is_an_error_that_says_what_is_wanted(array):
     (frame,) = scan([array])
     assert frame.image is None
@@ -89,7 +107,12 @@ def test_a_source_of_another_kind_raises():
 
 @pytest.mark.parametrize(
     ("source", "reason"),
-    [("nowhere.jpg", "no such file"), ("*.jpg", "no file matches"), ("empty", "no images"), ("", "no such")],
+    [
+        ("nowhere.jpg", "no such file"),
+        ("*.jpg", "no file matches"),
+        ("empty", "no images"),
+        ("", "no such"),
+    ],
 )
 def test_what_cannot_be_found_is_an_error_in_its_place(tmp_path, monkeypatch, source, reason):
     put(tmp_path, "good/1.png")
@@ -118,7 +141,9 @@ def test_links_are_followed_once(tmp_path):
 def test_excluded_folders_are_left_out(tmp_path):
     put(tmp_path, "1.png", "out/overlays/1.png", "other/1.png")
     assert names_of(tmp_path, exclude=[tmp_path / "out"]) == ["1.png", "other/1.png"]
-    assert names_of(str(tmp_path / "**/*.png"), exclude=[tmp_path / "out", tmp_path / "nowhere"]) == [
+    assert names_of(
+        str(tmp_path / "**/*.png"), exclude=[tmp_path / "out", tmp_path / "nowhere"]
+    ) == [
         "1.png",
         "other/1.png",
     ]
@@ -161,7 +186,9 @@ def test_no_permission(tmp_path):
 
 def test_permission_errors_have_their_own_words(tmp_path, monkeypatch):
     put(tmp_path, "1.png")
-    monkeypatch.setattr(os, "open", lambda *_: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))
+    monkeypatch.setattr(
+        os, "open", lambda *_: (_ for _ in ()).throw(PermissionError(13, "Permission denied"))
+    )
     (frame,) = map(read, scan(tmp_path))
     assert frame.error == "cannot be read: Permission denied"
 
@@ -171,7 +198,9 @@ def test_names_in_any_script(tmp_path):
     put(tmp_path, *names)
     (tmp_path / os.fsdecode(b"inv\xffalid.png")).write_bytes(PNG)
     frames = list(iterate(tmp_path))
-    assert sorted(frame.name for frame in frames) == sorted([*names, os.fsdecode(b"inv\xffalid.png")])
+    assert sorted(frame.name for frame in frames) == sorted(
+        [*names, os.fsdecode(b"inv\xffalid.png")]
+    )
     assert all(frame.error is None for frame in frames)
 
 
@@ -235,5 +264,9 @@ def test_map_ahead_does_unwanted_items_in_their_turn():
 
 
 def test_read_passes_arrays_and_failures_through():
-    for frame in (Frame("x", image=HALVES), Frame("x", error="bad"), Frame("x", Path("x"), error="bad")):
+    for frame in (
+        Frame("x", image=HALVES),
+        Frame("x", error="bad"),
+        Frame("x", Path("x"), error="bad"),
+    ):
         assert read(frame) is frame

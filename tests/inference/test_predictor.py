@@ -14,7 +14,16 @@ from bottomup.method.grouping import Grouper
 from tests.support.dots import DOTS, crowd, dot_net, picture
 from tests.support.picture_files import encode, with_orientation
 
-SIZES = [(256, 256), (256, 192), (640, 480), (480, 640), (100, 80), (333, 257), (255, 255), (900, 777)]
+SIZES = [
+    (256, 256),
+    (256, 192),
+    (640, 480),
+    (480, 640),
+    (100, 80),
+    (333, 257),
+    (255, 255),
+    (900, 777),
+]
 
 
 def errors(predictor: Predictor, sizes, *, seed: int = 0) -> np.ndarray:
@@ -32,7 +41,14 @@ def errors(predictor: Predictor, sizes, *, seed: int = 0) -> np.ndarray:
 
 @pytest.mark.parametrize(
     "arguments",
-    [{}, {"flip": True}, {"scales": (0.5, 1, 2)}, {"scales": (2, 1), "flip": True}, {"scales": (0.5,)}, {"size": 384}],
+    [
+        {},
+        {"flip": True},
+        {"scales": (0.5, 1, 2)},
+        {"scales": (2, 1), "flip": True},
+        {"scales": (0.5,)},
+        {"size": 384},
+    ],
 )
 def test_people_are_where_they_are(arguments):
     error = errors(Predictor(dot_net(), **arguments), SIZES * 3)
@@ -55,12 +71,16 @@ def test_keypoint_offset_is_added_in_pixels_of_the_input():
 
 @pytest.mark.parametrize("arguments", [{}, {"flip": True}, {"scales": (0.5, 1)}, {"scales": (2,)}])
 def test_official_mode_is_off_by_its_known_bias_at_most(arguments):
-    error = errors(Predictor(dot_net(), mode="official", **arguments), [(256, 256), (640, 480), (480, 640)])
+    error = errors(
+        Predictor(dot_net(), mode="official", **arguments), [(256, 256), (640, 480), (480, 640)]
+    )
     assert np.abs(error).max() < 4
 
 
 def test_official_mode_has_the_official_grouper():
-    assert Predictor(dot_net(), mode="official").grouper == Grouper(mode="official", max_candidates=30, skeleton=DOTS)
+    assert Predictor(dot_net(), mode="official").grouper == Grouper(
+        mode="official", max_candidates=30, skeleton=DOTS
+    )
     assert Predictor(dot_net()).grouper == Grouper(skeleton=DOTS)
     own = Grouper(detection_threshold=0.5, skeleton=DOTS)
     assert Predictor(dot_net(), grouper=own).grouper is own
@@ -73,7 +93,9 @@ def some_pictures(num: int, *, seed: int = 0) -> list[np.ndarray]:
     return [picture(wh, crowd(wh, int(rng.integers(0, 5)), rng)) for wh in sizes]
 
 
-@pytest.mark.parametrize("arguments", [{}, {"flip": True, "scales": (1, 0.5)}, {"mode": "official"}])
+@pytest.mark.parametrize(
+    "arguments", [{}, {"flip": True, "scales": (1, 0.5)}, {"mode": "official"}]
+)
 def test_a_batch_gives_what_its_pictures_give_one_by_one(arguments):
     pictures = some_pictures(13)
     together = Predictor(dot_net(), batch_size=4, **arguments)(pictures)
@@ -124,7 +146,9 @@ def test_pictures_of_ever_new_sizes_are_held_in_bounds():
 def test_large_pictures_are_held_in_bounds(monkeypatch):
     monkeypatch.setattr(predictor_module, "MAX_HELD_BYTES", 3 * 100 * 100 * 3)
     pulled = itertools.count()
-    stream = Predictor(dot_net(), batch_size=50).stream(np.zeros((100, 100, 3), np.uint8) for _ in pulled)
+    stream = Predictor(dot_net(), batch_size=50).stream(
+        np.zeros((100, 100, 3), np.uint8) for _ in pulled
+    )
     next(stream)
     assert next(pulled) <= 5
 
@@ -136,7 +160,13 @@ def test_a_file_a_folder_a_glob_and_an_array_give_the_same(tmp_path):
     expected = predictor(image).keypoints
     assert len(expected)
     np.testing.assert_array_equal(predictor(tmp_path / "1.png").keypoints, expected)
-    for source in (tmp_path, str(tmp_path / "*.png"), [image], (image for _ in range(1)), image[None]):
+    for source in (
+        tmp_path,
+        str(tmp_path / "*.png"),
+        [image],
+        (image for _ in range(1)),
+        image[None],
+    ):
         (poses,) = predictor(source)
         np.testing.assert_array_equal(poses.keypoints, expected)
 
@@ -145,7 +175,9 @@ def test_exif_orientation_is_honoured_or_not(tmp_path):
     rng = np.random.default_rng(0)
     upright = picture((240, 320), crowd((240, 320), 3, rng))
     stored = np.rot90(upright)  # orientation 6 turns it back, clockwise
-    (tmp_path / "1.jpg").write_bytes(with_orientation(encode(np.ascontiguousarray(stored), ".jpg"), 6))
+    (tmp_path / "1.jpg").write_bytes(
+        with_orientation(encode(np.ascontiguousarray(stored), ".jpg"), 6)
+    )
     turned = Predictor(dot_net())(tmp_path / "1.jpg")
     np.testing.assert_allclose(turned.keypoints, Predictor(dot_net())(upright).keypoints, atol=0.5)
     (prediction,) = Predictor(dot_net(), exif=False).stream(tmp_path)
@@ -154,7 +186,9 @@ def test_exif_orientation_is_honoured_or_not(tmp_path):
 
 
 def test_a_bad_file_is_an_error_in_its_place(tmp_path):
-    for i, data in enumerate([encode(some_pictures(1)[0], ".png"), b"text", encode(some_pictures(1)[0], ".png")]):
+    for i, data in enumerate(
+        [encode(some_pictures(1)[0], ".png"), b"text", encode(some_pictures(1)[0], ".png")]
+    ):
         (tmp_path / f"{i}.png").write_bytes(data)
     predictions = list(Predictor(dot_net()).stream(tmp_path))
     assert [prediction.error is None for prediction in predictions] == [True, False, True]
@@ -190,8 +224,16 @@ class _Fragile(torch.nn.Module):
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
-        (torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), "out of memory"),
-        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes"), "out of memory"),
+        (
+            torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+            "out of memory",
+        ),
+        (
+            RuntimeError(
+                "DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes"
+            ),
+            "out of memory",
+        ),
         (MemoryError(), "out of memory"),
         (RuntimeError("something else\nat great length"), "^something else$"),
     ],
@@ -199,10 +241,14 @@ class _Fragile(torch.nn.Module):
 def test_a_batch_that_fails_is_run_one_by_one_and_only_the_culprit_fails(error, reason):
     net = dot_net()
     net.trunk = _Fragile(1, error)
-    pictures = [picture((256, 256), crowd((256, 256), 2, np.random.default_rng(i))) for i in range(6)]
+    pictures = [
+        picture((256, 256), crowd((256, 256), 2, np.random.default_rng(i))) for i in range(6)
+    ]
     pictures[3][0, 0] = 255
     predictions = list(Predictor(net, batch_size=4).stream(pictures))
-    assert [prediction.error is None for prediction in predictions] == [True] * 3 + [False] + [True] * 2
+    assert [prediction.error is None for prediction in predictions] == [True] * 3 + [False] + [
+        True
+    ] * 2
     assert re.search(reason, predictions[3].error or "")
 
 

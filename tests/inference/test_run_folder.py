@@ -38,7 +38,15 @@ def load(path: Path):
 
 def test_the_lists(tmp_path):
     bad = Prediction("bad.jpg", Path("bad.jpg"), None, None, "broken </script>")
-    write(tmp_path, [prediction("a.jpg"), bad, prediction("sub/b.png", people(0)), prediction("c.jpg", people(3))])
+    write(
+        tmp_path,
+        [
+            prediction("a.jpg"),
+            bad,
+            prediction("sub/b.png", people(0)),
+            prediction("c.jpg", people(3)),
+        ],
+    )
     assert [person["image_id"] for person in load(tmp_path / "results.json")] == [1, 4, 4, 4]
     assert load(tmp_path / "results.json")[0] == people().to_coco(1)[0]
     assert load(tmp_path / "images.json") == {
@@ -49,7 +57,13 @@ def test_the_lists(tmp_path):
         ]
     }
     assert load(tmp_path / "failures.json") == [{"file": "bad.jpg", "reason": "broken </script>"}]
-    assert sorted(os.listdir(tmp_path)) == ["failures.json", "images.json", "index.html", "overlays", "results.json"]
+    assert sorted(os.listdir(tmp_path)) == [
+        "failures.json",
+        "images.json",
+        "index.html",
+        "overlays",
+        "results.json",
+    ]
     assert decode((tmp_path / "overlays" / "sub" / "b.png.jpg").read_bytes()).shape == (40, 60, 3)
 
 
@@ -98,7 +112,9 @@ def test_thresholds_count_and_draw_but_results_keep_everybody(tmp_path):
     write(tmp_path, [prediction("a.jpg", people(2))], score_threshold=0.6)
     assert len(load(tmp_path / "results.json")) == 2
     assert rows_of(tmp_path / "index.html")[0]["n"] == 0
-    np.testing.assert_allclose(decode((tmp_path / "overlays" / "a.jpg").read_bytes()), HALVES, atol=60)
+    np.testing.assert_allclose(
+        decode((tmp_path / "overlays" / "a.jpg").read_bytes()), HALVES, atol=60
+    )
 
 
 def test_an_earlier_run_is_replaced_and_strangers_stay(tmp_path):
@@ -108,7 +124,11 @@ def test_an_earlier_run_is_replaced_and_strangers_stay(tmp_path):
     write(tmp_path, [prediction("a.jpg")])
     write(tmp_path, [prediction("b.jpg", people(2))])
     assert [image["file_name"] for image in load(tmp_path / "images.json")["images"]] == ["b.jpg"]
-    assert (tmp_path / "mine.txt").read_text() == (tmp_path / "overlays" / "mine.png").read_text() == "mine"
+    assert (
+        (tmp_path / "mine.txt").read_text()
+        == (tmp_path / "overlays" / "mine.png").read_text()
+        == "mine"
+    )
 
 
 def test_until_the_end_an_earlier_run_stays_as_it_was(tmp_path):
@@ -137,7 +157,18 @@ def test_a_full_disk_leaves_an_earlier_run_as_it_was(tmp_path, name):
 @pytest.mark.parametrize(
     "names",
     [
-        ["a.jpg", "a.png", "a.png.jpg", "a.png.jpg.jpg", "a.jpg.jpg", "a", "a.image.jpg", "a.image", "a.JPG", "a.gif"],
+        [
+            "a.jpg",
+            "a.png",
+            "a.png.jpg",
+            "a.png.jpg.jpg",
+            "a.jpg.jpg",
+            "a",
+            "a.image.jpg",
+            "a.image",
+            "a.JPG",
+            "a.gif",
+        ],
         ["x/a.jpg", "y/a.jpg", "x_a.jpg", "x/y/a.jpg"],
     ],
 )
@@ -153,7 +184,9 @@ def test_overlay_names_stay_in_their_folder():
     assert overlay_name("a/../../x.jpg").count("..") == 0
 
 
-@pytest.mark.parametrize("name", ["new\nline.jpg", "日本.jpg", os.fsdecode(b"inv\xff.jpg"), "a'b\"c .png", "#0"])
+@pytest.mark.parametrize(
+    "name", ["new\nline.jpg", "日本.jpg", os.fsdecode(b"inv\xff.jpg"), "a'b\"c .png", "#0"]
+)
 def test_overlays_under_any_name(tmp_path, name):
     write(tmp_path, [prediction(name)])
     (path,) = (tmp_path / "overlays").iterdir()

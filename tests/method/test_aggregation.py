@@ -30,7 +30,10 @@ def test_equals_the_reference(golden, flip, project):
         maps = aggregate(per_scale, tuple(info["base_size_wh"][::-1]) if project else None)
         for name, ours in maps._asdict().items():
             torch.testing.assert_close(
-                ours, torch.from_numpy(case[f"{name}_flip{flip}_project{project}"]), rtol=0, atol=1e-5
+                ours,
+                torch.from_numpy(case[f"{name}_flip{flip}_project{project}"]),
+                rtol=0,
+                atol=1e-5,
             )
 
 
@@ -57,7 +60,10 @@ def test_tags_of_every_resolution_are_stacked():
 
 def test_tags_come_from_the_scale_nearest_to_one():
     def maps(value, size):
-        return Maps(torch.full((1, 2, size, size), float(value)), torch.full((1, 2, size, size, 1), float(value)))
+        return Maps(
+            torch.full((1, 2, size, size), float(value)),
+            torch.full((1, 2, size, size, 1), float(value)),
+        )
 
     joined = aggregate([(2.0, maps(2, 8)), (0.9, maps(4, 4))])
     assert joined.heatmaps.shape == (1, 2, 8, 8)

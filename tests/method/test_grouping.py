@@ -39,7 +39,9 @@ def test_official_match_equals_the_reference(golden):
         scene = np.load(golden / "grouping" / info["file"], allow_pickle=False)
         heatmaps, tags = batch_of(scene["heatmaps"], scene["tags"])
         height, width = heatmaps.shape[2:]
-        cells = find_cells(heatmaps, tags, detection_threshold=0.1, refine_threshold=0.1, kernel_size=5)[0]
+        cells = find_cells(
+            heatmaps, tags, detection_threshold=0.1, refine_threshold=0.1, kernel_size=5
+        )[0]
         members = match(
             cells,
             height * width,
@@ -65,16 +67,25 @@ def test_crowds_come_out_pure_and_whole(golden):
     for info in json.loads((golden / "crowds/index.json").read_text()):
         scene = np.load(golden / "crowds" / info["file"], allow_pickle=False)
         height, width = (int(side) for side in scene["hw"])
-        heatmaps, tags = batch_of(*crowd.render(scene["xy"], scene["score"], scene["tag"], (height, width)))
-        cells = find_cells(heatmaps, tags, detection_threshold=0.1, refine_threshold=0.05, kernel_size=5)[0]
+        heatmaps, tags = batch_of(
+            *crowd.render(scene["xy"], scene["score"], scene["tag"], (height, width))
+        )
+        cells = find_cells(
+            heatmaps, tags, detection_threshold=0.1, refine_threshold=0.05, kernel_size=5
+        )[0]
 
-        members = match(cells, height * width, order=SKELETONS[info["joints"]].grouping_order, tag_threshold=1.0)
+        members = match(
+            cells, height * width, order=SKELETONS[info["joints"]].grouping_order, tag_threshold=1.0
+        )
 
         pixel = np.floor(scene["xy"] + 0.5).astype(int)
         owner = {
-            (k, pixel[n, k, 1] * width + pixel[n, k, 0]): n for n, k in zip(*np.nonzero(scene["score"]), strict=True)
+            (k, pixel[n, k, 1] * width + pixel[n, k, 0]): n
+            for n, k in zip(*np.nonzero(scene["score"]), strict=True)
         }
-        groups = [{owner[k, cell] for k, cell in enumerate(row) if cell != ABSENT} for row in members]
+        groups = [
+            {owner[k, cell] for k, cell in enumerate(row) if cell != ABSENT} for row in members
+        ]
         people = [group for group in groups if min(group) < info["people"]]
         assert all(len(group) == 1 for group in people), "mixed groups"
         assert sorted(n for group in people for n in group) == list(range(info["people"]))
@@ -122,7 +133,9 @@ def test_a_joint_at_the_border_stays_inside():
 
 
 def test_images_of_a_batch_do_not_touch_each_other():
-    scenes = [crowd.render(*crowd.random_crowd(n, (128, 128), seed=n), (128, 128)) for n in (3, 0, 7)]
+    scenes = [
+        crowd.render(*crowd.random_crowd(n, (128, 128), seed=n), (128, 128)) for n in (3, 0, 7)
+    ]
     heatmaps, tags = (torch.from_numpy(np.stack(maps)) for maps in zip(*scenes, strict=True))
     for grouper in (Grouper(), Grouper.official()):
         together = grouper(heatmaps, tags)
@@ -191,7 +204,9 @@ def test_joints_are_filled_where_there_is_heat_and_nowhere_else():
     np.testing.assert_allclose(poses.keypoints[0, 9], xy[0, 9], atol=0.01)
     assert poses.keypoint_scores[0, 10] == 0
     peaks = heatmaps.max(axis=(1, 2))
-    expected = (peaks.sum() - peaks[9] - peaks[10]) / 16  # of 15 joints; those filled in do not count
+    expected = (
+        peaks.sum() - peaks[9] - peaks[10]
+    ) / 16  # of 15 joints; those filled in do not count
     assert poses.scores[0] == pytest.approx(expected)
     official = Grouper.official()(*batch_of(heatmaps, tag_maps))[0]
     assert official.keypoint_scores[0, 10] > 0  # the reference invents it
@@ -205,7 +220,9 @@ def test_a_far_joint_is_never_forced_on_a_person():
     scores = np.zeros((3, 17))
     scores[:2, 0] = 0.9
     scores[1:, 5] = 0.9
-    heatmaps, tag_maps = crowd.render(xy, scores, np.tile(tags[:, None, None], (1, 17, 1)), (96, 96))
+    heatmaps, tag_maps = crowd.render(
+        xy, scores, np.tile(tags[:, None, None], (1, 17, 1)), (96, 96)
+    )
     poses = Grouper()(*batch_of(heatmaps, tag_maps))[0]
     assert sorted((poses.keypoint_scores > 0).sum(1).tolist()) == [1, 1, 2]
 
@@ -229,7 +246,10 @@ def test_wrong_arguments_say_what_to_do():
 
 def test_maps_of_garbage_do_not_crash():
     generator = torch.Generator().manual_seed(0)
-    heatmaps, tags = torch.randn(1, 17, 48, 48, generator=generator), torch.randn(1, 17, 48, 48, 2, generator=generator)
+    heatmaps, tags = (
+        torch.randn(1, 17, 48, 48, generator=generator),
+        torch.randn(1, 17, 48, 48, 2, generator=generator),
+    )
     heatmaps[0, 3] = torch.nan
     heatmaps[0, 4] = torch.inf
     for poses in Grouper()(heatmaps, tags):

@@ -13,7 +13,10 @@ from tests.reference.losses import pull_push as slow_pull_push
 from tests.support import golden_files as golden
 
 CASES = golden.files("loss/case_*.npz")
-TOLERANCE = {torch.float64: {"atol": 1e-9, "rtol": 1e-9}, torch.float32: {"atol": 1e-5, "rtol": 1e-5}}
+TOLERANCE = {
+    torch.float64: {"atol": 1e-9, "rtol": 1e-9},
+    torch.float32: {"atol": 1e-5, "rtol": 1e-5},
+}
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
@@ -29,15 +32,21 @@ def test_pull_and_push_equal_the_golden_ones(path, dtype):
     suffix = str(dtype).removeprefix("torch.")
     tolerance = TOLERANCE[dtype]
     np.testing.assert_allclose(pull.detach(), case[f"pull_{suffix}"], **tolerance)
-    np.testing.assert_allclose(push.detach(), case[f"push_{suffix}"], atol=tolerance["atol"], rtol=0)
-    np.testing.assert_allclose(hinge.detach(), case[f"push_max_{suffix}"], atol=tolerance["atol"], rtol=0)
+    np.testing.assert_allclose(
+        push.detach(), case[f"push_{suffix}"], atol=tolerance["atol"], rtol=0
+    )
+    np.testing.assert_allclose(
+        hinge.detach(), case[f"push_max_{suffix}"], atol=tolerance["atol"], rtol=0
+    )
     for value, name in ((pull, "grad_pull"), (push, "grad_push")):
         (gradient,) = torch.autograd.grad(value.sum(), tags, retain_graph=True)
         np.testing.assert_allclose(gradient[:, :, 0], case[name], **tolerance)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
-@pytest.mark.parametrize("path", [path for path in CASES if "heatmap_pred" in np.load(path)], ids=golden.name)
+@pytest.mark.parametrize(
+    "path", [path for path in CASES if "heatmap_pred" in np.load(path)], ids=golden.name
+)
 def test_heatmap_loss_equals_the_golden_one(path, dtype):
     case = np.load(path)
     predicted, target, mask = (
@@ -68,7 +77,12 @@ def test_the_whole_loss_of_two_resolutions_equals_the_golden_one(path):
 
 
 @settings(max_examples=30, deadline=None)
-@given(seed=st.integers(0, 2**16), people=st.integers(0, 8), dims=st.integers(1, 3), share=st.floats(0, 1))
+@given(
+    seed=st.integers(0, 2**16),
+    people=st.integers(0, 8),
+    dims=st.integers(1, 3),
+    share=st.floats(0, 1),
+)
 def test_values_and_gradients_equal_the_slow_reference(seed, people, dims, share):
     generator = torch.Generator().manual_seed(seed)
     tags = torch.randn(2, 5, dims, 6, 7, generator=generator, dtype=torch.float64).requires_grad_()
@@ -77,7 +91,8 @@ def test_values_and_gradients_equal_the_slow_reference(seed, people, dims, share
     fast = torch.stack(losses.pull_push(losses.read_tags(tags, indices), present)).mean(1)
     flat = tags.transpose(1, 2).flatten(2)
     people = [
-        [row[there].tolist() for row, there in zip(*image, strict=True)] for image in zip(indices, present, strict=True)
+        [row[there].tolist() for row, there in zip(*image, strict=True)]
+        for image in zip(indices, present, strict=True)
     ]
     slow = [slow_pull_push(image, those) for image, those in zip(flat, people, strict=True)]
     loop = [loop_over_people(image, those) for image, those in zip(flat, people, strict=True)]
@@ -145,7 +160,9 @@ def test_criterion_can_leave_undefined_joints_free():
     mask = torch.ones(1, 16, 16, dtype=torch.bool)
     punished = losses.Criterion()([output], keypoints, mask)["heatmap"]
     free = losses.Criterion(ignore_undefined=True)([output], keypoints, mask)["heatmap"]
-    assert punished.item() - free.item() == pytest.approx(9 * 0.25 / 48)  # 3 x 3 cells of the missing joint
+    assert punished.item() - free.item() == pytest.approx(
+        9 * 0.25 / 48
+    )  # 3 x 3 cells of the missing joint
 
 
 def test_criterion_can_weigh_joints_more():
@@ -192,7 +209,9 @@ def test_place_loss_equals_a_slow_one():
         joints = present[image, person].nonzero().flatten().tolist()
         for joint in joints:
             for axis in (0, 1):
-                centre = np.mean([keypoints[image, person, other, axis].item() - 0.5 for other in joints])
+                centre = np.mean(
+                    [keypoints[image, person, other, axis].item() - 0.5 for other in joints]
+                )
                 error = abs(tags[image, person, joint, axis].item() - 0.25 * centre)
                 distances.append(error - 0.05 if error > 0.1 else error**2 / 0.2)
     value = losses.place_loss(tags, keypoints, present, 0.25)
@@ -210,22 +229,33 @@ def test_criterion_of_a_perfect_network_with_places_is_zero():
                 column, row = points[0, person, joint, :2].long()
                 tags[0, joint, :, row, column] = torch.tensor([x, y]) * 0.5
     criterion = losses.Criterion(
-        heatmaps="focal", place_weight=1.0, tag_anchor=0.5, pull_weight=0, push_weight=0, centres="exact"
+        heatmaps="focal",
+        place_weight=1.0,
+        tag_anchor=0.5,
+        pull_weight=0,
+        push_weight=0,
+        centres="exact",
     )
-    values = criterion([HeadOutput(heatmaps, tags)], keypoints, torch.ones(1, 32, 32, dtype=torch.bool))
+    values = criterion(
+        [HeadOutput(heatmaps, tags)], keypoints, torch.ones(1, 32, 32, dtype=torch.bool)
+    )
     assert values.keys() == {"heatmap", "pull", "push", "place"}
     assert all(value.item() == pytest.approx(0, abs=1e-6) for value in values.values()), values
 
 
 def test_places_need_an_anchor():
-    with pytest.raises(ValueError, match=r"a place_weight of 1.0 needs the tag_anchor of the network's head, not 0"):
+    with pytest.raises(
+        ValueError, match=r"a place_weight of 1.0 needs the tag_anchor of the network's head, not 0"
+    ):
         losses.Criterion(place_weight=1.0)
 
 
 def test_nothing_waits_for_the_device():
     """Meta tensors have no values: whatever reads one on the host fails."""
     outputs = [
-        HeadOutput(torch.empty(2, 17, 16, 16, device="meta"), torch.empty(2, 17, 2, 16, 16, device="meta")),
+        HeadOutput(
+            torch.empty(2, 17, 16, 16, device="meta"), torch.empty(2, 17, 2, 16, 16, device="meta")
+        ),
         HeadOutput(torch.empty(2, 17, 32, 32, device="meta"), None),
     ]
     keypoints = torch.empty(2, 100, 17, 3, device="meta")

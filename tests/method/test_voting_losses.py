@@ -19,16 +19,23 @@ def crowd(*people: tuple[float, float, float]) -> torch.Tensor:
     return torch.from_numpy(np.stack(rows)[None]).float()
 
 
-def perfect_maps(keypoints: torch.Tensor, size: int, stride: int, criterion: VotingCriterion) -> DenseMaps:
+def perfect_maps(
+    keypoints: torch.Tensor, size: int, stride: int, criterion: VotingCriterion
+) -> DenseMaps:
     """What a perfect network says at one scale, written down person by person."""
     cells = size // stride
     people = torch.cat([(keypoints[..., :2] + 0.5) / stride, keypoints[..., 2:]], dim=3)
     boxes, sides = person_boxes(people)
     sigma = targets.adaptive_sigma(people, sigma=criterion.sigma)
-    heat = targets.render_heatmaps(people, cells, cells, sigma=sigma, max_sigma=criterion.sigma, centres="exact")
+    heat = targets.render_heatmaps(
+        people, cells, cells, sigma=sigma, max_sigma=criterion.sigma, centres="exact"
+    )
     center, displacements = torch.zeros(1, 1, cells, cells), torch.zeros(1, 34, cells, cells)
     box_size = torch.zeros(1, 2, cells, cells)
-    at = torch.stack(torch.meshgrid(torch.arange(cells), torch.arange(cells), indexing="xy"), -1) + 0.5
+    at = (
+        torch.stack(torch.meshgrid(torch.arange(cells), torch.arange(cells), indexing="xy"), -1)
+        + 0.5
+    )
     for person, middle, side in zip(people[0], boxes[0], sides[0], strict=True):
         length = float(side.max()) * criterion.box_factor
         spread = max(criterion.center_sigma * length, 1.0)
@@ -36,7 +43,12 @@ def perfect_maps(keypoints: torch.Tensor, size: int, stride: int, criterion: Vot
         x, y = (int(value) for value in middle)
         displacements[0, :, y, x] = (person[:, :2] - torch.tensor([x, y]) - 0.5).flip(1).reshape(-1)
         box_size[0, :, y, x] = length
-    return DenseMaps(center.clamp(1e-6, 1 - 1e-6).logit(), heat.clamp(1e-6, 1 - 1e-6).logit(), displacements, box_size)
+    return DenseMaps(
+        center.clamp(1e-6, 1 - 1e-6).logit(),
+        heat.clamp(1e-6, 1 - 1e-6).logit(),
+        displacements,
+        box_size,
+    )
 
 
 def sharpened(maps: DenseMaps, keypoints: torch.Tensor, stride: int) -> DenseMaps:
@@ -79,7 +91,12 @@ def test_every_error_costs_its_own_loss(name):
     criterion = VotingCriterion()
     keypoints = crowd((100.0, 100.0, 90.0))
     maps = perfect_maps(keypoints, 256, 4, criterion)
-    field = {"center": "center", "heatmap": "heatmaps", "displacement": "displacements", "size": "box_size"}[name]
+    field = {
+        "center": "center",
+        "heatmap": "heatmaps",
+        "displacement": "displacements",
+        "size": "box_size",
+    }[name]
     wrong = maps._replace(**{field: getattr(maps, field) + 3.0})
     mask = torch.ones(1, 256, 256, dtype=torch.bool)
     before, after = criterion([maps], keypoints, mask), criterion([wrong], keypoints, mask)
@@ -92,9 +109,13 @@ def test_displacements_are_measured_in_sizes_of_the_person():
     for size in (60.0, 120.0):
         keypoints = crowd((128.0, 128.0, size))
         maps = perfect_maps(keypoints, 256, 4, criterion)
-        moved = maps._replace(displacements=maps.displacements + size / 4 * criterion.box_factor * 0.1)
+        moved = maps._replace(
+            displacements=maps.displacements + size / 4 * criterion.box_factor * 0.1
+        )
         loss = criterion([moved], keypoints, mask)["displacement"]
-        torch.testing.assert_close(loss, torch.tensor(0.2), rtol=1e-3, atol=1e-3)  # 0.1 along x and along y
+        torch.testing.assert_close(
+            loss, torch.tensor(0.2), rtol=1e-3, atol=1e-3
+        )  # 0.1 along x and along y
 
 
 def test_each_scale_learns_from_the_people_that_it_suits():
@@ -103,13 +124,16 @@ def test_each_scale_learns_from_the_people_that_it_suits():
     small, large = crowd((60.0, 60.0, 40.0)), crowd((128.0, 128.0, 200.0))
     for keypoints, learns in ((small, [True, False]), (large, [False, True])):
         scales = [
-            DenseMaps(*(torch.zeros(1, n, size, size, requires_grad=True) for n in (1, 17, 34, 2))) for size in (64, 32)
+            DenseMaps(*(torch.zeros(1, n, size, size, requires_grad=True) for n in (1, 17, 34, 2)))
+            for size in (64, 32)
         ]
         sum(criterion(scales, keypoints, mask).values()).backward()
         assert [bool(maps.displacements.grad.abs().sum() > 0) for maps in scales] == learns
         center, _ = person_boxes((keypoints + 0.5) / 4)
         x, y = (int(value) for value in center[0, 0])
-        assert bool(scales[0].center.grad[0, 0, y, x] != 0) == learns[0]  # left free where it does not suit
+        assert (
+            bool(scales[0].center.grad[0, 0, y, x] != 0) == learns[0]
+        )  # left free where it does not suit
         assert scales[0].center.grad[0, 0, 0, 0] != 0 or not learns[0]
 
 
@@ -132,7 +156,9 @@ def test_unlabelled_joints_masked_regions_and_padding_are_left_free():
 
 def test_an_image_without_people_teaches_only_that_nobody_is_there():
     maps = DenseMaps(*(torch.zeros(1, n, 16, 16, requires_grad=True) for n in (1, 17, 34, 2)))
-    losses = VotingCriterion()([maps], torch.zeros(1, 0, 17, 3), torch.ones(1, 64, 64, dtype=torch.bool))
+    losses = VotingCriterion()(
+        [maps], torch.zeros(1, 0, 17, 3), torch.ones(1, 64, 64, dtype=torch.bool)
+    )
     sum(losses.values()).backward()
     assert torch.isfinite(torch.stack(list(losses.values()))).all()
     assert (maps.center.grad > 0).all()
@@ -150,7 +176,9 @@ def test_the_focal_loss_equals_its_sum_over_cells():
         p, t = 1 / (1 + np.exp(-logits[0, k, y, x])), target[0, k, y, x]
         loss = -((1 - p) ** 2) * np.log(p) if t == 1 else -((1 - t) ** 4) * p**2 * np.log(1 - p)
         expected += loss * known[0, 0, y, x]
-    actual = focal_loss(torch.tensor(logits).float(), torch.tensor(target).float(), torch.tensor(known))
+    actual = focal_loss(
+        torch.tensor(logits).float(), torch.tensor(target).float(), torch.tensor(known)
+    )
     assert float(actual) == pytest.approx(expected, rel=1e-5)
 
 

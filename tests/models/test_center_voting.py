@@ -3,7 +3,13 @@ import pytest
 import torch
 
 from bottomup.method.grouping import Grouper
-from bottomup.models.center_voting import CenterVotingHead, DenseMaps, Votes, resembles_stronger, spread_votes
+from bottomup.models.center_voting import (
+    CenterVotingHead,
+    DenseMaps,
+    Votes,
+    resembles_stronger,
+    spread_votes,
+)
 from bottomup.models.heads import HeadOutput
 
 
@@ -12,7 +18,12 @@ def votes_of(scores: list[float], centers: list[tuple[float, float]], size: floa
     angle = torch.linspace(0, 6, 17)
     around = size / 2 * torch.stack([angle.cos(), angle.sin()], dim=1)
     center = torch.tensor(centers)[None]
-    return Votes(torch.tensor(scores)[None], center, center[:, :, None] + around, torch.full((1, len(scores)), size))
+    return Votes(
+        torch.tensor(scores)[None],
+        center,
+        center[:, :, None] + around,
+        torch.full((1, len(scores)), size),
+    )
 
 
 def slow_spread(votes: Votes, size: tuple[int, int], sigma: float, sharpness: float, floor: float):
@@ -50,7 +61,9 @@ def test_of_two_votes_for_one_person_the_stronger_counts():
 def test_tags_part_people_who_touch():
     people = votes_of([0.9, 0.8], [(20.0, 20.0), (30.0, 20.0)])
     head = CenterVotingHead(24, 17)
-    support, tags = spread_votes(people, (40, 56), sigma=torch.full((1, 2), 2.0), sharpness=head.sharpness)
+    support, tags = spread_votes(
+        people, (40, 56), sigma=torch.full((1, 2), 2.0), sharpness=head.sharpness
+    )
     y, x = torch.meshgrid(torch.arange(40.0), torch.arange(56.0), indexing="ij")
     at = torch.stack([x, y], dim=2)
     squared = (at - people.joints[0, :, :, None, None]).square().sum(4)  # M K h w
@@ -69,8 +82,12 @@ def test_a_batch_equals_its_pictures_one_by_one():
     (together,) = head(features)
     for number in range(3):
         (alone,) = head([level[number : number + 1] for level in features])
-        torch.testing.assert_close(together.heatmaps[number : number + 1], alone.heatmaps, rtol=1e-4, atol=1e-5)
-        torch.testing.assert_close(together.tags[number : number + 1], alone.tags, rtol=1e-4, atol=1e-3)
+        torch.testing.assert_close(
+            together.heatmaps[number : number + 1], alone.heatmaps, rtol=1e-4, atol=1e-5
+        )
+        torch.testing.assert_close(
+            together.tags[number : number + 1], alone.tags, rtol=1e-4, atol=1e-3
+        )
 
 
 def made_up_maps(height: int, width: int, *, score: float = 4.0, size: float = 6.0) -> DenseMaps:
@@ -81,16 +98,22 @@ def made_up_maps(height: int, width: int, *, score: float = 4.0, size: float = 6
     return DenseMaps(center, center.expand(1, 17, -1, -1), torch.zeros(1, 34, height, width), sides)
 
 
-def outputs_of(head: CenterVotingHead, maps: list[DenseMaps], monkeypatch: pytest.MonkeyPatch) -> HeadOutput:
+def outputs_of(
+    head: CenterVotingHead, maps: list[DenseMaps], monkeypatch: pytest.MonkeyPatch
+) -> HeadOutput:
     """What the head makes of dense maps: those of each scale are known by their height."""
     by_height = {level.center.shape[2]: level for level in maps}
-    monkeypatch.setattr(head, "predict", lambda features, *, is_finest: by_height[features.shape[2]])
+    monkeypatch.setattr(
+        head, "predict", lambda features, *, is_finest: by_height[features.shape[2]]
+    )
     return head([torch.zeros(1, 24, *level.center.shape[2:]) for level in maps])[0]
 
 
 @torch.no_grad()
 def test_a_person_has_some_of_its_heat_from_the_scale_at_which_it_does_not_vote(monkeypatch):
-    head = CenterVotingHead(24, 17, faint_size=0.0, support_power=0.0, faint_power=1.0, other_scales=0.25).eval()
+    head = CenterVotingHead(
+        24, 17, faint_size=0.0, support_power=0.0, faint_power=1.0, other_scales=0.25
+    ).eval()
     fine, coarse = made_up_maps(16, 16), made_up_maps(8, 8, score=-10.0)
     alone = outputs_of(head, [fine], monkeypatch).heatmaps
     nothing = torch.sigmoid(torch.tensor(-10.0))
@@ -109,7 +132,9 @@ def test_the_smaller_a_person_the_less_its_centre_counts(monkeypatch, size):
     maps = [made_up_maps(16, 16, size=size)]
     sure = CenterVotingHead(24, 17, faint_size=0.0, support_power=1.0).eval()
     unsure = CenterVotingHead(24, 17, faint_size=4.0, support_power=1.0).eval()
-    before, after = (outputs_of(head, maps, monkeypatch).heatmaps[0, :, 8, 8] for head in (sure, unsure))
+    before, after = (
+        outputs_of(head, maps, monkeypatch).heatmaps[0, :, 8, 8] for head in (sure, unsure)
+    )
     torch.testing.assert_close(after, before * size / (size + 4.0), rtol=1e-4, atol=0)
 
 
@@ -128,7 +153,9 @@ def test_heatmaps_at_stride_2_start_as_the_others_interpolated():
     head = CenterVotingHead(24, 17, fine_channels=8).eval()
     features = [torch.randn(2, 24, 8, 12), torch.randn(2, 24, 4, 6)]
     maps = head.predict(features[0])
-    doubled = torch.nn.functional.interpolate(maps.heatmaps, scale_factor=2, mode="bilinear", align_corners=False)
+    doubled = torch.nn.functional.interpolate(
+        maps.heatmaps, scale_factor=2, mode="bilinear", align_corners=False
+    )
     torch.testing.assert_close(maps.fine_heatmaps, doubled)
     assert head.predict(features[1], is_finest=False).fine_heatmaps is None
     coarse, fine = head(features)

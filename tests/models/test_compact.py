@@ -14,7 +14,9 @@ def test_features_have_a_quarter_of_the_sides():
         CompactTrunk(width=0)
 
 
-@pytest.mark.parametrize("build", [lambda: light(4, tag_anchor=0.5), lambda: mobile(fine_channels=8)])
+@pytest.mark.parametrize(
+    "build", [lambda: light(4, tag_anchor=0.5), lambda: mobile(fine_channels=8)]
+)
 def test_networks_of_two_resolutions_travel_in_a_file(build, tmp_path):
     net = build().eval()
     save_model(net, tmp_path / "light.safetensors")

@@ -8,9 +8,13 @@ from bottomup.models.heads import MultiResolutionHead, SubpixelHead
 @pytest.mark.parametrize("num_deconvs", [0, 1, 2])
 @pytest.mark.parametrize("tag_dims", [1, 3])
 def test_each_deconv_doubles_and_only_the_coarsest_has_tags(num_deconvs, tag_dims):
-    head = MultiResolutionHead(8, 5, tag_dims=tag_dims, num_deconvs=num_deconvs, deconv_channels=6, num_blocks=1)
+    head = MultiResolutionHead(
+        8, 5, tag_dims=tag_dims, num_deconvs=num_deconvs, deconv_channels=6, num_blocks=1
+    )
     outputs = head(torch.randn(2, 8, 4, 6))
-    assert [out.heatmaps.shape for out in outputs] == [(2, 5, 4 * 2**i, 6 * 2**i) for i in range(num_deconvs + 1)]
+    assert [out.heatmaps.shape for out in outputs] == [
+        (2, 5, 4 * 2**i, 6 * 2**i) for i in range(num_deconvs + 1)
+    ]
     assert outputs[0].tags is not None
     assert outputs[0].tags.shape == (2, 5, tag_dims, 4, 6)
     assert [out.tags for out in outputs[1:]] == [None] * num_deconvs
@@ -31,13 +35,17 @@ def test_the_plain_head_is_one_convolution():
 
 
 def test_kind_and_number_of_blocks_are_arguments():
-    head = MultiResolutionHead(8, 5, num_blocks=3, block=lambda channels: nn.Conv2d(channels, channels, 1))
+    head = MultiResolutionHead(
+        8, 5, num_blocks=3, block=lambda channels: nn.Conv2d(channels, channels, 1)
+    )
     assert len(head.deconv_layers[0]) == 4
     assert head.deconv_layers[0][3][0].weight.shape == (8, 8, 1, 1)
     assert head(torch.zeros(1, 8, 2, 2))[1].heatmaps.shape == (1, 5, 4, 4)
 
 
-@pytest.mark.parametrize("arguments", [{"tag_dims": 0}, {"num_deconvs": 5}, {"num_deconvs": -1}, {"num_blocks": 10**9}])
+@pytest.mark.parametrize(
+    "arguments", [{"tag_dims": 0}, {"num_deconvs": 5}, {"num_deconvs": -1}, {"num_blocks": 10**9}]
+)
 def test_absurd_arguments_are_refused(arguments):
     with pytest.raises(ValueError, match="not"):
         MultiResolutionHead(8, 5, **arguments)
@@ -66,7 +74,9 @@ def test_a_subpixel_head_starts_with_faint_heatmaps_and_tags_that_are_places():
     assert output.tags is not None
     x, y = output.tags.unbind(2)
     torch.testing.assert_close(x, (0.5 * torch.arange(8.0)).expand(2, 5, 6, 8), atol=0.05, rtol=0)
-    torch.testing.assert_close(y, (0.5 * torch.arange(6.0))[:, None].expand(2, 5, 6, 8), atol=0.05, rtol=0)
+    torch.testing.assert_close(
+        y, (0.5 * torch.arange(6.0))[:, None].expand(2, 5, 6, 8), atol=0.05, rtol=0
+    )
 
 
 @pytest.mark.parametrize("arguments", [{"tag_dims": 0}, {"tag_dims": 1, "tag_anchor": 0.1}])

@@ -33,7 +33,9 @@ def test_every_parameter_learns_in_training():
     torch.manual_seed(0)
     trunk = HRNet(4).train()
     trunk(torch.randn(2, 3, 64, 64)).square().mean().backward()
-    idle = [name for name, p in trunk.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    idle = [
+        name for name, p in trunk.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0
+    ]
     assert idle == []
 
 

@@ -48,7 +48,9 @@ def test_equals_the_original_graph(net):
     assert sorted(actual) == sorted(expected.files)
     for name, value in actual.items():
         largest = np.abs(expected[name]).max()  # about 100: float32 leaves 1e-6 of it in doubt
-        np.testing.assert_allclose(value[0, :, ::3, ::3], expected[name], rtol=0, atol=1e-5 * largest, err_msg=name)
+        np.testing.assert_allclose(
+            value[0, :, ::3, ::3], expected[name], rtol=0, atol=1e-5 * largest, err_msg=name
+        )
 
 
 @torch.no_grad()

@@ -40,10 +40,14 @@ def golden_net(model: str) -> PoseNet:
     with torch.device("meta"):
         net = GOLDEN_BUILDERS[model]()
     shapes = {name: tuple(tensor.shape) for name, tensor in official_state(net).items()}
-    weights = {name: golden_weights.weight(name, shape, GOLDEN["rule"]) for name, shape in shapes.items()}
+    weights = {
+        name: golden_weights.weight(name, shape, GOLDEN["rule"]) for name, shape in shapes.items()
+    }
     assert golden_weights.digest(weights) == GOLDEN["models"][model]["weights_sha256"]
     for part in (net.trunk, net.head):
-        part.load_state_dict({name: torch.from_numpy(weights[name]) for name in part.state_dict()}, assign=True)
+        part.load_state_dict(
+            {name: torch.from_numpy(weights[name]) for name in part.state_dict()}, assign=True
+        )
     return net.eval()
 
 
@@ -51,16 +55,24 @@ def golden_net(model: str) -> PoseNet:
 def stages(net: PoseNet, images: np.ndarray) -> list[np.ndarray]:
     """Heatmaps, then tags, in the channel axis, of every resolution."""
     outputs = net.head(net.trunk(torch.from_numpy(images)))
-    return [torch.cat([o.heatmaps, *([] if o.tags is None else [o.tags.flatten(1, 2)])], 1).numpy() for o in outputs]
+    return [
+        torch.cat([o.heatmaps, *([] if o.tags is None else [o.tags.flatten(1, 2)])], 1).numpy()
+        for o in outputs
+    ]
 
 
 @pytest.mark.parametrize("model", GOLDEN_BUILDERS)
 def test_names_shapes_and_order_are_official(model):
     with torch.device("meta"):
         state = official_state(GOLDEN_BUILDERS[model]())
-    lines = [f"{name} {list(t.shape)} {str(t.dtype).removeprefix('torch.')}" for name, t in state.items()]
+    lines = [
+        f"{name} {list(t.shape)} {str(t.dtype).removeprefix('torch.')}" for name, t in state.items()
+    ]
     assert len(lines) == GOLDEN["models"][model]["num_tensors"]
-    assert hashlib.sha256("\n".join(lines).encode()).hexdigest() == GOLDEN["models"][model]["names_sha256"]
+    assert (
+        hashlib.sha256("\n".join(lines).encode()).hexdigest()
+        == GOLDEN["models"][model]["names_sha256"]
+    )
 
 
 @pytest.mark.parametrize("model", GOLDEN_BUILDERS)
@@ -75,16 +87,22 @@ def test_outputs_equal_the_reference(model):
 def test_outputs_equal_all_golden_data(shared, model):
     folder = shared / "conformance" / "network"
     net = golden_net(model)
-    keys = [[name, list(t.shape), str(t.dtype).removeprefix("torch.")] for name, t in official_state(net).items()]
+    keys = [
+        [name, list(t.shape), str(t.dtype).removeprefix("torch.")]
+        for name, t in official_state(net).items()
+    ]
     assert keys == json.loads((folder / f"{model}.keys.json").read_text())
     with np.load(folder / f"{model}.npz") as golden:
         for i in range(2):
             for s, stage in enumerate(stages(net, golden[f"input{i}"])):
-                np.testing.assert_allclose(stage, golden[f"output{i}_stage{s}"], rtol=1e-4, atol=2e-4)
+                np.testing.assert_allclose(
+                    stage, golden[f"output{i}_stage{s}"], rtol=1e-4, atol=2e-4
+                )
 
 
 @pytest.mark.parametrize(
-    ("build", "millions"), [(higherhrnet_w32, 28.645), (higherhrnet_w48, 63.827), (hrnet_w32_ae, 28.537)]
+    ("build", "millions"),
+    [(higherhrnet_w32, 28.645), (higherhrnet_w48, 63.827), (hrnet_w32_ae, 28.537)],
 )
 def test_number_of_parameters(build, millions):
     with torch.device("meta"):
@@ -115,7 +133,9 @@ def test_a_batch_equals_one_by_one():
 
 
 def test_images_are_normalised_by_the_buffers():
-    net = PoseNet(nn.Identity(), nn.Identity(), skeleton=COCO, mean=(10.0, 20.0, 30.0), std=(1.0, 2.0, 5.0))
+    net = PoseNet(
+        nn.Identity(), nn.Identity(), skeleton=COCO, mean=(10.0, 20.0, 30.0), std=(1.0, 2.0, 5.0)
+    )
     image = torch.tensor([11, 22, 35], dtype=torch.uint8).reshape(1, 3, 1, 1)
     assert net.head(net.trunk((image - net.mean) / net.std)).flatten().tolist() == [1, 1, 1]
     assert list(net.state_dict()) == ["mean", "std"]
@@ -124,7 +144,13 @@ def test_images_are_normalised_by_the_buffers():
 
 def test_any_trunk_with_stride_4_will_do():
     trunk = nn.Conv2d(3, 6, 4, stride=4)
-    net = PoseNet(trunk, MultiResolutionHead(6, 17, num_deconvs=2), skeleton=COCO, input_side="long", size_multiple=4)
+    net = PoseNet(
+        trunk,
+        MultiResolutionHead(6, 17, num_deconvs=2),
+        skeleton=COCO,
+        input_side="long",
+        size_multiple=4,
+    )
     sizes = [output.heatmaps.shape for output in net(torch.zeros(1, 3, 16, 24, dtype=torch.uint8))]
     assert sizes == [(1, 17, 4, 6), (1, 17, 8, 12), (1, 17, 16, 24)]
 

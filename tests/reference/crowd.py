@@ -14,8 +14,8 @@ def render(xy, scores, tags, size, sigma=2.0):
         sigma: of the blobs, in cells.
 
     Returns:
-        (K, H, W) heatmaps, the maximum of score * exp(-d^2 / (2 sigma^2)), and (K, H, W, L) tags, 7 x 7 squares whose
-        3 x 3 middles lie on top of all squares; both zero elsewhere.
+        (K, H, W) heatmaps, the maximum of score * exp(-d^2 / (2 sigma^2)), and (K, H, W, L) tags, 7
+        x 7 squares whose 3 x 3 middles lie on top of all squares; both zero elsewhere.
     """
     height, width = size
     num_joints = scores.shape[1]
@@ -26,11 +26,18 @@ def render(xy, scores, tags, size, sigma=2.0):
     for margin in (3, 1):
         for person, joint in zip(*np.nonzero(scores), strict=True):
             x, y = cells[person, joint]
-            window = np.s_[joint, max(y - margin, 0) : y + margin + 1, max(x - margin, 0) : x + margin + 1]
+            window = np.s_[
+                joint, max(y - margin, 0) : y + margin + 1, max(x - margin, 0) : x + margin + 1
+            ]
             tag_maps[window] = tags[person, joint]
     for person, joint in zip(*np.nonzero(scores), strict=True):
         x, y = cells[person, joint]
-        y0, y1, x0, x1 = max(y - radius, 0), min(y + radius + 1, height), max(x - radius, 0), min(x + radius + 1, width)
+        y0, y1, x0, x1 = (
+            max(y - radius, 0),
+            min(y + radius + 1, height),
+            max(x - radius, 0),
+            min(x + radius + 1, width),
+        )
         ys, xs = np.mgrid[y0:y1, x0:x1]
         squared = (xs - xy[person, joint, 0]) ** 2 + (ys - xy[person, joint, 1]) ** 2
         blob = scores[person, joint] * np.exp(-squared / (2 * sigma**2))
@@ -50,7 +57,9 @@ def random_crowd(num_people, size, *, num_joints=17, tag_dims=2, absent=0.25, se
     columns = max(int(np.ceil(np.sqrt(num_people * width / height))), 1)
     rows = max(int(np.ceil(num_people / columns)), 1)
     spot = rng.permutation(rows * columns)[:num_people]
-    centers = (np.stack([spot % columns, spot // columns], 1) + rng.uniform(0.3, 0.7, (num_people, 2))) * (
+    centers = (
+        np.stack([spot % columns, spot // columns], 1) + rng.uniform(0.3, 0.7, (num_people, 2))
+    ) * (
         width / columns,
         height / rows,
     )
@@ -61,7 +70,11 @@ def random_crowd(num_people, size, *, num_joints=17, tag_dims=2, absent=0.25, se
         + rng.normal(0, 2, (num_people, num_joints, 2))
     )
     xy = np.clip(xy, 0, (width - 1, height - 1))
-    scores = rng.uniform(0.3, 1.0, (num_people, num_joints)) * (rng.random((num_people, num_joints)) >= absent)
-    person_tags = np.arange(num_people)[:, None, None] * 1.5 + rng.uniform(-0.1, 0.1, (1, 1, tag_dims))
+    scores = rng.uniform(0.3, 1.0, (num_people, num_joints)) * (
+        rng.random((num_people, num_joints)) >= absent
+    )
+    person_tags = np.arange(num_people)[:, None, None] * 1.5 + rng.uniform(
+        -0.1, 0.1, (1, 1, tag_dims)
+    )
     tags = person_tags + rng.normal(0, 0.05, (num_people, num_joints, tag_dims))
     return xy, scores, tags.astype(np.float32)

@@ -14,7 +14,10 @@ def find_peaks(heatmap, tag_map, max_people=30, threshold=0.1):
             largest = np.maximum(largest, padded[dy : dy + height, dx : dx + width])
     ys, xs = np.nonzero((heatmap == largest) & (heatmap > threshold))
     best = np.argsort(-heatmap[ys, xs], kind="stable")[:max_people]
-    return [np.array([xs[i], ys[i], heatmap[ys[i], xs[i]], *tag_map[ys[i], xs[i]]], np.float64) for i in best]
+    return [
+        np.array([xs[i], ys[i], heatmap[ys[i], xs[i]], *tag_map[ys[i], xs[i]]], np.float64)
+        for i in best
+    ]
 
 
 def group(heatmaps, tags, order, max_people=30, tag_threshold=1.0):
@@ -25,11 +28,17 @@ def group(heatmaps, tags, order, max_people=30, tag_threshold=1.0):
         peaks = find_peaks(heatmaps[joint], tags[joint], max_people)
         opened = []
         if people and peaks:
-            means = [np.mean([row[3:] for row in person if row[2] > 0], axis=0) for person in people]
-            distance = np.array([[np.linalg.norm(peak[3:] - mean) for mean in means] for peak in peaks])
+            means = [
+                np.mean([row[3:] for row in person if row[2] > 0], axis=0) for person in people
+            ]
+            distance = np.array(
+                [[np.linalg.norm(peak[3:] - mean) for mean in means] for peak in peaks]
+            )
             cost = np.round(distance) * 100 - np.array([[peak[2]] for peak in peaks])
             if len(peaks) > len(people):
-                cost = np.concatenate([cost, np.full((len(peaks), len(peaks) - len(people)), 1e10)], axis=1)
+                cost = np.concatenate(
+                    [cost, np.full((len(peaks), len(peaks) - len(people)), 1e10)], axis=1
+                )
             partner = dict(zip(*linear_sum_assignment(cost), strict=True))
         else:
             partner = {}

@@ -23,13 +23,18 @@ def pull_push(tags: torch.Tensor, people: list[list[int]]) -> tuple[torch.Tensor
     return torch.stack(pulls).mean(), 0.5 * push / max(count * (count - 1), 1)
 
 
-def loop_over_people(tags: torch.Tensor, people: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+def loop_over_people(
+    tags: torch.Tensor, people: list[list[int]]
+) -> tuple[torch.Tensor, torch.Tensor]:
     """The same as a competent loop does it: one indexing per person, all pairs of people at once."""
     groups = [tags[:, joints] for joints in people if joints]  # L joints
     if not groups:
         return tags.sum() * 0, tags.sum() * 0
     means = torch.stack([group.mean(1) for group in groups])  # N L
-    pulls = [(group - mean[:, None]).square().sum(0).mean() for group, mean in zip(groups, means, strict=True)]
+    pulls = [
+        (group - mean[:, None]).square().sum(0).mean()
+        for group, mean in zip(groups, means, strict=True)
+    ]
     count = len(groups)
     close = torch.exp(-(means[:, None] - means[None]).square().sum(2)).sum() - count
     return torch.stack(pulls).mean(), 0.5 * close / max(count * (count - 1), 1)

@@ -5,7 +5,9 @@ import math
 import numpy as np
 
 
-def draw_heatmaps(keypoints: np.ndarray, height: int, width: int, sigmas: list[float]) -> np.ndarray:
+def draw_heatmaps(
+    keypoints: np.ndarray, height: int, width: int, sigmas: list[float]
+) -> np.ndarray:
     """keypoints (N, K, 3) in pixels of the map -> (K, H, W)."""
     heatmaps = np.zeros((keypoints.shape[1], height, width))
     for person, sigma in zip(keypoints, sigmas, strict=True):

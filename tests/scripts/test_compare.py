@@ -76,7 +76,14 @@ class Place:
         )  # fmt: skip
 
     def words(self, *more, methods=("flat", "rising", "gone", "broken")):
-        words = ["--images", str(self.images), "--annotations", str(self.annotations), "--out", str(self.out)]
+        words = [
+            "--images",
+            str(self.images),
+            "--annotations",
+            str(self.annotations),
+            "--out",
+            str(self.out),
+        ]
         words += ["--table", str(self.table), "--methods", *methods, "--quick"]
         return [*words, *more]
 
@@ -92,8 +99,24 @@ class Place:
 
 SMALL = ("--sweep-images", "2", "--photo-levels", "resolution=80,40", "--photo-levels", "rotation=")
 SMALL += ("--photo-levels", "distance=", "--photo-levels", "truncation=", "--photo-levels", "blur=")
-SMALL += ("--drawn-levels", "poses=", "--drawn-levels", "resolution=", "--drawn-levels", "truncation=")
-SMALL += ("--drawn-levels", "blur=", "--drawn-levels", "occlusion=0", "--cost-people", "1", "3", "5")
+SMALL += (
+    "--drawn-levels",
+    "poses=",
+    "--drawn-levels",
+    "resolution=",
+    "--drawn-levels",
+    "truncation=",
+)
+SMALL += (
+    "--drawn-levels",
+    "blur=",
+    "--drawn-levels",
+    "occlusion=0",
+    "--cost-people",
+    "1",
+    "3",
+    "5",
+)
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +141,9 @@ def test_methods_with_results_are_measured(whole):
 
 
 def test_others_are_skipped_with_the_reason(whole):
-    status = {method["name"]: (method["status"], method["reason"]) for method in whole.report()["methods"]}
+    status = {
+        method["name"]: (method["status"], method["reason"]) for method in whole.report()["methods"]
+    }
     assert status["gone"] == ("unavailable", "<b>get it</b> first")
     assert status["broken"][0] == "failed"
     assert "it broke" in status["broken"][1]
@@ -136,7 +161,9 @@ def test_sweeps_cost_and_boxes(whole):
     assert len(sweeps["photos", "photos-occlusion"]["ap"]["rising"]) == 2
     crossing = report["growth"]["crossings"]
     assert [(one["flat"], one["rising"]) for one in crossing] == [("flat", "rising")]
-    assert crossing[0]["fitted"] == pytest.approx(40 / 15)  # 62 ms against 22 ms and 15 ms for each person
+    assert crossing[0]["fitted"] == pytest.approx(
+        40 / 15
+    )  # 62 ms against 22 ms and 15 ms for each person
     assert crossing[0]["measured"] == pytest.approx(40 / 15)
     dropped = next(kind for kind in report["boxes"]["kinds"] if kind["kind"] == "dropped")
     assert dropped["levels"] == [0, 0.5]
@@ -166,7 +193,11 @@ def test_a_second_run_runs_nothing_again(whole, script):
 
 def test_an_interrupted_comparison_goes_on(script, tmp_path):
     place = Place(tmp_path)
-    words = [sys.executable, str(SCRIPT), *place.words("--parts", methods=("flat", "slow", "rising"))]
+    words = [
+        sys.executable,
+        str(SCRIPT),
+        *place.words("--parts", methods=("flat", "slow", "rising")),
+    ]
     process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
     slow = place.out / "runs" / "images" / "slow" / "log.txt"
     deadline = time.monotonic() + 300
@@ -212,7 +243,12 @@ def test_the_table_of_methods_is_in_order(script):
 
 
 CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
+    (
+        path
+        for name in ("chromium", "chromium-browser", "google-chrome")
+        if (path := shutil.which(name))
+    ),
+    "",
 )
 
 
@@ -220,11 +256,24 @@ CHROMIUM = next(
 @pytest.mark.parametrize("scheme", [0, 1])
 def test_the_page_in_a_browser(whole, tmp_path, scheme):
     """No error on the console, every plot drawn, every table sorts, methods can be hidden."""
-    words = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--v=0"]
-    words += [f"--user-data-dir={tmp_path}", f"--blink-settings=preferredColorScheme={scheme}", "--dump-dom"]
+    words = [
+        CHROMIUM,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--enable-logging=stderr",
+        "--v=0",
+    ]
+    words += [
+        f"--user-data-dir={tmp_path}",
+        f"--blink-settings=preferredColorScheme={scheme}",
+        "--dump-dom",
+    ]
     address = f"{(whole.out / 'report.html').as_uri()}#selftest"
     environment = os.environ | {"HOME": str(tmp_path)}
-    done = subprocess.run([*words, address], capture_output=True, text=True, timeout=300, env=environment)
+    done = subprocess.run(
+        [*words, address], capture_output=True, text=True, timeout=300, env=environment
+    )
     assert "CONSOLE" not in done.stderr, done.stderr
     outcome = re.search(r'data-selftest="sorted (\d+) tables, (\d+) plots"', done.stdout)
     assert outcome, done.stdout[-2000:]

@@ -32,6 +32,8 @@ def test_tag_distances_by_hand():
 
 @pytest.mark.slow
 def test_all_kinds_are_compared(monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["compare_tags.py", "--steps", "2", "--batch_size", "2", "--images", "2"])
+    monkeypatch.setattr(
+        "sys.argv", ["compare_tags.py", "--steps", "2", "--batch_size", "2", "--images", "2"]
+    )
     compare_tags.main()
     assert len(capsys.readouterr().out.splitlines()) == 2 + len(compare_tags.KINDS)

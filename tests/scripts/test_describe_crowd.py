@@ -10,7 +10,9 @@ def test_the_evaluation_set_is_as_hard_as_demanded():
     images = evaluation_set(SYNTHETIC)
     assert len(images) == 200
     assert (images.crowd.people, images.crowd.sizes) == ((1, 10), (32.0, 200.0))
-    people = [person for index in range(40) for person in people_of(images.crowd, (images.seed, index))]
+    people = [
+        person for index in range(40) for person in people_of(images.crowd, (images.seed, index))
+    ]
     assert np.mean([person.overlaps for person in people]) >= 0.3
     assert np.mean([person.seen_overlaps for person in people]) >= 0.3
     assert np.mean([person.is_cut for person in people]) >= 0.2
@@ -26,11 +28,19 @@ def test_people_are_those_of_the_evaluated_image():
 
 
 def test_an_easy_crowd_is_called_easy():
-    alone = [p for i in range(10) for p in people_of(Crowd(people=(1, 1), truncation=0, occluders=0), (0, i))]
+    alone = [
+        p
+        for i in range(10)
+        for p in people_of(Crowd(people=(1, 1), truncation=0, occluders=0), (0, i))
+    ]
     assert len(alone) == 10
     assert not any(person.overlaps or person.seen_overlaps or person.is_cut for person in alone)
 
 
-@pytest.mark.parametrize(("other", "ratio"), [((0, 0, 2, 2), 1), ((1, 0, 3, 2), 1 / 3), ((2, 0, 3, 1), 0)])
+@pytest.mark.parametrize(
+    ("other", "ratio"), [((0, 0, 2, 2), 1), ((1, 0, 3, 2), 1 / 3), ((2, 0, 3, 1), 0)]
+)
 def test_boxes_are_compared_by_intersection_over_union(other, ratio):
-    assert _intersection_over_union(np.array([0.0, 0, 2, 2]), np.array(other, float)) == pytest.approx(ratio)
+    assert _intersection_over_union(
+        np.array([0.0, 0, 2, 2]), np.array(other, float)
+    ) == pytest.approx(ratio)

@@ -21,10 +21,16 @@ def script():
     ("content", "message"),
     [
         (b"<html>", "not a TensorFlow.js graph model"),
-        (json.dumps({"modelTopology": {"node": []}, "weightsManifest": []}).encode(), "has no layer"),
+        (
+            json.dumps({"modelTopology": {"node": []}, "weightsManifest": []}).encode(),
+            "has no layer",
+        ),
         (
             json.dumps(
-                {"modelTopology": {"node": []}, "weightsManifest": [{"paths": ["x.bin"], "weights": []}]}
+                {
+                    "modelTopology": {"node": []},
+                    "weightsManifest": [{"paths": ["x.bin"], "weights": []}],
+                }
             ).encode(),
             "x.bin are not beside it",
         ),

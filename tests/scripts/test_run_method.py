@@ -51,7 +51,9 @@ def photos(tmp_path):
 
 def call(run_method, monkeypatch, photos, *arguments: str) -> int:
     files = [f"--{name}={photos / name}.json" for name in ("annotations", "results", "timing")]
-    monkeypatch.setattr(sys, "argv", ["run_method", arguments[0], f"--images={photos}", *files, *arguments[1:]])
+    monkeypatch.setattr(
+        sys, "argv", ["run_method", arguments[0], f"--images={photos}", *files, *arguments[1:]]
+    )
     return run_method.main()
 
 
@@ -62,12 +64,19 @@ def test_results_and_timing_of_every_photo(run_method, monkeypatch, photos, name
     monkeypatch.setattr("bottomup.topdown.predictor.load_network", lambda weights: dot_person_net())
     extra = ["--boxes=truth"] if name == "topdown_heatmap" else []
     assert call(run_method, monkeypatch, photos, name, *extra) == 0
-    results, timing = json.loads((photos / "results.json").read_bytes()), read_timing(photos / "timing.json")
+    results, timing = (
+        json.loads((photos / "results.json").read_bytes()),
+        read_timing(photos / "timing.json"),
+    )
     assert sorted({r["image_id"] for r in results}) == [1, 2]
     assert all(len(r["keypoints"]) == 9 for r in results)
     assert [row.image_id for row in timing.images] == [1, 2, 3, 4]
     assert [row.people for row in timing.images] == [2, 2, None, None]
-    stages = {"read", "pose", "aggregate", "group"} if name == "bottomup" else {"read", "detect", "pose", "group"}
+    stages = (
+        {"read", "pose", "aggregate", "group"}
+        if name == "bottomup"
+        else {"read", "detect", "pose", "group"}
+    )
     assert all(set(row.ms) == stages for row in timing.images[:2])
     assert "not an image" in timing.images[2].error
     assert timing.gflops is not None
@@ -77,7 +86,9 @@ def test_results_and_timing_of_every_photo(run_method, monkeypatch, photos, name
 def test_limit_and_a_file_of_boxes(run_method, monkeypatch, photos):
     monkeypatch.setattr(run_method, "available", lambda weights: weights)
     monkeypatch.setattr("bottomup.topdown.predictor.load_network", lambda weights: dot_person_net())
-    (photos / "boxes.json").write_text(json.dumps([{"image_id": 1, "bbox": [10, 10, 90, 150], "score": 0.5}]))
+    (photos / "boxes.json").write_text(
+        json.dumps([{"image_id": 1, "bbox": [10, 10, 90, 150], "score": 0.5}])
+    )
     boxes = f"--boxes={photos / 'boxes.json'}"
     assert call(run_method, monkeypatch, photos, "topdown_heatmap", boxes, "--limit=2") == 0
     assert [row.people for row in read_timing(photos / "timing.json").images] == [1, 0]

@@ -31,7 +31,9 @@ class _Head(nn.Module):
         return [HeadOutput(features, tags.contiguous())]
 
 
-def dot_net(*, input_size: int = 256, size_multiple: int = 32, keypoint_offset: float = 0.0) -> PoseNet:
+def dot_net(
+    *, input_size: int = 256, size_multiple: int = 32, keypoint_offset: float = 0.0
+) -> PoseNet:
     return PoseNet(
         _Shrink(),
         _Head(),
@@ -59,5 +61,7 @@ def picture(wh: tuple[int, int], people: np.ndarray, *, sigma: float | None = No
 
 def crowd(wh: tuple[int, int], num_people: int, rng: np.random.Generator) -> np.ndarray:
     """(N, 3, 2) joints of at most 4 people side by side, the first one at the left."""
-    people = (np.arange(4)[:num_people, None] + 0.5) / 4 + rng.uniform(-0.015, 0.015, (num_people, 3))
+    people = (np.arange(4)[:num_people, None] + 0.5) / 4 + rng.uniform(
+        -0.015, 0.015, (num_people, 3)
+    )
     return np.stack([people * wh[0], rng.uniform(0.2, 0.8, (num_people, 3)) * wh[1]], axis=2)

@@ -38,14 +38,20 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         server, wanted = self.server, self.headers["Range"]
         server.ranges.append(wanted)
-        start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted and server.gives_parts else 0
+        start = (
+            int(wanted.removeprefix("bytes=").removesuffix("-"))
+            if wanted and server.gives_parts
+            else 0
+        )
         body = server.content[start:]
         if start and not body:
             return self.send_error(416)
         self.send_response(server.status or (206 if start else 200))
         if start:
             last = len(server.content)
-            self.send_header("Content-Range", server.says_range or f"bytes {start}-{last - 1}/{last}")
+            self.send_header(
+                "Content-Range", server.says_range or f"bytes {start}-{last - 1}/{last}"
+            )
         if server.says_length:
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()

@@ -26,13 +26,17 @@ class _Head(nn.Module):
 
 
 def dot_person_net() -> PersonNet:
-    return PersonNet(_Shrink(), _Head(), skeleton=DOTS, crop_wh=(192, 256), recipe=Recipe("none", {})).eval()
+    return PersonNet(
+        _Shrink(), _Head(), skeleton=DOTS, crop_wh=(192, 256), recipe=Recipe("none", {})
+    ).eval()
 
 
 def boxes_around(people: np.ndarray, margin: float) -> Boxes:
     """A box around the joints (N, 3, 2) of each person, the first one the surest."""
     low, high = people.min(1) - margin, people.max(1) + margin
-    return Boxes(np.concatenate([low, high], 1).astype(np.float64), 1 - 0.1 * np.arange(len(people)))
+    return Boxes(
+        np.concatenate([low, high], 1).astype(np.float64), 1 - 0.1 * np.arange(len(people))
+    )
 
 
 class KnownBoxes:

@@ -34,7 +34,9 @@ WEBP_RED_THEN_BLACK = zlib.decompress(
 def encode(image: np.ndarray, suffix: str, *options: int) -> bytes:
     """An RGB (or gray, or RGBA) array as a file of the kind that the suffix names."""
     if image.ndim == 3:
-        image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR if image.shape[2] == 3 else cv2.COLOR_RGBA2BGRA)
+        image = cv2.cvtColor(
+            image, cv2.COLOR_RGB2BGR if image.shape[2] == 3 else cv2.COLOR_RGBA2BGRA
+        )
     return cv2.imencode(suffix, image, options)[1].tobytes()
 
 
@@ -45,13 +47,31 @@ def noise(height: int = 240, width: int = 320) -> np.ndarray:
 
 def chunk(kind: bytes, content: bytes) -> bytes:
     """Of a PNG."""
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+    return (
+        struct.pack(">I", len(content))
+        + kind
+        + content
+        + struct.pack(">I", zlib.crc32(kind + content))
+    )
 
 
-def png(width: int, height: int, *, depth: int = 8, color: int = 2, extra: bytes = b"", pixels: bytes = b"") -> bytes:
+def png(
+    width: int,
+    height: int,
+    *,
+    depth: int = 8,
+    color: int = 2,
+    extra: bytes = b"",
+    pixels: bytes = b"",
+) -> bytes:
     """A PNG that says what it is told to say, true or not."""
     header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0)
-    parts = [chunk(b"IHDR", header), extra, chunk(b"IDAT", zlib.compress(pixels)), chunk(b"IEND", b"")]
+    parts = [
+        chunk(b"IHDR", header),
+        extra,
+        chunk(b"IDAT", zlib.compress(pixels)),
+        chunk(b"IEND", b""),
+    ]
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 

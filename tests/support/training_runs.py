@@ -46,9 +46,16 @@ def config(folder: Path) -> Path:
     path = folder / "config.yaml"
     logger = {
         "class_path": "pytorch_lightning.loggers.CSVLogger",
-        "init_args": {"save_dir": str(folder), "name": "log", "version": "", "flush_logs_every_n_steps": 1},
+        "init_args": {
+            "save_dir": str(folder),
+            "name": "log",
+            "version": "",
+            "flush_logs_every_n_steps": 1,
+        },
     }
-    content = SMALL | {"trainer": SMALL["trainer"] | {"logger": logger, "default_root_dir": str(folder)}}
+    content = SMALL | {
+        "trainer": SMALL["trainer"] | {"logger": logger, "default_root_dir": str(folder)}
+    }
     path.write_text(yaml.safe_dump(content))
     return path
 
@@ -64,11 +71,23 @@ def here(verb: str, folder: Path, *arguments: object) -> None:
 
 def start(verb: str, folder: Path, *arguments: object) -> subprocess.Popen:
     """Start a verb in a process, and a process group, of its own."""
-    command = [sys.executable, "-m", "bottomup", verb, "--config", str(config(folder)), *map(str, arguments)]
+    command = [
+        sys.executable,
+        "-m",
+        "bottomup",
+        verb,
+        "--config",
+        str(config(folder)),
+        *map(str, arguments),
+    ]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     with (folder / "output.txt").open("w") as output:
         return subprocess.Popen(
-            command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, env=environment
+            command,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env=environment,
         )
 
 
@@ -78,7 +97,11 @@ def losses(folder: Path) -> dict[int, float]:
     if not path.exists():
         return {}
     with path.open() as file:
-        return {int(row["step"]): float(row["train/loss"]) for row in csv.DictReader(file) if row.get("train/loss")}
+        return {
+            int(row["step"]): float(row["train/loss"])
+            for row in csv.DictReader(file)
+            if row.get("train/loss")
+        }
 
 
 def weights(checkpoint: Path) -> dict[str, torch.Tensor]:

@@ -14,11 +14,15 @@ TRUTH = {
 
 
 def found(*boxes):
-    return [{"image_id": i, "category_id": 1, "bbox": box, "score": score} for i, box, score in boxes]
+    return [
+        {"image_id": i, "category_id": 1, "bbox": box, "score": score} for i, box, score in boxes
+    ]
 
 
 def test_the_boxes_themselves_are_perfect():
-    figures = box_metrics.evaluate(found((1, [10, 10, 20, 40], 0.9), (2, [5, 5, 20, 40], 0.8)), TRUTH)
+    figures = box_metrics.evaluate(
+        found((1, [10, 10, 20, 40], 0.9), (2, [5, 5, 20, 40], 0.8)), TRUTH
+    )
     assert figures == {"AP": 1.0, "AP50": 1.0, "AP75": 1.0, "AR": 1.0, "AR50": 1.0}
 
 
@@ -29,7 +33,9 @@ def test_half_of_the_people_found_is_half_of_the_recall():
 
 
 def test_a_box_that_overlaps_by_two_thirds_counts_for_the_lower_thresholds():
-    figures = box_metrics.evaluate(found((1, [10, 10, 20, 60], 0.9), (2, [5, 5, 20, 60], 0.8)), TRUTH)
+    figures = box_metrics.evaluate(
+        found((1, [10, 10, 20, 60], 0.9), (2, [5, 5, 20, 60], 0.8)), TRUTH
+    )
     assert figures["AP50"] == 1
     assert figures["AP75"] == 0
     assert figures["AR"] == pytest.approx(0.4)  # 0.5, 0.55, 0.6 and 0.65 of ten thresholds

@@ -37,7 +37,10 @@ def test_suppression_equals_a_slow_version():
     rng = np.random.default_rng(0)
     for _ in range(20):
         low = rng.uniform(0, 60, (12, 2))
-        boxes = Boxes(np.concatenate([low, low + rng.uniform(5, 50, (12, 2))], 1), rng.uniform(0, 1, 12).round(1))
+        boxes = Boxes(
+            np.concatenate([low, low + rng.uniform(5, 50, (12, 2))], 1),
+            rng.uniform(0, 1, 12).round(1),
+        )
         kept: list[int] = []
         for i in sorted(range(12), key=lambda i: -boxes.scores[i]):
             if all(overlap(boxes.boxes[i], boxes.boxes[j]) <= 0.4 for j in kept):
@@ -55,7 +58,13 @@ def overlap(one, other):
 
 
 def test_listed_boxes_go_by_the_name_of_the_image(tmp_path):
-    entries = [BOX, {**BOX, "score": 0.9}, {**BOX, "category_id": 2}, {**BOX, "image_id": 99}, {**BOX, "score": 0.1}]
+    entries = [
+        BOX,
+        {**BOX, "score": 0.9},
+        {**BOX, "category_id": 2},
+        {**BOX, "image_id": 99},
+        {**BOX, "score": 0.1},
+    ]
     detector = ListedBoxes(results(tmp_path, entries), annotations(tmp_path), min_score=0.3)
     found = detector(IMAGE, "a.png")
     assert found.scores.tolist() == [0.9, 0.5]
@@ -89,7 +98,8 @@ def test_a_missing_file_is_said_to_be_missing(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("person", "count"), [({}, 1), ({"iscrowd": 1}, 0), ({"keypoints": [0, 0, 0]}, 0), ({"keypoints": None}, 0)]
+    ("person", "count"),
+    [({}, 1), ({"iscrowd": 1}, 0), ({"keypoints": [0, 0, 0]}, 0), ({"keypoints": None}, 0)],
 )
 def test_true_boxes_are_those_of_labelled_people(tmp_path, person, count):
     found = TrueBoxes(annotations(tmp_path, **person))(IMAGE, "a.png")

@@ -11,7 +11,9 @@ from bottomup.topdown.estimator import TopDownEstimator
 from bottomup.topdown.losses import DetectorCriterion
 from bottomup.weights.store import load_network
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning"
+)
 
 CROWD = {"width": 128, "height": 128, "people": [1, 2], "sizes": [60.0, 110.0]}
 
@@ -67,7 +69,9 @@ def test_a_network_for_one_person_is_trained_and_validated(tmp_path, kind):
 
 def test_a_detector_is_trained_and_validated(tmp_path):
     data = {"drawn_images": 2, "augment": {"size": 128, "rotation": 0.0}}
-    path = config(tmp_path, "person_detector", {"input_size": 128, "weights": "mobile"}, "BoxData", data)
+    path = config(
+        tmp_path, "person_detector", {"input_size": 128, "weights": "mobile"}, "BoxData", data
+    )
     assert main(["fit", "--config", str(path)]) == 0
     rows = list(csv.DictReader((tmp_path / "log" / "metrics.csv").open()))
     assert any(0 <= float(row["val/AR50"] or -1) <= 1 for row in rows)
@@ -85,6 +89,12 @@ def test_a_part_that_is_not_there_cannot_be_frozen():
 
 
 def test_joints_of_data_and_network_must_be_the_same(tmp_path, capsys):
-    path = config(tmp_path, "topdown_heatmap", {"height": 128, "skeleton": "crowdpose"}, "CropData", {"drawn_crops": 2})
+    path = config(
+        tmp_path,
+        "topdown_heatmap",
+        {"height": 128, "skeleton": "crowdpose"},
+        "CropData",
+        {"drawn_crops": 2},
+    )
     assert main(["fit", "--config", str(path)]) == 2
     assert "set model.network.skeleton" in capsys.readouterr().err

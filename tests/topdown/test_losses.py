@@ -12,7 +12,11 @@ MASK = torch.ones(2, 256, 192, dtype=torch.bool)
 
 def joints(seed: int = 0) -> torch.Tensor:
     """2 1 5 3, all labelled."""
-    points = torch.rand(2, 1, 5, 2, generator=torch.Generator().manual_seed(seed)) * torch.tensor([160.0, 220.0]) + 10
+    points = (
+        torch.rand(2, 1, 5, 2, generator=torch.Generator().manual_seed(seed))
+        * torch.tensor([160.0, 220.0])
+        + 10
+    )
     return torch.cat([points, torch.full((2, 1, 5, 1), 2.0)], dim=3)
 
 
@@ -20,7 +24,9 @@ def outputs(kind: str) -> PersonOutput:
     generator = torch.Generator().manual_seed(1)
     points = (torch.rand(2, 5, 2, generator=generator) * 190).requires_grad_(kind == "points")
     maps = (
-        torch.rand(2, 5, 64, 48, generator=generator).requires_grad_(kind == "heatmap") if kind == "heatmap" else None
+        torch.rand(2, 5, 64, 48, generator=generator).requires_grad_(kind == "heatmap")
+        if kind == "heatmap"
+        else None
     )
     return PersonOutput(points, torch.ones(2, 5), maps)
 
@@ -40,7 +46,9 @@ def test_joints_without_a_label_cost_nothing_and_teach_nothing(kind):
     everything_else = outputs(kind)
     with torch.no_grad():
         (everything_else.heatmaps if kind == "heatmap" else everything_else.points)[0, 2] += 9
-    assert PersonCriterion()(everything_else, keypoints, MASK)[kind].item() == pytest.approx(loss.item())
+    assert PersonCriterion()(everything_else, keypoints, MASK)[kind].item() == pytest.approx(
+        loss.item()
+    )
 
 
 @pytest.mark.parametrize("kind", ["heatmap", "points"])
@@ -54,7 +62,10 @@ def test_the_right_answer_costs_nothing():
     cells = torch.cat([(keypoints[..., :2] + 0.5) / 4, keypoints[..., 2:]], dim=3)
     maps = targets.render_heatmaps(cells, 64, 48, centres="exact")
     points = keypoints[:, 0, :, :2]
-    assert PersonCriterion()(PersonOutput(points, torch.ones(2, 5), maps), keypoints, MASK)["heatmap"] == 0
+    assert (
+        PersonCriterion()(PersonOutput(points, torch.ones(2, 5), maps), keypoints, MASK)["heatmap"]
+        == 0
+    )
     assert PersonCriterion()(PersonOutput(points, torch.ones(2, 5)), keypoints, MASK)["points"] == 0
 
 
@@ -94,7 +105,10 @@ def test_a_detector_that_is_right_about_offsets_and_sizes_pays_for_neither():
     assert losses["offset"].item() == pytest.approx(0, abs=1e-5)
     assert losses["size"].item() == pytest.approx(0, abs=1e-5)
     wrong = [perfect(BOXES + 3, 0), perfect(BOXES[:0], 1)]
-    assert DetectorCriterion()(wrong, as_keypoints(BOXES), torch.ones(1, 256, 256) > 0)["center"] > losses["center"]
+    assert (
+        DetectorCriterion()(wrong, as_keypoints(BOXES), torch.ones(1, 256, 256) > 0)["center"]
+        > losses["center"]
+    )
 
 
 def test_a_box_that_does_not_count_and_unknown_regions_teach_nothing():
@@ -116,7 +130,10 @@ def test_each_scale_learns_from_the_people_that_suit_it():
     criterion = DetectorCriterion(largest=30, smallest=20)
     mask = torch.ones(1, 256, 256) > 0
     flat = [perfect(box[:0], scale) for scale in (0, 1)]
-    flat = [maps._replace(center=torch.full_like(maps.center, -9.0, requires_grad=True)) for maps in flat]
+    flat = [
+        maps._replace(center=torch.full_like(maps.center, -9.0, requires_grad=True))
+        for maps in flat
+    ]
     criterion(flat, as_keypoints(box), mask)["center"].backward()
     middle = [(maps.center.grad[0, 0]) for maps in flat]
     assert middle[0][30, 17] == 0  # left free

@@ -13,7 +13,11 @@ def test_maps_of_both_scales(tmp_path):
     assert all(name.startswith("head.offset.") for name in fresh)
     maps = net(torch.randint(0, 256, (2, 3, 64, 128), dtype=torch.uint8))
     assert [m.center.shape for m in maps] == [(2, 1, 16, 32), (2, 1, 8, 16)]
-    assert [m.box_size.shape for m in maps] == [m.offset.shape for m in maps] == [(2, 2, 16, 32), (2, 2, 8, 16)]
+    assert (
+        [m.box_size.shape for m in maps]
+        == [m.offset.shape for m in maps]
+        == [(2, 2, 16, 32), (2, 2, 8, 16)]
+    )
     save_model(net, tmp_path / "net.safetensors", shared="mobile")
     again = load_network(tmp_path / "net.safetensors")
     assert (again.input_size, again.size_multiple) == (128, 64)

@@ -46,8 +46,12 @@ def test_a_file_need_not_hold_what_bundled_weights_hold(tmp_path):
     assert "head.heatmaps.out.weight" in loaded
     save_model(net, tmp_path / "whole.safetensors")
     save_model(net, tmp_path / "part.safetensors", shared="mobile")
-    assert (tmp_path / "part.safetensors").stat().st_size < (tmp_path / "whole.safetensors").stat().st_size / 10
-    one, other = (load_network(tmp_path / f"{name}.safetensors").state_dict() for name in ("whole", "part"))
+    assert (tmp_path / "part.safetensors").stat().st_size < (
+        tmp_path / "whole.safetensors"
+    ).stat().st_size / 10
+    one, other = (
+        load_network(tmp_path / f"{name}.safetensors").state_dict() for name in ("whole", "part")
+    )
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
 
@@ -59,7 +63,9 @@ def test_other_weights_than_those_that_a_file_was_made_with_are_noticed(tmp_path
     with torch.no_grad():
         net.trunk.stem.weight[0, 0, 0, 0] += 1
     save_model(net, tmp_path / "mobile.safetensors")
-    monkeypatch.setattr("bottomup.weights.store.bundled", lambda: {"mobile": tmp_path / "mobile.safetensors"})
+    monkeypatch.setattr(
+        "bottomup.weights.store.bundled", lambda: {"mobile": tmp_path / "mobile.safetensors"}
+    )
     with pytest.raises(WeightsError, match="other weights 'mobile'"):
         load_network(tmp_path / "part.safetensors")
     monkeypatch.setattr("bottomup.weights.store.bundled", dict)
@@ -90,14 +96,19 @@ def test_at_the_border_the_maximum_stays_in_its_cell(x, y):
 
 def test_a_map_covers_the_crop():
     cells = torch.tensor([[[0.0, 0.0], [47.0, 63.0]]])
-    assert to_crop(cells, torch.zeros(1, 2, 64, 48), (192, 256)).tolist() == [[[1.5, 1.5], [189.5, 253.5]]]
+    assert to_crop(cells, torch.zeros(1, 2, 64, 48), (192, 256)).tolist() == [
+        [[1.5, 1.5], [189.5, 253.5]]
+    ]
 
 
 @torch.no_grad()
 def test_the_mean_of_a_map_is_where_the_map_is_narrow():
     head = SoftArgmaxHead(1, 4, 1)
     head.heatmaps = torch.nn.Identity()  # the fine features are the logits
-    maps = -30 * ((torch.arange(48.0) - 20.5) ** 2 + (torch.arange(64.0)[:, None] - 30) ** 2)[None, None]
+    maps = (
+        -30
+        * ((torch.arange(48.0) - 20.5) ** 2 + (torch.arange(64.0)[:, None] - 30) ** 2)[None, None]
+    )
     output = head((maps, torch.zeros(1, 4, 8, 6)), (192, 256))
     torch.testing.assert_close(output.points, torch.tensor([[[21 * 4 - 0.5, 30.5 * 4 - 0.5]]]))
     assert output.scores.item() == pytest.approx(1)

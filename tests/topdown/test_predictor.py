@@ -34,7 +34,9 @@ def test_people_are_where_they_are(wh):
         errors.append((poses.keypoints[0] - people[0]) / pixel)
     errors = np.concatenate(errors)
     assert np.abs(errors).max() < 1.6
-    assert np.abs(errors.mean(0)).max() < 3 * errors.std(0).max() / np.sqrt(len(errors))  # no more than chance
+    assert np.abs(errors.mean(0)).max() < 3 * errors.std(0).max() / np.sqrt(
+        len(errors)
+    )  # no more than chance
     assert errors.std(0).max() < 0.8
 
 
@@ -52,7 +54,15 @@ def test_a_mirrored_picture_has_mirrored_people():
     image = picture(wh, people, sigma=6)
     boxes = boxes_around(people, 30)
     mirrored = Boxes(
-        np.stack([319 - boxes.boxes[:, 2], boxes.boxes[:, 1], 319 - boxes.boxes[:, 0], boxes.boxes[:, 3]], 1),
+        np.stack(
+            [
+                319 - boxes.boxes[:, 2],
+                boxes.boxes[:, 1],
+                319 - boxes.boxes[:, 0],
+                boxes.boxes[:, 3],
+            ],
+            1,
+        ),
         boxes.scores,
     )
     there = predictor(boxes).predict(image)
@@ -78,7 +88,9 @@ def test_a_person_is_as_sure_as_box_and_joints_together():
     people = crowd((400, 300), 1, np.random.default_rng(2))
     boxes = boxes_around(people, 30)
     sure = predictor(boxes).predict(picture((400, 300), people, sigma=8))
-    unsure = predictor(Boxes(boxes.boxes, boxes.scores / 2)).predict(picture((400, 300), people, sigma=8))
+    unsure = predictor(Boxes(boxes.boxes, boxes.scores / 2)).predict(
+        picture((400, 300), people, sigma=8)
+    )
     np.testing.assert_allclose(sure.scores, sure.keypoint_scores.mean(1), rtol=1e-5)
     np.testing.assert_allclose(unsure.scores, sure.scores / 2, rtol=1e-5)
 
@@ -91,9 +103,18 @@ def test_no_box_no_people():
 
 def test_boxes_that_show_nothing_are_left_out():
     boxes = np.array(
-        [[-50, -50, 30, 40], [10, 10, 10, 40], [500, 0, 600, 90], [np.nan, 0, 5, 5], [30, 20, 200, 300], [5, 5, 5.2, 6]]
+        [
+            [-50, -50, 30, 40],
+            [10, 10, 10, 40],
+            [500, 0, 600, 90],
+            [np.nan, 0, 5, 5],
+            [30, 20, 200, 300],
+            [5, 5, 5.2, 6],
+        ]
     )
-    poses = predictor(Boxes(boxes, np.linspace(1, 0.5, 6))).predict(np.full((40, 60, 3), 255, np.uint8))
+    poses = predictor(Boxes(boxes, np.linspace(1, 0.5, 6))).predict(
+        np.full((40, 60, 3), 255, np.uint8)
+    )
     assert len(poses) == 3
     assert np.isfinite(poses.keypoints).all()
 
@@ -101,7 +122,11 @@ def test_boxes_that_show_nothing_are_left_out():
 def test_one_bad_picture_does_not_stop_the_others(tmp_path):
     (tmp_path / "bad.jpg").write_bytes(b"no picture")
     people = crowd((400, 300), 2, np.random.default_rng(5))
-    images = [picture((400, 300), people, sigma=8), str(tmp_path / "bad.jpg"), np.zeros((30, 40, 3), np.uint8)]
+    images = [
+        picture((400, 300), people, sigma=8),
+        str(tmp_path / "bad.jpg"),
+        np.zeros((30, 40, 3), np.uint8),
+    ]
     predictions = list(predictor(boxes_around(people, 5)[:1]).stream(images))
     assert [p.error is None for p in predictions] == [True, False, True]
     assert len(predictions[2].poses) == 0  # the box lies outside of this one
@@ -132,7 +157,9 @@ def test_stages_are_entered_in_order():
 
 def test_numbers_that_are_not_finite_fail():
     method = predictor(boxes_around(crowd((400, 300), 1, np.random.default_rng(5)), 30))
-    method.net.head.forward = lambda maps, wh: PersonOutput(torch.full((1, 3, 2), torch.nan), torch.ones(1, 3))
+    method.net.head.forward = lambda maps, wh: PersonOutput(
+        torch.full((1, 3, 2), torch.nan), torch.ones(1, 3)
+    )
     with pytest.raises(ValueError, match="not finite"):
         method.predict(np.zeros((300, 400, 3), np.uint8))
 

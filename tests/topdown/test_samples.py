@@ -17,7 +17,11 @@ def dot(x: float, y: float) -> Sample:
     blob = 255 * np.exp(-((xs - x) ** 2 + (ys - y) ** 2) / 50)
     keypoints = np.zeros((2, 17, 3), np.float32)
     keypoints[1, 9] = x, y, 2
-    return Sample(np.repeat(blob.round().astype(np.uint8)[..., None], 3, 2), keypoints, np.ones((200, 240), bool))
+    return Sample(
+        np.repeat(blob.round().astype(np.uint8)[..., None], 3, 2),
+        keypoints,
+        np.ones((200, 240), bool),
+    )
 
 
 @pytest.mark.parametrize("flip", [0.0, 1.0])
@@ -34,7 +38,12 @@ def test_picture_and_joints_go_the_same_way(flip):
         joint = 10 if flip else 9
         assert (crop.keypoints[0, :, 2] > 0).nonzero()[0].tolist() == [joint]
         weight = crop.image[..., 0].astype(float) ** 2
-        seen = np.array([(weight.sum(0) * np.arange(192)).sum(), (weight.sum(1) * np.arange(256)).sum()]) / weight.sum()
+        seen = (
+            np.array(
+                [(weight.sum(0) * np.arange(192)).sum(), (weight.sum(1) * np.arange(256)).sum()]
+            )
+            / weight.sum()
+        )
         errors.append(seen - crop.keypoints[0, joint, :2])
     assert np.abs(np.mean(errors, 0)).max() < 0.05
     assert np.abs(errors).max() < 0.3
@@ -49,14 +58,19 @@ def test_joints_outside_of_the_crop_have_no_label():
 
 def test_a_drawn_crop_is_a_function_of_its_place():
     one = DrawnCrops(CROWD, 4, CropAugment(height=128), seed=1)
-    first, again = one[Draw(2, 3)], DrawnCrops(CROWD, 9, CropAugment(height=128), seed=1)[Draw(2, 3)]
+    first, again = (
+        one[Draw(2, 3)],
+        DrawnCrops(CROWD, 9, CropAugment(height=128), seed=1)[Draw(2, 3)],
+    )
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     assert not np.array_equal(first.image, one[Draw(3, 3)].image)
     assert first.image.shape == (128, 96, 3)
 
 
 def test_nobody_to_see_is_a_crop_without_labels():
-    crop = DrawnCrops(Crowd(width=64, height=64, people=(0, 0)), 1, CropAugment(height=128))[Draw(0, 0)]
+    crop = DrawnCrops(Crowd(width=64, height=64, people=(0, 0)), 1, CropAugment(height=128))[
+        Draw(0, 0)
+    ]
     assert crop.keypoints.shape == (1, 17, 3)
     assert (crop.keypoints[..., 2] == 0).all()
 
@@ -65,20 +79,28 @@ def test_boxes_follow_the_picture():
     """A white rectangle keeps to its box through scale, shift and mirror."""
     image = np.zeros((200, 240, 3), np.uint8)
     image[60:140, 90:130] = 255
-    box = np.array([[89.5, 59.5, 129.5, 139.5]])  # its edges, the centre of the top-left pixel being (0, 0)
+    box = np.array(
+        [[89.5, 59.5, 129.5, 139.5]]
+    )  # its edges, the centre of the top-left pixel being (0, 0)
     augment = Augment(size=160, scale=(0.9, 1.3), rotation=0.0, translation=0.1)
     for seed in range(12):
         plain = Sample(image, np.zeros((0, 17, 3), np.float32), np.ones((200, 240), bool))
         sample = warp_boxes(plain, box, augment, np.random.default_rng(seed))
         rows, columns = np.nonzero(sample.image[..., 0] > 127)
-        edges = np.array([[columns.min() - 0.5, rows.min() - 0.5], [columns.max() + 0.5, rows.max() + 0.5]])
+        edges = np.array(
+            [[columns.min() - 0.5, rows.min() - 0.5], [columns.max() + 0.5, rows.max() + 0.5]]
+        )
         assert sample.keypoints.shape == (1, 2, 3)
         np.testing.assert_allclose(sample.keypoints[0, :, :2], edges, atol=0.6)
         assert (sample.keypoints[..., 2] == 2).all()
 
 
 def test_a_bit_of_a_person_is_neither_person_nor_background():
-    sample = Sample(np.zeros((100, 100, 3), np.uint8), np.zeros((0, 17, 3), np.float32), np.ones((100, 100), bool))
+    sample = Sample(
+        np.zeros((100, 100, 3), np.uint8),
+        np.zeros((0, 17, 3), np.float32),
+        np.ones((100, 100), bool),
+    )
     boxes = np.array([[20.0, 20, 60, 60], [90, 20, 200, 60], [150, 20, 170, 30]])
     still = Augment(size=100, scale=(1, 1), rotation=0.0, translation=0.0, flip=0.0)
     warped = warp_boxes(sample, boxes, still, np.random.default_rng(0))
@@ -88,9 +110,9 @@ def test_a_bit_of_a_person_is_neither_person_nor_background():
 
 
 def test_drawn_boxes_are_those_of_the_people():
-    sample = DrawnBoxes(CROWD, 3, Augment(size=96, scale=(1, 1), rotation=0.0, translation=0.0, flip=0.0), seed=2)[
-        Draw(0, 1)
-    ]
+    sample = DrawnBoxes(
+        CROWD, 3, Augment(size=96, scale=(1, 1), rotation=0.0, translation=0.0, flip=0.0), seed=2
+    )[Draw(0, 1)]
     assert sample.keypoints.shape[1:] == (2, 3)
     counted = sample.keypoints[sample.keypoints[:, 0, 2] > 0]
     assert len(counted)

@@ -22,9 +22,13 @@ def test_the_average_starts_short_and_becomes_long(estimator):
     averaging = AveragedWeights(decay=0.9)
     average = averaging._kwargs["avg_fn"]
     zero, one = torch.zeros(3), torch.ones(3)
-    assert average(zero, one, torch.tensor(0))[0].item() == pytest.approx(0.9)  # the first step counts nine tenths
+    assert average(zero, one, torch.tensor(0))[0].item() == pytest.approx(
+        0.9
+    )  # the first step counts nine tenths
     assert average(zero, one, torch.tensor(10**6))[0].item() == pytest.approx(0.1)
-    assert average(torch.tensor(3), torch.tensor(5), torch.tensor(0)).dtype == torch.int64  # a counter stays one
+    assert (
+        average(torch.tensor(3), torch.tensor(5), torch.tensor(0)).dtype == torch.int64
+    )  # a counter stays one
 
 
 def test_a_picture_shows_people_heat_and_tags(estimator):
@@ -37,8 +41,12 @@ def test_a_picture_shows_people_heat_and_tags(estimator):
 
 def test_pictures_go_wherever_the_logger_takes_them(tmp_path):
     picture, seen = np.zeros((4, 4, 3), np.uint8), []
-    board = types.SimpleNamespace(add_image=lambda *arguments, **keywords: seen.append(arguments[0]))
-    images = types.SimpleNamespace(experiment=None, log_image=lambda name, *_, **__: seen.append(name))
+    board = types.SimpleNamespace(
+        add_image=lambda *arguments, **keywords: seen.append(arguments[0])
+    )
+    images = types.SimpleNamespace(
+        experiment=None, log_image=lambda name, *_, **__: seen.append(name)
+    )
     files = types.SimpleNamespace(experiment=None)
     loggers = [types.SimpleNamespace(experiment=board), images, files]
     log_picture(loggers, "image_0", picture, step=7, folder=str(tmp_path))
@@ -46,7 +54,9 @@ def test_pictures_go_wherever_the_logger_takes_them(tmp_path):
     assert (Path(tmp_path) / "pictures" / "image_0_step0000007.jpg").is_file()
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # of Lightning's and the writer's
+@pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::FutureWarning"
+)  # of Lightning's and the writer's
 def test_tensorboard_holds_the_picture(tmp_path):
     logger = TensorBoardLogger(tmp_path, version="v")
     picture = np.random.default_rng(0).integers(0, 256, (32, 32, 3)).astype(np.uint8)

@@ -21,7 +21,9 @@ def test_targets_and_offset_must_agree():
 
 def test_tags_are_pulled_to_where_the_head_anchors_them():
     criterion = Criterion(centres="exact", place_weight=1.0, tag_anchor=0.125)
-    with pytest.raises(ValueError, match=r"tag_anchor is 0.125, but the network's tags are anchored by 0.0625"):
+    with pytest.raises(
+        ValueError, match=r"tag_anchor is 0.125, but the network's tags are anchored by 0.0625"
+    ):
         PoseEstimator(networks.compact(width=4), criterion)
 
 
@@ -29,7 +31,11 @@ def test_frozen_norms_stay_as_they_are():
     estimator = small()
     estimator.freeze_norm = True
     estimator.train()
-    batch = Batch(torch.zeros(1, 3, 32, 32, dtype=torch.uint8), torch.zeros(1, 0, 17, 3), torch.ones(1, 32, 32) > 0)
+    batch = Batch(
+        torch.zeros(1, 3, 32, 32, dtype=torch.uint8),
+        torch.zeros(1, 0, 17, 3),
+        torch.ones(1, 32, 32) > 0,
+    )
     estimator.on_train_batch_start(batch, 0)
     kinds = {type(m).__name__: m.training for m in estimator.network.modules()}
     assert kinds["BatchNorm2d"] is False
@@ -37,11 +43,15 @@ def test_frozen_norms_stay_as_they_are():
 
 
 def test_frozen_modules_are_left_out_of_training():
-    estimator = PoseEstimator(networks.light(width=4, num_deconvs=0), frozen=["trunk.stem", "trunk.stages.0"])
+    estimator = PoseEstimator(
+        networks.light(width=4, num_deconvs=0), frozen=["trunk.stem", "trunk.stages.0"]
+    )
     (group,) = estimator.configure_optimizers().param_groups
     trained = {id(weight) for weight in group["params"]}
     for name, weight in estimator.network.named_parameters():
-        assert (id(weight) in trained) == (not name.startswith(("trunk.stem", "trunk.stages.0"))), name
+        assert (id(weight) in trained) == (not name.startswith(("trunk.stem", "trunk.stages.0"))), (
+            name
+        )
 
 
 def test_a_module_to_freeze_must_be_there():
@@ -56,7 +66,9 @@ def test_images_seen_by_several_processes_count_once(monkeypatch):
     monkeypatch.setattr(distributed, "is_initialized", lambda: True)
     monkeypatch.setattr(distributed, "get_world_size", lambda: 2)
     monkeypatch.setattr(
-        distributed, "all_gather_object", lambda everything, _: everything.__setitem__(slice(None), [here, there])
+        distributed,
+        "all_gather_object",
+        lambda everything, _: everything.__setitem__(slice(None), [here, there]),
     )
     people, images = module._gather(*here)
     assert images == {1, 2, 3}
@@ -76,4 +88,6 @@ def test_a_gpu_looks_at_the_previous_loss(monkeypatch):
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, on importing its compiler
 def test_compiling_leaves_the_names_of_the_weights():
     estimator = PoseEstimator(networks.light(width=4, num_deconvs=0), compile=True)
-    assert all(name.startswith("network.") and "_orig_mod" not in name for name in estimator.state_dict())
+    assert all(
+        name.startswith("network.") and "_orig_mod" not in name for name in estimator.state_dict()
+    )

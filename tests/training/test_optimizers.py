@@ -24,7 +24,9 @@ def test_the_zero_matrix_stays_zero():
 
 def net() -> nn.Sequential:
     torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 6, 3), nn.BatchNorm2d(6), nn.Conv2d(6, 2, 1))
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.Conv2d(8, 6, 3), nn.BatchNorm2d(6), nn.Conv2d(6, 2, 1)
+    )
 
 
 def train(model: nn.Module, optimizer: torch.optim.Optimizer, steps: int = 4) -> None:
@@ -74,7 +76,9 @@ def test_training_goes_on_from_a_state_dict_as_if_never_stopped():
 def test_a_schedule_with_two_rates_moves_both_groups():
     model = net()
     optimizer = ConvMuon(model.parameters())
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, [0.02, 0.002], total_steps=10, cycle_momentum=False)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, [0.02, 0.002], total_steps=10, cycle_momentum=False
+    )
     train(model, optimizer, steps=1)
     schedule.step()
     rates = [group["lr"] for group in optimizer.param_groups]
@@ -98,7 +102,8 @@ def test_weights_without_gradients_stay():
 
 
 @pytest.mark.parametrize(
-    "setting", [{"lr": -1}, {"adam_lr": -1}, {"weight_decay": -1}, {"momentum": 1}, {"betas": (0.9, 1)}]
+    "setting",
+    [{"lr": -1}, {"adam_lr": -1}, {"weight_decay": -1}, {"momentum": 1}, {"betas": (0.9, 1)}],
 )
 def test_settings_out_of_range_are_refused(setting):
     with pytest.raises(ValueError, match=re.escape(str(*setting.values()))):

@@ -11,11 +11,19 @@ from bottomup import COCO, CROWDPOSE
 from bottomup.cli import main
 
 RECIPES = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
-ALL = {"synthetic", "custom_keypoints", "mobile_coco", "mobile_multiresolution_coco", "hrnet_w32_ae_coco"}
+ALL = {
+    "synthetic",
+    "custom_keypoints",
+    "mobile_coco",
+    "mobile_multiresolution_coco",
+    "hrnet_w32_ae_coco",
+}
 ALL |= {"topdown_heatmap", "topdown_regression", "topdown_softargmax", "person_detector"}
 ALL |= {f"higherhrnet_{which}" for which in ("w32_coco", "w48_coco", "w32_crowdpose")}
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -28,9 +36,13 @@ def make_photos(folder: Path, names: tuple[str, ...], *, category_id: int = 1) -
     rng = np.random.default_rng(0)
     images, people = [], []
     for number in range(4):
-        cv2.imwrite(str(folder / f"{number}.png"), rng.integers(0, 256, (64, 80, 3)).astype(np.uint8))
+        cv2.imwrite(
+            str(folder / f"{number}.png"), rng.integers(0, 256, (64, 80, 3)).astype(np.uint8)
+        )
         images.append({"id": number, "file_name": f"{number}.png", "width": 80, "height": 64})
-        keypoints = np.concatenate([rng.uniform(8, 56, (len(names), 2)), np.full((len(names), 1), 2)], 1)
+        keypoints = np.concatenate(
+            [rng.uniform(8, 56, (len(names), 2)), np.full((len(names), 1), 2)], 1
+        )
         people.append({"id": number, "image_id": number, "category_id": category_id,
                        "keypoints": keypoints.ravel().tolist(),
                        "bbox": [8, 8, 48, 48], "area": 2000, "iscrowd": 0, "num_keypoints": len(names)})  # fmt: skip

@@ -25,7 +25,9 @@ CHECKPOINTS = (
 )
 AVERAGING = "--trainer.callbacks+=bottomup.training.callbacks.AveragedWeights"
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -68,14 +70,20 @@ def test_a_killed_training_goes_on_as_if_it_had_not_stopped(tmp_path):
     resumed = losses(killed)
     assert sorted(resumed) == [6, 7, 8, 9]
     assert resumed == pytest.approx({step: losses(through)[step] for step in resumed}, rel=1e-6)
-    one, other = (weights(folder / "checkpoints" / "epoch=2-step=10.ckpt") for folder in (through, killed))
+    one, other = (
+        weights(folder / "checkpoints" / "epoch=2-step=10.ckpt") for folder in (through, killed)
+    )
     for name, tensor in one.items():
         torch.testing.assert_close(other[name], tensor, rtol=1e-6, atol=1e-7, msg=name)
 
 
 def test_two_processes_compute_the_gradients_of_one_with_twice_the_batch(tmp_path):
     """One step of plain gradient descent at rate 1: the weights differ from the start by the gradient."""
-    sgd = ["--model.optimizer=torch.optim.SGD", "--model.optimizer.lr=1.0", "--model.freeze_norm=true"]
+    sgd = [
+        "--model.optimizer=torch.optim.SGD",
+        "--model.optimizer.lr=1.0",
+        "--model.freeze_norm=true",
+    ]
     alone, pair = folder_of(tmp_path, "alone"), folder_of(tmp_path, "pair")
     step = [*sgd, "--trainer.max_steps=1", "--trainer.callbacks.every_n_train_steps=1"]
     here("fit", alone, *checkpoint_arguments(alone), *step, "--data.batch_size=4")
@@ -89,8 +97,14 @@ def test_two_processes_compute_the_gradients_of_one_with_twice_the_batch(tmp_pat
 
 def test_validation_repeats_from_a_checkpoint_and_settings_given_win(tmp_path, capsys):
     fitted, again = folder_of(tmp_path, "fitted"), folder_of(tmp_path, "again")
-    best = ["--trainer.limit_val_batches=1.0", "--trainer.callbacks+=pytorch_lightning.callbacks.ModelCheckpoint"]
-    best += ["--trainer.callbacks.monitor=val/AP", f"--trainer.callbacks.dirpath={fitted}/checkpoints"]
+    best = [
+        "--trainer.limit_val_batches=1.0",
+        "--trainer.callbacks+=pytorch_lightning.callbacks.ModelCheckpoint",
+    ]
+    best += [
+        "--trainer.callbacks.monitor=val/AP",
+        f"--trainer.callbacks.dirpath={fitted}/checkpoints",
+    ]
     pictures = "--trainer.callbacks+=bottomup.training.callbacks.LogPictures"
     here("fit", fitted, *best, AVERAGING, pictures, "--trainer.max_epochs=1")
     (checkpoint,) = (fitted / "checkpoints").glob("*.ckpt")
@@ -115,13 +129,32 @@ def test_joints_tolerances_and_category_are_those_of_the_annotation_file(tmp_pat
     seen = []
     monkeypatch.setattr(PoseEstimator, "predictor", lambda *_: lambda images: [_one_person()])
     evaluate = metrics.evaluate
-    monkeypatch.setattr(metrics, "evaluate", lambda *a, **k: seen.append((a, k)) or evaluate(*a, **k))
-    data = ["--data=bottomup.data.datamodule.PhotoData", "--data.num_workers=0", "--data.eval_batch_size=1"]
-    data += [f"--data.val_annotations={path}", f"--data.val_images={tmp_path}", "--data.sigmas=[0.1,0.2,0.3]"]
+    monkeypatch.setattr(
+        metrics, "evaluate", lambda *a, **k: seen.append((a, k)) or evaluate(*a, **k)
+    )
+    data = [
+        "--data=bottomup.data.datamodule.PhotoData",
+        "--data.num_workers=0",
+        "--data.eval_batch_size=1",
+    ]
+    data += [
+        f"--data.val_annotations={path}",
+        f"--data.val_images={tmp_path}",
+        "--data.sigmas=[0.1,0.2,0.3]",
+    ]
     network = [f"--model.network.skeleton={path}", "--trainer.limit_val_batches=1.0"]
     network += [f"--trainer.default_root_dir={tmp_path}"]
-    (tmp_path / "photos.yaml").write_text(yaml.safe_dump({"model": SMALL["model"], "trainer": SMALL["trainer"]}))
-    arguments = ["validate", "--config", str(tmp_path / "photos.yaml"), "--trainer.logger=false", *data, *network]
+    (tmp_path / "photos.yaml").write_text(
+        yaml.safe_dump({"model": SMALL["model"], "trainer": SMALL["trainer"]})
+    )
+    arguments = [
+        "validate",
+        "--config",
+        str(tmp_path / "photos.yaml"),
+        "--trainer.logger=false",
+        *data,
+        *network,
+    ]
     assert main(arguments) == 0
     ((found, truth), keywords) = seen[0]
     assert keywords["skeleton"].sigmas == (0.1, 0.2, 0.3)
@@ -131,19 +164,40 @@ def test_joints_tolerances_and_category_are_those_of_the_annotation_file(tmp_pat
 
 def _one_person() -> Poses:
     skeleton = Skeleton(("left_ear", "right_ear", "tail"), (), (0.05,) * 3, (0, 1, 2))
-    return Poses(np.ones((1, 3, 2), np.float32), np.ones((1, 3), np.float32), np.ones(1, np.float32), skeleton)
+    return Poses(
+        np.ones((1, 3, 2), np.float32),
+        np.ones((1, 3), np.float32),
+        np.ones(1, np.float32),
+        skeleton,
+    )
 
 
 @pytest.mark.parametrize("averaging_first", [True, False])
 def test_pictures_show_what_the_validated_weights_find(tmp_path, monkeypatch, averaging_first):
     """Averaged weights are in place only while images are validated, wherever the callbacks stand in the list."""
     drawn, validated = [], []
-    monkeypatch.setattr(callbacks, "picture_of", lambda estimator, _: drawn.append(_fingerprint(estimator)) or PIXELS)
-    monkeypatch.setattr(PoseEstimator, "validation_step", lambda self, *_: validated.append(_fingerprint(self)))
+    monkeypatch.setattr(
+        callbacks,
+        "picture_of",
+        lambda estimator, _: drawn.append(_fingerprint(estimator)) or PIXELS,
+    )
+    monkeypatch.setattr(
+        PoseEstimator, "validation_step", lambda self, *_: validated.append(_fingerprint(self))
+    )
     monkeypatch.setattr(PoseEstimator, "on_validation_epoch_end", lambda self: None)
-    pictures = ["--trainer.callbacks+=bottomup.training.callbacks.LogPictures", "--trainer.callbacks.num_images=1"]
+    pictures = [
+        "--trainer.callbacks+=bottomup.training.callbacks.LogPictures",
+        "--trainer.callbacks.num_images=1",
+    ]
     added = [AVERAGING, *pictures] if averaging_first else [*pictures, AVERAGING]
-    here("fit", tmp_path, *added, "--trainer.max_steps=3", "--trainer.limit_val_batches=1.0", "--data.train_length=6")
+    here(
+        "fit",
+        tmp_path,
+        *added,
+        "--trainer.max_steps=3",
+        "--trainer.limit_val_batches=1.0",
+        "--data.train_length=6",
+    )
     assert len(drawn) == 1
     assert drawn == validated
 
@@ -156,7 +210,15 @@ def _fingerprint(estimator: PoseEstimator) -> float:
 
 
 def test_a_loss_that_is_not_finite_stops_and_names_the_images(tmp_path, capsys):
-    code = main(["fit", "--config", str(config(tmp_path)), "--model.optimizer.lr=1e30", "--trainer.max_steps=5"])
+    code = main(
+        [
+            "fit",
+            "--config",
+            str(config(tmp_path)),
+            "--model.optimizer.lr=1e30",
+            "--trainer.max_steps=5",
+        ]
+    )
     error = capsys.readouterr().err
     assert code == 1
     assert "the loss is" in error
@@ -180,9 +242,13 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_images(tmp_path, capsys):
         (["--data.val_length=many"], "many"),
     ],
 )
-def test_what_cannot_work_is_said_before_training_starts(tmp_path, monkeypatch, capsys, arguments, message):
+def test_what_cannot_work_is_said_before_training_starts(
+    tmp_path, monkeypatch, capsys, arguments, message
+):
     monkeypatch.chdir(tmp_path)
-    assert main(["fit", "--config", str(config(tmp_path)), "--trainer.max_steps=1", *arguments]) == 2
+    assert (
+        main(["fit", "--config", str(config(tmp_path)), "--trainer.max_steps=1", *arguments]) == 2
+    )
     error = capsys.readouterr().err
     assert message in error
     assert len(error) < 1000, "no whole configs, no traces of calls"
@@ -192,13 +258,21 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path, capsys):
     fitted = folder_of(tmp_path, "fitted")
     here("fit", fitted, *checkpoint_arguments(fitted), "--trainer.max_steps=2")
     last = fitted / "checkpoints" / "last.ckpt"
-    arguments = ["--config", str(config(tmp_path)), "--model.network.width=16", f"--ckpt_path={last}"]
+    arguments = [
+        "--config",
+        str(config(tmp_path)),
+        "--model.network.width=16",
+        f"--ckpt_path={last}",
+    ]
     assert main(["validate", *arguments, "--trainer.limit_val_batches=1"]) == 2
     assert "--ckpt_path is no checkpoint of this network" in capsys.readouterr().err
 
 
 def test_the_whole_config_can_be_printed(tmp_path, capsys):
-    assert main(["fit", "--config", str(config(tmp_path)), "--data.crowd.blur=1.5", "--print_config"]) == 0
+    assert (
+        main(["fit", "--config", str(config(tmp_path)), "--data.crowd.blur=1.5", "--print_config"])
+        == 0
+    )
     printed = capsys.readouterr().out
     assert "blur: 1.5" in printed
     assert "scale_aware: false" in printed

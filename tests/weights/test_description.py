@@ -16,7 +16,9 @@ PATH = Path("net.safetensors")
 @pytest.fixture(scope="module")
 def net():
     with torch.device("meta"):
-        net = higherhrnet(4, skeleton=CROWDPOSE, tag_dims=2, num_deconvs=2, num_blocks=1, input_size=320)
+        net = higherhrnet(
+            4, skeleton=CROWDPOSE, tag_dims=2, num_deconvs=2, num_blocks=1, input_size=320
+        )
     net.input_side, net.size_multiple, net.keypoint_offset = "long", 32, 0.25
     return net
 

@@ -56,7 +56,9 @@ def test_a_file_is_fetched_once(server, target):
 
 def test_a_broken_transfer_goes_on_where_it_ended(server, target):
     server.breaks_after = 123_456
-    with pytest.raises(DownloadError, match="broke off, 176544 bytes before its end; what arrived is kept"):
+    with pytest.raises(
+        DownloadError, match="broke off, 176544 bytes before its end; what arrived is kept"
+    ):
         get(server, target)
     assert part_of(target).read_bytes() == CONTENT[:123_456]
     server.breaks_after = None

@@ -34,7 +34,10 @@ def refused(path, match):
     [
         (b"", "empty"),
         (b"hello", "not a checkpoint"),
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 115172215\n", "git lfs pull"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 115172215\n",
+            "git lfs pull",
+        ),
         (b"\n<!DOCTYPE html><html><body>Google Drive - Quota exceeded</body></html>", "web page"),
         (b"<html>", "web page"),
         (b"\x80\x02", "damaged"),
@@ -123,7 +126,10 @@ def test_many_names_for_one_tensor_claim_no_more_than_the_file_has(tmp_path):
 
 def test_storages_larger_than_the_file(tmp_path):
     torch.save({"conv1.weight": torch.zeros(77777)}, tmp_path / "true.pth")
-    with zipfile.ZipFile(tmp_path / "true.pth") as true, zipfile.ZipFile(tmp_path / "false.pth", "w") as false:
+    with (
+        zipfile.ZipFile(tmp_path / "true.pth") as true,
+        zipfile.ZipFile(tmp_path / "false.pth", "w") as false,
+    ):
         for entry in true.infolist():
             content = true.read(entry)
             if entry.filename.endswith("data.pkl"):
@@ -197,7 +203,10 @@ def test_configuration_and_description_are_kept(tmp_path):
 
 
 def test_fitted_tensors_are_copies_in_the_wanted_format(tmp_path):
-    torch.save({"a": torch.tensor([[1.0, 2.0], [3.0, 4.0]], dtype=torch.float16).T}, tmp_path / "weights.pth")
+    torch.save(
+        {"a": torch.tensor([[1.0, 2.0], [3.0, 4.0]], dtype=torch.float16).T},
+        tmp_path / "weights.pth",
+    )
     given = read_checkpoint(tmp_path / "weights.pth").tensors
     (tensor,) = fitted({"trunk.a": torch.zeros(2, 2)}, given, "x").values()
     (tmp_path / "weights.pth").write_bytes(b"overwritten" * 1000)
@@ -208,5 +217,7 @@ def test_fitted_tensors_are_copies_in_the_wanted_format(tmp_path):
 
 @pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "[]", "3", '"x"'])
 def test_descriptions_that_are_none(tmp_path, text):
-    safetensors.torch.save_file({"a": torch.zeros(1)}, tmp_path / "a.safetensors", {"bottomup": text})
+    safetensors.torch.save_file(
+        {"a": torch.zeros(1)}, tmp_path / "a.safetensors", {"bottomup": text}
+    )
     refused(tmp_path / "a.safetensors", "description of itself")

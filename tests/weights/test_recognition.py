@@ -16,7 +16,9 @@ def checkpoint(name="net.pth", config="", **arguments):
     """A checkpoint whose tensors have names and shapes only."""
     with torch.device("meta"):
         net = higherhrnet(**{"width": 4, "num_blocks": 1, **arguments})
-    tensors = {key: tensor for key, tensor in net.state_dict().items() if key not in ("mean", "std")}
+    tensors = {
+        key: tensor for key, tensor in net.state_dict().items() if key not in ("mean", "std")
+    }
     return Checkpoint(Path(name), tensors, None, config)
 
 

@@ -47,7 +47,11 @@ def assert_same(a: PoseNet, b: PoseNet):
     for (name, x), y in zip(a.state_dict().items(), b.state_dict().values(), strict=True):
         assert torch.equal(x, y), name
         assert y.device.type == "cpu"
-    assert (a.skeleton, a.input_side, a.size_multiple) == (b.skeleton, b.input_side, b.size_multiple)
+    assert (a.skeleton, a.input_side, a.size_multiple) == (
+        b.skeleton,
+        b.input_side,
+        b.size_multiple,
+    )
 
 
 def mmpose(net):
@@ -55,7 +59,10 @@ def mmpose(net):
     for name, tensor in official(net).items():
         is_head = name.startswith(("final_layers", "deconv_layers"))
         state[("keypoint_head." if is_head else "backbone.") + name] = tensor
-    return {"state_dict": state, "meta": {"mmpose_version": "0.7.0", "config": "data_cfg = dict(use_udp=False)"}}
+    return {
+        "state_dict": state,
+        "meta": {"mmpose_version": "0.7.0", "config": "data_cfg = dict(use_udp=False)"},
+    }
 
 
 WRITERS = {
@@ -76,7 +83,11 @@ WRITERS = {
 @pytest.mark.parametrize("writer", WRITERS)
 def test_checkpoints_of_every_kind(net, tmp_path, writer):
     path = tmp_path / "some.pth"
-    torch.save(WRITERS[writer](net), path, _use_new_zipfile_serialization=writer not in ("official", "mmpose"))
+    torch.save(
+        WRITERS[writer](net),
+        path,
+        _use_new_zipfile_serialization=writer not in ("official", "mmpose"),
+    )
     loaded = load_model(path)
     assert_same(net, loaded)
     assert not loaded.training
@@ -91,7 +102,9 @@ def test_plain_safetensors_of_official_names(net, tmp_path):
 def test_mmpose_head_with_one_resolution(plain_net, tmp_path):
     checkpoint = mmpose(plain_net)
     state = checkpoint["state_dict"]
-    checkpoint["state_dict"] = {k.replace("final_layers.0", "final_layer"): v for k, v in state.items()}
+    checkpoint["state_dict"] = {
+        k.replace("final_layers.0", "final_layer"): v for k, v in state.items()
+    }
     assert "keypoint_head.final_layer.weight" in checkpoint["state_dict"]
     torch.save(checkpoint, tmp_path / "hrnet_w32_coco_512x512.pth")
     assert_same(plain_net, load_model(tmp_path / "hrnet_w32_coco_512x512.pth"))
@@ -117,14 +130,18 @@ def test_our_own_file_rebuilds_everything(tmp_path):
     assert (loaded.input_size, loaded.keypoint_offset, loaded.mean[0].item()) == (320, 0.25, 7.5)
     assert read_description(tmp_path / "own.safetensors")["notes"] == {"interim": True}
     save_model(loaded, tmp_path / "again.safetensors", notes={"interim": True})
-    assert (tmp_path / "own.safetensors").read_bytes() == (tmp_path / "again.safetensors").read_bytes()
+    assert (tmp_path / "own.safetensors").read_bytes() == (
+        tmp_path / "again.safetensors"
+    ).read_bytes()
 
 
 def test_half_precision_files(net, tmp_path):
     save_model(net, tmp_path / "full.safetensors")
     save_model(net, tmp_path / "half.safetensors", half=True)
     loaded = load_model(tmp_path / "half.safetensors")
-    assert (tmp_path / "half.safetensors").stat().st_size < 0.75 * (tmp_path / "full.safetensors").stat().st_size
+    assert (tmp_path / "half.safetensors").stat().st_size < 0.75 * (
+        tmp_path / "full.safetensors"
+    ).stat().st_size
     for (name, x), y in zip(net.state_dict().items(), loaded.state_dict().values(), strict=True):
         assert x.dtype == y.dtype
         torch.testing.assert_close(x, y, rtol=1e-3 if x.ndim == 4 else 0, atol=0, msg=name)
@@ -169,7 +186,9 @@ def test_a_failed_write_leaves_what_was_there(net, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="space"):
         save_model(net, target)
-    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("net.safetensors", b"precious")]
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [
+        ("net.safetensors", b"precious")
+    ]
 
 
 def test_what_cannot_be_saved(tmp_path):
@@ -194,7 +213,9 @@ def test_what_does_not_fit_is_told_and_nothing_is_loaded(net, tmp_path):
     with pytest.raises(WeightsError) as error:
         load_model(tmp_path / "net.pth")
     message = str(error.value)
-    assert "4 missing: trunk.conv1.weight, trunk.bn1.weight, trunk.bn1.bias, ... (4 in all)" in message
+    assert (
+        "4 missing: trunk.conv1.weight, trunk.bn1.weight, trunk.bn1.bias, ... (4 in all)" in message
+    )
     assert "1 left over: trunk.extra.weight" in message
     assert "1 of the wrong shape: head.final_layers.1.bias (18 instead of 17)" in message
 
@@ -208,14 +229,22 @@ def test_diverged_trainings_are_refused(net, tmp_path):
 
 
 def test_integer_weights_are_refused(net, tmp_path):
-    torch.save({**official(net), "conv1.weight": torch.zeros(64, 3, 3, 3, dtype=torch.int8)}, tmp_path / "net.pth")
+    torch.save(
+        {**official(net), "conv1.weight": torch.zeros(64, 3, 3, 3, dtype=torch.int8)},
+        tmp_path / "net.pth",
+    )
     with pytest.raises(WeightsError, match="int8 instead of"):
         load_model(tmp_path / "net.pth")
 
 
 def test_imagenet_trunks_start_a_training(net, tmp_path):
-    trunk = {k.removeprefix("trunk."): v for k, v in net.state_dict().items() if k.startswith("trunk.")}
-    surplus = {"incre_modules.0.0.conv1.weight": torch.zeros(2), "classifier.weight": torch.zeros(2)}
+    trunk = {
+        k.removeprefix("trunk."): v for k, v in net.state_dict().items() if k.startswith("trunk.")
+    }
+    surplus = {
+        "incre_modules.0.0.conv1.weight": torch.zeros(2),
+        "classifier.weight": torch.zeros(2),
+    }
     torch.save({**trunk, **surplus}, tmp_path / "hrnet_w4.pth")
     with pytest.raises(WeightsError, match="load_trunk"):
         load_model(tmp_path / "hrnet_w4.pth")

@@ -16,7 +16,11 @@ def draw_background(rng: np.random.Generator, width: int, height: int) -> Image:
         _draw_thing(rng, image)
     if rng.random() < 0.4:
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, 2.5))
-    grain = rng.integers(-12, 13, (height // 2 + 1, width // 2 + 1, 1), np.int16).repeat(2, 0).repeat(2, 1)
+    grain = (
+        rng.integers(-12, 13, (height // 2 + 1, width // 2 + 1, 1), np.int16)
+        .repeat(2, 0)
+        .repeat(2, 1)
+    )
     return np.clip(image + grain[:height, :width] * rng.uniform(0, 1), 0, 255).astype(np.uint8)
 
 
@@ -40,7 +44,10 @@ def _draw_thing(rng: np.random.Generator, image: Image) -> None:
     height, width = image.shape[:2]
     colour = tuple((rng.uniform(0, 255) + rng.uniform(-80, 80, 3)).clip(0, 255).tolist())
     x, y = rng.uniform((0, 0), (width, height))
-    long, short = np.exp(rng.uniform(np.log(6), np.log(0.7 * max(width, height)))), rng.uniform(0.08, 0.6)
+    long, short = (
+        np.exp(rng.uniform(np.log(6), np.log(0.7 * max(width, height)))),
+        rng.uniform(0.08, 0.6),
+    )
     kind, angle = rng.integers(4), rng.uniform(0, 360)
     if kind == 0:
         corners = cv2.boxPoints(((x, y), (long, long * short), angle * (rng.random() < 0.5)))
@@ -48,7 +55,13 @@ def _draw_thing(rng: np.random.Generator, image: Image) -> None:
     elif kind == 1:
         cv2.ellipse(image, ((x, y), (long, long * short), angle), colour, -1, cv2.LINE_AA)
     elif kind == 2:
-        cv2.ellipse(image, ((x, y), (long, long * short), angle), colour, int(rng.integers(1, 6)), cv2.LINE_AA)
+        cv2.ellipse(
+            image,
+            ((x, y), (long, long * short), angle),
+            colour,
+            int(rng.integers(1, 6)),
+            cv2.LINE_AA,
+        )
     else:
         skin = SKIN_TONES[rng.integers(len(SKIN_TONES))] * rng.uniform(0.6, 1.1)
         step = np.array([np.cos(angle), np.sin(angle)]) * min(long, 60)

@@ -1,7 +1,7 @@
 """One drawn person: limbs with thickness and shading, clothes, hair and a face, from back to front.
 
-A person is painted onto a canvas of its own at a multiple of the final resolution; shrinking it smooths the edges.
-Nothing tells left from right but the anatomy itself: both sides wear the same.
+A person is painted onto a canvas of its own at a multiple of the final resolution; shrinking it
+smooths the edges. Nothing tells left from right but the anatomy itself: both sides wear the same.
 """
 
 import dataclasses
@@ -15,9 +15,19 @@ from bottomup.data.scenes.pose_prior import Pose
 SKIN, SHIRT, TROUSERS, HAIR, SHOE, DARK, WHITE = range(7)
 PATTERNED = 254  # the opacity of cloth with a pattern; of everything else it is 255
 SKIN_TONES = np.array(
-    [(250, 214, 189), (242, 199, 168), (224, 176, 140), (199, 148, 110), (158, 110, 77), (117, 79, 54), (79, 54, 38)]
+    [
+        (250, 214, 189),
+        (242, 199, 168),
+        (224, 176, 140),
+        (199, 148, 110),
+        (158, 110, 77),
+        (117, 79, 54),
+        (79, 54, 38),
+    ]
 )
-HAIR_TONES = np.array([(20, 16, 14), (45, 30, 22), (90, 60, 38), (150, 110, 60), (205, 175, 120), (140, 135, 130)])
+HAIR_TONES = np.array(
+    [(20, 16, 14), (45, 30, 22), (90, 60, 38), (150, 110, 60), (205, 175, 120), (140, 135, 130)]
+)
 _CIRCLE = np.stack([np.cos(np.arange(12) * np.pi / 6), np.sin(np.arange(12) * np.pi / 6)], 1)
 _ROUND, _FLAT = np.array([1.0, 0.82, 0.5])[:, None, None], np.ones((1, 1, 1))
 
@@ -62,7 +72,9 @@ def sample_look(rng: np.random.Generator) -> Look:
     palette = np.empty((7, 3))
     tone = rng.uniform(0, len(SKIN_TONES) - 1)
     low = int(tone)
-    palette[SKIN] = SKIN_TONES[low] + (tone - low) * (SKIN_TONES[min(low + 1, len(SKIN_TONES) - 1)] - SKIN_TONES[low])
+    palette[SKIN] = SKIN_TONES[low] + (tone - low) * (
+        SKIN_TONES[min(low + 1, len(SKIN_TONES) - 1)] - SKIN_TONES[low]
+    )
     palette[HAIR] = HAIR_TONES[rng.integers(len(HAIR_TONES))] * rng.uniform(0.7, 1.2)
     grey, colour = rng.uniform(15, 240, (3, 1)), rng.uniform(0, 255, (3, 3))
     palette[[SHIRT, TROUSERS, SHOE]] = grey + (colour - grey) * rng.uniform(0, 1, (3, 1))
@@ -110,22 +122,33 @@ class Brush:
         shares, shades = (_ROUND, (0.65, 0.88, 1.05)) if thick * self.zoom > 3 else (_FLAT, (0.85,))
         centre = self.look.light * (thick * 0.7) * (1 - shares)
         outlines = self._to_canvas(
-            np.concatenate([a + centre + _CIRCLE * thick * shares, b + centre + _CIRCLE * thin * shares], 1)
+            np.concatenate(
+                [a + centre + _CIRCLE * thick * shares, b + centre + _CIRCLE * thin * shares], 1
+            )
         )
         for outline, shade in zip(outlines, shades, strict=True):
             self._fill(outline, material, shade)
 
     def _to_canvas(self, points: np.ndarray) -> np.ndarray:
         """Sixteenths of the canvas' pixels."""
-        return np.rint((points - self.origin) * (16 * self.zoom) + 8 * (self.zoom - 1)).astype(np.int32)
+        return np.rint((points - self.origin) * (16 * self.zoom) + 8 * (self.zoom - 1)).astype(
+            np.int32
+        )
 
     def _fill(self, corners: np.ndarray, material: int, shade: float) -> None:
         red, green, blue = (self.look.palette[material] * shade).tolist()
         opacity = PATTERNED if material in self.look.patterned else 255
-        cv2.fillConvexPoly(self.canvas, cv2.convexHull(corners), (red, green, blue, opacity), shift=4)
+        cv2.fillConvexPoly(
+            self.canvas, cv2.convexHull(corners), (red, green, blue, opacity), shift=4
+        )
 
     def blob(
-        self, centre: np.ndarray, along: np.ndarray, across: np.ndarray, material: int, shade: float = 0.94
+        self,
+        centre: np.ndarray,
+        along: np.ndarray,
+        across: np.ndarray,
+        material: int,
+        shade: float = 0.94,
     ) -> None:
         """An ellipse given by its two half axes."""
         self.fill(centre + _CIRCLE[:, :1] * along + _CIRCLE[:, 1:] * across, material, shade)
@@ -147,7 +170,9 @@ def paint(brush: Brush, pose: Pose, points: Float[np.ndarray, "17 2"], unit: flo
     right = np.array([-up[1], up[0]])  # of the image, when upright
     turned = float((points[5] - points[6]) @ right) / unit  # > 0: we see the chest, < 0: the back
     ahead = float((points[0] - points[[3, 4]].mean(0)) @ right)
-    near, far = ((5, 11), (6, 12)) if ahead < 0 else ((6, 12), (5, 11))  # facing left shows the left side
+    near, far = (
+        ((5, 11), (6, 12)) if ahead < 0 else ((6, 12), (5, 11))
+    )  # facing left shows the left side
     profile = abs(turned) < 0.6
     arms_first = turned < 0 or not look.arms_in_front
     behind = [far[0]] if profile else [5, 6] if arms_first else []
@@ -181,7 +206,9 @@ def _leg(brush: Brush, points: np.ndarray, hip: int, size: float, toes: np.ndarr
     _dressed(brush, joints, (0.28 * size, 0.2 * size, 0.12 * size), brush.look.trouser, TROUSERS)
 
 
-def _dressed(brush: Brush, joints: np.ndarray, radii: tuple[float, float, float], reach: float, material: int) -> None:
+def _dressed(
+    brush: Brush, joints: np.ndarray, radii: tuple[float, float, float], reach: float, material: int
+) -> None:
     """Two bones in a row, the far one first; cloth as far as it reaches, skin beyond."""
     for bone in (1, 0):
         a, b, thick, thin = joints[bone], joints[bone + 1], radii[bone], radii[bone + 1]
@@ -198,11 +225,17 @@ def _torso(brush: Brush, points: np.ndarray, size: float) -> None:
     light = brush.look.light
     for share, shade in ((1.0, 0.72), (0.85, 0.9), (0.55, 1.03)):
         shift = light * size * (1 - share) * 0.25
-        brush.fill(_discs(shoulders + shift, 0.2 * size * share, hips + shift, 0.26 * size * share), SHIRT, shade)
+        brush.fill(
+            _discs(shoulders + shift, 0.2 * size * share, hips + shift, 0.26 * size * share),
+            SHIRT,
+            shade,
+        )
     brush.limb(hips[0], hips[1], 0.27 * size, 0.27 * size, TROUSERS)
 
 
-def _head(brush: Brush, pose: Pose, points: np.ndarray, unit: float, up: np.ndarray, right: np.ndarray) -> None:
+def _head(
+    brush: Brush, pose: Pose, points: np.ndarray, unit: float, up: np.ndarray, right: np.ndarray
+) -> None:
     look = brush.look
     neck, ears = points[[5, 6]].mean(0), points[[3, 4]].mean(0)
     up = _unit(0.5 * up + _unit(ears - neck))
@@ -213,7 +246,13 @@ def _head(brush: Brush, pose: Pose, points: np.ndarray, unit: float, up: np.ndar
     tall, wide = 0.46 * unit * up, 0.36 * unit * right
     hair = -right * np.clip(offset, -0.15 * unit, 0.15 * unit) + 0.08 * unit * up
     if look.long_hair:
-        brush.limb(centre + hair, centre + hair - up * unit * (0.3 + look.long_hair), 0.38 * unit, 0.3 * unit, HAIR)
+        brush.limb(
+            centre + hair,
+            centre + hair - up * unit * (0.3 + look.long_hair),
+            0.38 * unit,
+            0.3 * unit,
+            HAIR,
+        )
     brush.blob(centre + hair, 1.04 * tall, 1.08 * wide, HAIR, 0.85)
     brush.limb(neck, ears, 0.17 * unit, 0.15 * unit, SKIN)
     for ear in (3, 4):
@@ -223,24 +262,36 @@ def _head(brush: Brush, pose: Pose, points: np.ndarray, unit: float, up: np.ndar
         brush.blob(centre, tall, wide, HAIR, 0.88)
         return
     brush.blob(centre - 0.03 * unit * up, 0.93 * tall, 0.92 * wide, SKIN, 0.81)
-    brush.blob(centre - 0.03 * unit * up + look.light * 0.06 * unit, 0.8 * tall, 0.75 * wide, SKIN, 1.02)
-    brush.fill(centre + 0.22 * unit * up + 0.5 * hair + _CIRCLE * [0.33 * unit, 0.2 * unit], HAIR, 0.94)
+    brush.blob(
+        centre - 0.03 * unit * up + look.light * 0.06 * unit, 0.8 * tall, 0.75 * wide, SKIN, 1.02
+    )
+    brush.fill(
+        centre + 0.22 * unit * up + 0.5 * hair + _CIRCLE * [0.33 * unit, 0.2 * unit], HAIR, 0.94
+    )
     _face(brush, pose, points, unit, up, right)
 
 
-def _face(brush: Brush, pose: Pose, points: np.ndarray, unit: float, up: np.ndarray, right: np.ndarray) -> None:
+def _face(
+    brush: Brush, pose: Pose, points: np.ndarray, unit: float, up: np.ndarray, right: np.ndarray
+) -> None:
     for eye in (1, 2):
         if pose.shown[eye]:
             brush.blob(points[eye], 0.045 * unit * up, 0.075 * unit * right, WHITE)
             brush.blob(points[eye], 0.042 * unit * up, 0.042 * unit * right, DARK)
-            brush.blob(points[eye] + 0.09 * unit * up, 0.015 * unit * up, 0.09 * unit * right, HAIR, 0.75)
+            brush.blob(
+                points[eye] + 0.09 * unit * up, 0.015 * unit * up, 0.09 * unit * right, HAIR, 0.75
+            )
     nose = points[0]
-    brush.fill(nose + np.stack([0.16 * up, -0.06 * right, 0.06 * right, -0.04 * up]) * unit, SKIN, 0.72)
+    brush.fill(
+        nose + np.stack([0.16 * up, -0.06 * right, 0.06 * right, -0.04 * up]) * unit, SKIN, 0.72
+    )
     brush.blob(nose - 0.17 * unit * up, 0.025 * unit * up, 0.1 * unit * right, DARK, 1.2)
 
 
 def _discs(a: np.ndarray, a_radius: float, b: np.ndarray, b_radius: float) -> np.ndarray:
-    return np.concatenate([*(p + _CIRCLE * a_radius for p in a), *(p + _CIRCLE * b_radius for p in b)])
+    return np.concatenate(
+        [*(p + _CIRCLE * a_radius for p in a), *(p + _CIRCLE * b_radius for p in b)]
+    )
 
 
 def _unit(vector: np.ndarray) -> np.ndarray:

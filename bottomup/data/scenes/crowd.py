@@ -1,7 +1,7 @@
 """Drawn crowds with exact labels: articulated people over clutter, as many as wanted, nothing to download.
 
-Every image is a function of (seed, epoch, index). What makes crowds hard is an argument: the number of people, their
-size, how much they overlap, how many the border cuts off, and blur.
+Every image is a function of (seed, epoch, index). What makes crowds hard is an argument: the number
+of people, their size, how much they overlap, how many the border cuts off, and blur.
 """
 
 import dataclasses
@@ -25,7 +25,8 @@ class Crowd:
         width: pixels.
         height: pixels.
         people: fewest and most in an image.
-        sizes: of a person in pixels: the longer side of the box around its joints, before the border cuts it.
+        sizes: of a person in pixels: the longer side of the box around its joints, before the
+            border cuts it.
         overlap: share of people that are put onto another one.
         truncation: share of people that are moved across the border.
         blur: longest motion blur of the image, in pixels; each image draws its own.
@@ -47,7 +48,9 @@ class Crowd:
         if not 0 <= self.people[0] <= self.people[1]:
             raise ValueError(f"people must be two numbers in ascending order, not {self.people}")
         if not 0 < self.sizes[0] <= self.sizes[1]:
-            raise ValueError(f"sizes must be two positive numbers in ascending order, not {self.sizes}")
+            raise ValueError(
+                f"sizes must be two positive numbers in ascending order, not {self.sizes}"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,8 +81,9 @@ class Scene:
 
     Attributes:
         image: (H, W, 3) RGB.
-        keypoints: (N, 17, 3) x, y in pixels and visibility: 2 seen, 1 hidden behind someone or something, 0 outside
-            of the image, turned away, or of a person of whom next to nothing can be seen.
+        keypoints: (N, 17, 3) x, y in pixels and visibility: 2 seen, 1 hidden behind someone or
+            something, 0 outside of the image, turned away, or of a person of whom next to nothing
+            can be seen.
         owner: (H, W) the person that each pixel shows, from 1; 0 for none.
     """
 
@@ -118,7 +122,11 @@ def arrange(crowd: Crowd, rng: np.random.Generator) -> list[Figure]:
         extent = np.ptp(pose.points, axis=0)
         size = np.exp(rng.uniform(*np.log(crowd.sizes)))
         centre = rng.uniform((0, 0), (crowd.width, crowd.height))
-        companion = figures[rng.integers(len(figures))] if figures and rng.random() < crowd.overlap else None
+        companion = (
+            figures[rng.integers(len(figures))]
+            if figures and rng.random() < crowd.overlap
+            else None
+        )
         if companion is not None:
             box = companion.box
             size = np.clip(np.max(box[2:] - box[:2]) * rng.uniform(0.75, 1.33), *crowd.sizes)
@@ -157,7 +165,9 @@ def _keep_inside(centre: np.ndarray, half: np.ndarray, crowd: Crowd) -> np.ndarr
     return np.where(2 * half < size, np.clip(centre, half, np.maximum(size - half, half)), size / 2)
 
 
-def _cut_off(centre: np.ndarray, half: np.ndarray, crowd: Crowd, rng: np.random.Generator) -> np.ndarray:
+def _cut_off(
+    centre: np.ndarray, half: np.ndarray, crowd: Crowd, rng: np.random.Generator
+) -> np.ndarray:
     """Move a box across one border, 10 to 60 percent of it outside."""
     axis, beyond = int(rng.random() < 0.6), rng.uniform(0.1, 0.6) * 2
     size = (crowd.width, crowd.height)[axis]
@@ -167,7 +177,9 @@ def _cut_off(centre: np.ndarray, half: np.ndarray, crowd: Crowd, rng: np.random.
     return moved
 
 
-def _draw_figure(image: np.ndarray, owner: np.ndarray, number: int, figure: Figure, rng: np.random.Generator) -> int:
+def _draw_figure(
+    image: np.ndarray, owner: np.ndarray, number: int, figure: Figure, rng: np.random.Generator
+) -> int:
     """Paint one person onto the image and into the map of owners; returns its number of pixels inside the image."""
     height, width = owner.shape
     margin = figure.unit
@@ -177,7 +189,12 @@ def _draw_figure(image: np.ndarray, owner: np.ndarray, number: int, figure: Figu
         return 0
     zoom = 2 if figure.unit > 12 else 4
     canvas = np.zeros((int(y1 - y0) * zoom, int(x1 - x0) * zoom, 4), np.uint8)
-    paint(Brush(canvas, np.array([x0, y0], float), zoom, figure.look), figure.pose, figure.points, figure.unit)
+    paint(
+        Brush(canvas, np.array([x0, y0], float), zoom, figure.look),
+        figure.pose,
+        figure.points,
+        figure.unit,
+    )
     if figure.look.pattern != "plain":
         there = (canvas[..., 3] == PATTERNED) & _pattern(figure, zoom, canvas.shape[:2], rng)
         canvas[there, :3] = np.minimum(canvas[there, :3] * figure.look.contrast, 255)
@@ -190,7 +207,9 @@ def _draw_figure(image: np.ndarray, owner: np.ndarray, number: int, figure: Figu
     return int(solid.sum())
 
 
-def _pattern(figure: Figure, zoom: int, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+def _pattern(
+    figure: Figure, zoom: int, shape: tuple[int, ...], rng: np.random.Generator
+) -> np.ndarray:
     """Where the second colour of a cloth shows."""
     height, width = shape
     look = figure.look
@@ -211,7 +230,9 @@ def _draw_occluder(image: np.ndarray, owner: np.ndarray, rng: np.random.Generato
     height, width = owner.shape
     x, y = rng.uniform((0, 0), (width, height))
     long, short = rng.uniform(0.1, 0.5) * height, rng.uniform(0.03, 0.15) * width
-    corners = np.round(cv2.boxPoints(((x, y), (short, long), rng.uniform(-20, 20)))).astype(np.int32)
+    corners = np.round(cv2.boxPoints(((x, y), (short, long), rng.uniform(-20, 20)))).astype(
+        np.int32
+    )
     cv2.fillConvexPoly(image, corners, tuple(float(c) for c in rng.uniform(0, 255, 3)), cv2.LINE_AA)
     cv2.fillConvexPoly(owner, corners, 0)
 
@@ -223,7 +244,9 @@ def _label(figure: Figure, owner: np.ndarray, number: int) -> np.ndarray:
     inside = (cells >= 0).all(1) & (cells < (width, height)).all(1) & figure.pose.shown
     x, y = np.where(inside[:, None], cells, 0).T
     visibility = np.where(inside, np.where(owner[y, x] == number, 2, 1), 0)
-    return np.concatenate([figure.points * inside[:, None], visibility[:, None]], 1).astype(np.float32)
+    return np.concatenate([figure.points * inside[:, None], visibility[:, None]], 1).astype(
+        np.float32
+    )
 
 
 def _photograph(image: np.ndarray, crowd: Crowd, rng: np.random.Generator) -> np.ndarray:
@@ -231,7 +254,9 @@ def _photograph(image: np.ndarray, crowd: Crowd, rng: np.random.Generator) -> np
     length = int(rng.uniform(0, crowd.blur))
     if length >= 1 and rng.random() < 0.5:
         kernel = np.zeros((2 * length + 1, 2 * length + 1), np.float32)
-        step = np.round(length * np.array([np.cos(angle := rng.uniform(0, np.pi)), np.sin(angle)])).astype(int)
+        step = np.round(
+            length * np.array([np.cos(angle := rng.uniform(0, np.pi)), np.sin(angle)])
+        ).astype(int)
         cv2.line(kernel, (length - step).tolist(), (length + step).tolist(), 1.0)
         image = cv2.filter2D(image, -1, kernel / kernel.sum())
     gain, lift = rng.uniform(0.7, 1.25) * rng.uniform(0.9, 1.1, 3), rng.uniform(-20, 20)

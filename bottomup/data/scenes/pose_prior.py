@@ -1,7 +1,8 @@
 """Where the poses of drawn people come from: a small mixture of Gaussians fitted to many labelled people.
 
-The numbers in pose_prior.npz are the fit of scripts/fit_pose_prior.py: 24 components, each a mean pose and ten
-directions in which it varies. Half of the poses are mirrored, left and right exchanged.
+The numbers in pose_prior.npz are the fit of scripts/fit_pose_prior.py: 24 components, each a mean
+pose and ten directions in which it varies. Half of the poses are mirrored, left and right
+exchanged.
 """
 
 import dataclasses
@@ -19,9 +20,10 @@ class Pose:
     """One body in the plane of the image.
 
     Attributes:
-        points: (17, 2) the joints of COCO about the middle of the torso, y down, in units of the torso's spread: a
-            grown-up stands about seven units tall.
-        shown: (17,) whether a joint can be seen at all: a face turned away shows neither nose nor eyes.
+        points: (17, 2) the joints of COCO about the middle of the torso, y down, in units of the
+            torso's spread: a grown-up stands about seven units tall.
+        shown: (17,) whether a joint can be seen at all: a face turned away shows neither nose nor
+            eyes.
     """
 
     points: Float[np.ndarray, "17 2"]

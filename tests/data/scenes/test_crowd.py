@@ -13,7 +13,10 @@ def scenes(crowd: Crowd, count: int, seed: int = 0):
 
 def test_a_scene_follows_from_its_seed():
     crowd = Crowd(width=96, height=80)
-    one, other = draw_scene(crowd, np.random.default_rng(5)), draw_scene(crowd, np.random.default_rng(5))
+    one, other = (
+        draw_scene(crowd, np.random.default_rng(5)),
+        draw_scene(crowd, np.random.default_rng(5)),
+    )
     np.testing.assert_array_equal(one.image, other.image)
     np.testing.assert_array_equal(one.keypoints, other.keypoints)
     assert one.image.shape == (80, 96, 3)
@@ -67,8 +70,16 @@ def test_whoever_is_nearly_invisible_has_no_label():
 
 def test_blur_size_and_truncation_are_arguments():
     rng = np.random.default_rng
-    whole = [f.box for i in range(30) for f in arrange(Crowd(truncation=0, overlap=0, sizes=(50, 60)), rng(i))]
-    cut = [f.box for i in range(30) for f in arrange(Crowd(truncation=1, overlap=0, sizes=(50, 60)), rng(i))]
+    whole = [
+        f.box
+        for i in range(30)
+        for f in arrange(Crowd(truncation=0, overlap=0, sizes=(50, 60)), rng(i))
+    ]
+    cut = [
+        f.box
+        for i in range(30)
+        for f in arrange(Crowd(truncation=1, overlap=0, sizes=(50, 60)), rng(i))
+    ]
     outside = [(box[:2] < -1e-6).any() or (box[2:] > 256 + 1e-6).any() for box in (*whole, *cut)]
     assert not any(outside[: len(whole)])
     assert all(outside[len(whole) :])
@@ -82,7 +93,9 @@ def test_the_evaluation_crowd_is_as_hard_as_it_claims_to_be():
         for i, box in enumerate(image):
             total += 1
             truncated += (box < 0).any() or (box > 256).any()
-            overlapped += any(intersection_over_union(box, other) > 0.3 for j, other in enumerate(image) if i != j)
+            overlapped += any(
+                intersection_over_union(box, other) > 0.3 for j, other in enumerate(image) if i != j
+            )
     assert overlapped / total >= 0.3
     assert truncated / total >= 0.2
 

@@ -35,5 +35,7 @@ def test_faces_turned_away_show_no_nose(poses):
 def test_a_smaller_spread_gives_calmer_poses():
     calm = [sample_pose(np.random.default_rng(i), spread=0.0).points for i in range(200)]
     wild = [sample_pose(np.random.default_rng(i), spread=1.5).points for i in range(200)]
-    assert len({pose.tobytes() for pose in calm}) <= 48  # the means of 24 components and their mirror images
+    assert (
+        len({pose.tobytes() for pose in calm}) <= 48
+    )  # the means of 24 components and their mirror images
     assert np.abs(wild).mean() > np.abs(calm).mean()

@@ -27,7 +27,10 @@ def standing(x, y, *, scale=1.0, visibility=2, **more):
 
 def truth(*images):
     """Annotations; each image is a list of people."""
-    infos = [{"id": i, "file_name": f"{i}.jpg", "width": 200, "height": 160} for i in range(1, len(images) + 1)]
+    infos = [
+        {"id": i, "file_name": f"{i}.jpg", "width": 200, "height": 160}
+        for i in range(1, len(images) + 1)
+    ]
     entries = [entry | {"image_id": i} for i, people in enumerate(images, 1) for entry in people]
     entries = [entry | {"id": number} for number, entry in enumerate(entries, 1)]
     return {"images": infos, "annotations": entries, "categories": [CATEGORY]}
@@ -38,7 +41,12 @@ def result(entry, *, image_id=1, score=1.0, points=None):
     keypoints = np.array(entry["keypoints"], float).reshape(17, 3)
     if points is not None:
         keypoints[:, :2] = points
-    return {"image_id": image_id, "category_id": 1, "keypoints": keypoints.reshape(-1).tolist(), "score": score}
+    return {
+        "image_id": image_id,
+        "category_id": 1,
+        "keypoints": keypoints.reshape(-1).tolist(),
+        "score": score,
+    }
 
 
 def write(folder, content):
@@ -49,6 +57,8 @@ def write(folder, content):
     for info in content["images"]:
         cells = rng.integers(0, 256, (info["height"] // 8, info["width"] // 8, 3), np.uint8)
         size = (info["width"], info["height"])
-        cv2.imwrite(str(images / info["file_name"]), cv2.resize(cells, size, interpolation=cv2.INTER_CUBIC))
+        cv2.imwrite(
+            str(images / info["file_name"]), cv2.resize(cells, size, interpolation=cv2.INTER_CUBIC)
+        )
     (folder / "annotations.json").write_text(json.dumps(content))
     return images, folder / "annotations.json"

@@ -9,11 +9,18 @@ from tests.scripts.comparison.people import result, standing, truth
 @pytest.fixture
 def crowd():
     """Ten images with one person, five with three who stand apart."""
-    return truth(*[[standing(60, 80)] for _ in range(10)], *[[standing(40 + 60 * k, 80) for k in range(3)]] * 5)
+    return truth(
+        *[[standing(60, 80)] for _ in range(10)],
+        *[[standing(40 + 60 * k, 80) for k in range(3)]] * 5,
+    )
 
 
 def perfect(content, *, until=99):
-    return [result(e, image_id=e["image_id"], score=0.5) for e in content["annotations"] if e["image_id"] <= until]
+    return [
+        result(e, image_id=e["image_id"], score=0.5)
+        for e in content["annotations"]
+        if e["image_id"] <= until
+    ]
 
 
 def test_intervals_are_those_of_the_bootstrap(crowd):
@@ -48,18 +55,24 @@ def test_bins_by_people_have_their_images_and_their_own_precision(crowd):
 
 
 def test_beyond_twenty_people_as_many_results_count():
-    people = [standing(10 + 10 * (i % 6), 60 + 30 * (i // 6), scale=0.1 + i / 500) for i in range(24)]
+    people = [
+        standing(10 + 10 * (i % 6), 60 + 30 * (i // 6), scale=0.1 + i / 500) for i in range(24)
+    ]
     content = truth(people)
     entries = perfect(content)
     matches = match(entries, content)
     assert summarise(matches)["AR"] == pytest.approx(20 / 24)
-    assert accuracy.by_people(entries, content, matches, num_samples=2)[-1].ap.value == pytest.approx(1)
+    assert accuracy.by_people(entries, content, matches, num_samples=2)[
+        -1
+    ].ap.value == pytest.approx(1)
 
 
 def test_the_crowd_index_counts_joints_of_others():
     apart = truth([standing(40, 80), standing(140, 80)])
     assert accuracy.crowd_indices(apart) == {1: 0}
-    assert accuracy.crowd_indices(truth([standing(40, 80), standing(40, 80)])) == {1: 1}  # 17 of 17, both
+    assert accuracy.crowd_indices(truth([standing(40, 80), standing(40, 80)])) == {
+        1: 1
+    }  # 17 of 17, both
     half = standing(40, 80)
     half["keypoints"][3 * 8 :] = [0] * (51 - 3 * 8)  # 8 joints are labelled
     content = truth([standing(40, 80), half])

@@ -5,7 +5,10 @@ from comparison.boxes import KINDS, spoiled_boxes
 from tests.scripts.comparison.people import standing, truth
 
 CONTENT = truth(
-    *[[standing(30, 80), standing(60, 80), standing(150, 80), standing(100, 80, iscrowd=1)] for _ in range(60)]
+    *[
+        [standing(30, 80), standing(60, 80), standing(150, 80), standing(100, 80, iscrowd=1)]
+        for _ in range(60)
+    ]
 )
 BOXES = np.array([entry["bbox"] for entry in CONTENT["annotations"] if not entry["iscrowd"]])
 
@@ -27,7 +30,10 @@ def test_the_same_seed_spoils_the_same(kind):
 
 
 def test_a_share_of_people_is_dropped_and_more_drops_the_same_and_others():
-    kept = {level: {tuple(row) for row in map(tuple, _numbered("dropped", level))} for level in (0.25, 0.5)}
+    kept = {
+        level: {tuple(row) for row in map(tuple, _numbered("dropped", level))}
+        for level in (0.25, 0.5)
+    }
     assert len(kept[0.25]) == pytest.approx(0.75 * len(BOXES), abs=15)
     assert len(kept[0.5]) == pytest.approx(0.5 * len(BOXES), abs=20)
     assert kept[0.5] < kept[0.25]
@@ -53,7 +59,9 @@ def test_two_who_are_merged_share_one_box():
     assert len(merged) == 2  # the third has nobody left
     wide = merged[merged[:, 2] > 50]
     assert len(wide) == 1
-    expected = [x0, x1] if len({*merged[:, 0]} & {x0}) else [content["annotations"][1]["bbox"][0], None]
+    expected = (
+        [x0, x1] if len({*merged[:, 0]} & {x0}) else [content["annotations"][1]["bbox"][0], None]
+    )
     assert wide[0, 0] == pytest.approx(expected[0])
     alone = truth([standing(30, 80)])
     np.testing.assert_allclose(boxes("merged", 1.0, alone), [alone["annotations"][0]["bbox"]])

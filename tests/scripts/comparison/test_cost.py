@@ -43,7 +43,9 @@ def test_failed_images_have_no_time():
 
 def test_a_straight_line_is_found():
     counts = {1: 1, 2: 10, 3: 100, 4: 1, 5: 10, 6: 100}
-    run = timing(*[(count // 2, {"detect": 20.0, "pose": 3.0 * count}) for count in counts.values()])
+    run = timing(
+        *[(count // 2, {"detect": 20.0, "pose": 3.0 * count}) for count in counts.values()]
+    )
     curve = growth_of(run, counts)
     assert curve.people == (1, 10, 100)
     assert curve.found == (0, 5, 50)
@@ -91,7 +93,9 @@ def test_crowds_grow_over_one_background():
     assert 0.01 < changed.mean() < 0.5
     same = (few.image == others.image).all(axis=2)
     assert same.mean() > 0.9
-    assert sum((keypoints_of(entry)[:, 2] == 1).sum() for entry in many.people) > 0  # who is behind is hidden
+    assert (
+        sum((keypoints_of(entry)[:, 2] == 1).sum() for entry in many.people) > 0
+    )  # who is behind is hidden
 
 
 def test_more_people_than_places():

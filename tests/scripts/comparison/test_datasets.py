@@ -10,7 +10,9 @@ from tests.scripts.comparison.people import standing, truth, write
 
 @pytest.fixture
 def files(tmp_path):
-    return write(tmp_path, truth([standing(60, 80)], [], [standing(60, 80), standing(140, 80, iscrowd=1)]))
+    return write(
+        tmp_path, truth([standing(60, 80)], [], [standing(60, 80), standing(140, 80, iscrowd=1)])
+    )
 
 
 def test_what_all_methods_get(files, tmp_path):
@@ -66,7 +68,9 @@ def test_a_made_folder_is_made_once(tmp_path):
     def pictures(colour):
         for level in range(2):
             made.append(level)
-            yield Picture(np.full((40, 60, 3), colour, np.uint8), (standing(30, 20, scale=0.3),), level)
+            yield Picture(
+                np.full((40, 60, 3), colour, np.uint8), (standing(30, 20, scale=0.3),), level
+            )
 
     for _ in range(2):
         dataset = make("grey", tmp_path / "grey", {"colour": 90}, pictures(90))

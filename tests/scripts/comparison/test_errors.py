@@ -25,7 +25,10 @@ def scene_of(people, results):
 
 def kinds_of(points, people):
     scene = scene_of(people, [result(people[0], points=points)])
-    return [KINDS[k] if k != UNLABELLED else None for k in joint_kinds(scene.results[0, :, :2], 0, scene)]
+    return [
+        KINDS[k] if k != UNLABELLED else None
+        for k in joint_kinds(scene.results[0, :, :2], 0, scene)
+    ]
 
 
 def at_similarity(similarity, entry, joint):
@@ -38,7 +41,9 @@ def test_true_places_are_good():
     assert kinds_of(None, [me, standing(140, 80)]) == ["good"] * 17
 
 
-@pytest.mark.parametrize(("similarity", "kind"), [(0.86, "good"), (0.84, "jitter"), (0.51, "jitter"), (0.49, "miss")])
+@pytest.mark.parametrize(
+    ("similarity", "kind"), [(0.86, "good"), (0.84, "jitter"), (0.51, "jitter"), (0.49, "miss")]
+)
 def test_jitter_lies_between_its_two_thresholds(similarity, kind):
     me = standing(60, 80)
     points = placed(60, 80)
@@ -60,7 +65,10 @@ def test_a_swap_lies_at_another_persons_joint_of_either_side():
     points = placed(60, 80)
     points[WRIST] = placed(140, 80)[WRIST]
     points[0] = placed(140, 80)[0]
-    assert [k for k, kind in enumerate(kinds_of(points, [me, other])) if kind == "swap"] == [0, WRIST]
+    assert [k for k, kind in enumerate(kinds_of(points, [me, other])) if kind == "swap"] == [
+        0,
+        WRIST,
+    ]
     points[WRIST] = placed(140, 80)[OTHER_WRIST]
     assert kinds_of(points, [me, other])[WRIST] == "swap"
 
@@ -125,7 +133,9 @@ def test_the_threshold_keeps_what_raises_the_f1():
     me = standing(60, 80)
     content = truth([me], [me], [me])
     right = [result(me, image_id=i, score=s) for i, s in ((1, 0.9), (2, 0.6), (3, 0.3))]
-    wrong = [result(me, image_id=1, score=s, points=STANDING) for s in (0.4, 0.39, 0.38, 0.37, 0.36)]
+    wrong = [
+        result(me, image_id=1, score=s, points=STANDING) for s in (0.4, 0.39, 0.38, 0.37, 0.36)
+    ]
     assert best_threshold(right + wrong, content) == 0.6
     assert best_threshold(right, content) == 0.3
     assert best_threshold([], content) == 0.0

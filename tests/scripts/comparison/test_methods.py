@@ -125,9 +125,13 @@ def test_a_method_can_be_stopped(dataset, script, tmp_path):
 
 def test_the_table(tmp_path):
     path = tmp_path / "table.yaml"
-    path.write_text("a: {command: \"{python} {here}/a.py --x 'b c'\", kind: top-down, boxes: true}\nb: run b")
+    path.write_text(
+        "a: {command: \"{python} {here}/a.py --x 'b c'\", kind: top-down, boxes: true}\nb: run b"
+    )
     methods = read_methods(path)
-    assert methods["a"] == Method("a", ("{python}", f"{tmp_path}/a.py", "--x", "b c"), "top-down", boxes=True)
+    assert methods["a"] == Method(
+        "a", ("{python}", f"{tmp_path}/a.py", "--x", "b c"), "top-down", boxes=True
+    )
     assert methods["b"].command == ("run", "b")
 
 

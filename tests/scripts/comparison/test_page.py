@@ -19,7 +19,9 @@ class Tags(html.parser.HTMLParser):
 
     def handle_starttag(self, tag, attributes):
         self.seen.append(tag)
-        self.sources += [value for name, value in attributes if name in ("src", "href", "action", "data")]
+        self.sources += [
+            value for name, value in attributes if name in ("src", "href", "action", "data")
+        ]
         if tag not in self.EMPTY:
             self.open.append(tag)
 
@@ -32,7 +34,9 @@ class Tags(html.parser.HTMLParser):
 
 
 def test_a_table_escapes_and_knows_its_numbers():
-    text = table([NASTY, "AP"], [[Cell(NASTY), Cell("0.5", 0.5, NASTY)], [Cell("b"), Cell("-", math.nan)]])
+    text = table(
+        [NASTY, "AP"], [[Cell(NASTY), Cell("0.5", 0.5, NASTY)], [Cell("b"), Cell("-", math.nan)]]
+    )
     tags = Tags(text)
     assert "script" not in tags.seen
     assert tags.seen.count("tr") == 3

@@ -16,9 +16,13 @@ def test_people_who_count_have_labelled_joints():
 def test_a_similarity_moves_joints_box_and_area():
     entry = standing(60, 80, id=9)
     (moved,) = move_people([entry], np.array([[0.5, 0, 10], [0, 0.5, -10]]), (200, 160))
-    np.testing.assert_allclose(keypoints_of(moved)[:, :2], placed(60, 80) * 0.5 + (10, -10), atol=1e-3)
+    np.testing.assert_allclose(
+        keypoints_of(moved)[:, :2], placed(60, 80) * 0.5 + (10, -10), atol=1e-3
+    )
     x, y, wide, high = entry["bbox"]
-    np.testing.assert_allclose(moved["bbox"], [0.5 * x + 10, 0.5 * y - 10, 0.5 * wide, 0.5 * high], atol=1e-3)
+    np.testing.assert_allclose(
+        moved["bbox"], [0.5 * x + 10, 0.5 * y - 10, 0.5 * wide, 0.5 * high], atol=1e-3
+    )
     assert moved["area"] == pytest.approx(entry["area"] / 4)
     assert moved["id"] == 9
 

@@ -20,7 +20,9 @@ def blobs(entry, *, size=(400, 300)):
 def centre(image, point, *, radius=5):
     """The centre of brightness around a point, x and y."""
     x, y = np.round(point).astype(int)
-    window = image[max(y - radius, 0) : y + radius + 1, max(x - radius, 0) : x + radius + 1, 0].astype(float)
+    window = image[
+        max(y - radius, 0) : y + radius + 1, max(x - radius, 0) : x + radius + 1, 0
+    ].astype(float)
     window = np.maximum(window - window.max() / 4, 0)
     rows, columns = np.mgrid[: window.shape[0], : window.shape[1]]
     place = np.array([(columns * window).sum(), (rows * window).sum()]) / window.sum()
@@ -31,7 +33,8 @@ FAR_APART = (7, 8, 9, 10, 13, 14, 15, 16)  # joints whose blobs do not touch oth
 
 
 @pytest.mark.parametrize(
-    ("factor", "level"), [("resolution", 120), ("distance", 120), ("rotation", 45), ("rotation", 90), ("rotation", 180)]
+    ("factor", "level"),
+    [("resolution", 120), ("distance", 120), ("rotation", 45), ("rotation", 90), ("rotation", 180)],
 )
 def test_joints_stay_where_the_image_shows_them(factor, level):
     picture = blobs(standing(200, 150, scale=2.4))
@@ -48,7 +51,9 @@ def test_joints_stay_where_the_image_shows_them(factor, level):
 def test_people_get_the_height_of_the_level():
     picture = blobs(standing(200, 150, scale=2.0))
     height = median_height(picture.people)
-    for level, changed in zip((150, 60, 16), sweep("resolution", (150, 60, 16), [picture]), strict=True):
+    for level, changed in zip(
+        (150, 60, 16), sweep("resolution", (150, 60, 16), [picture]), strict=True
+    ):
         assert median_height(changed.people) == pytest.approx(level, abs=1)
         assert changed.image.shape[0] == pytest.approx(300 * level / height, abs=1)
     for level, changed in zip((150, 16), sweep("distance", (150, 16), [picture]), strict=True):
@@ -99,7 +104,8 @@ def test_truncation_cuts_off_a_share_of_the_person(seed):
 def test_an_occluder_comes_nearer_and_hides_more():
     rng = np.random.default_rng(0)
     pictures = [
-        Picture(rng.integers(0, 256, (300, 400, 3), np.uint8), (standing(150 + 60 * k, 150),)) for k in range(2)
+        Picture(rng.integers(0, 256, (300, 400, 3), np.uint8), (standing(150 + 60 * k, 150),))
+        for k in range(2)
     ]
     levels = (0, 0.5, 1)
     first = list(sweep("occlusion", levels, pictures))[::2]

@@ -33,7 +33,11 @@ def test_both_files_or_none(tmp_path):
     write(tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(ValueError, match="not JSON compliant"):
-        write(tmp_path, Timing("other", (ImageTiming(1, "a", 0, {"read": float("nan")}),)), [{"image_id": 1}])
+        write(
+            tmp_path,
+            Timing("other", (ImageTiming(1, "a", 0, {"read": float("nan")}),)),
+            [{"image_id": 1}],
+        )
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
@@ -50,9 +54,18 @@ def test_a_folder_that_is_not_there(tmp_path):
         ('{"format": 1}', "no list 'images'"),
         ('{"format": 1, "images": [{}]}', r"images\[0\] has no whole number 'image_id'"),
         ('{"format": 1, "images": [{"image_id": 1}]}', "'ms' must hold some of the stages"),
-        ('{"format": 1, "images": [{"image_id": 1, "ms": {"lunch": 1}}]}', "'ms' must hold some of the stages"),
-        ('{"format": 1, "images": [{"image_id": 1, "ms": {"read": -1}}]}', "'read' must be a number from 0 on"),
-        ('{"format": 1, "images": [{"image_id": 1, "ms": {"read": NaN}}]}', "'read' must be a number from 0 on"),
+        (
+            '{"format": 1, "images": [{"image_id": 1, "ms": {"lunch": 1}}]}',
+            "'ms' must hold some of the stages",
+        ),
+        (
+            '{"format": 1, "images": [{"image_id": 1, "ms": {"read": -1}}]}',
+            "'read' must be a number from 0 on",
+        ),
+        (
+            '{"format": 1, "images": [{"image_id": 1, "ms": {"read": NaN}}]}',
+            "'read' must be a number from 0 on",
+        ),
         ('{"format": 1, "images": [], "gflops": "many"}', "'gflops' must be a number from 0 on"),
         ('{"format": 1, "ima', "is not JSON"),
     ],
@@ -89,7 +102,9 @@ def test_the_file_can_be_loaded_by_its_path(tmp_path):
 def test_operations_are_counted_on_the_same_photo_whatever_a_method_finds():
     crowds = (7, 1, 3, 3)
     images = [{"id": i, "width": 200 if i == 3 else 100, "height": 100} for i in range(4)]
-    people = timing.count_people({"annotations": [{"image_id": i} for i, n in enumerate(crowds) for _ in range(n)]})
+    people = timing.count_people(
+        {"annotations": [{"image_id": i} for i, n in enumerate(crowds) for _ in range(n)]}
+    )
     some = [ImageTiming(i, str(i), found, {"pose": 1.0}) for i, found in enumerate((0, 9, 0, 9))]
     none = [ImageTiming(i, str(i), 0, {"pose": 1.0}) for i in range(4)]
     assert timing.median_image(images, people, some) == 3

@@ -6,7 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[3] / "scripts" / "peers"))  # as when one of them is run
+sys.path.insert(
+    0, str(Path(__file__).parents[3] / "scripts" / "peers")
+)  # as when one of them is run
 
 
 @pytest.fixture
@@ -17,8 +19,13 @@ def photos(tmp_path) -> Path:
     for name, wh in (("wide.png", (80, 40)), ("tall.png", (30, 60))):
         cv2.imwrite(str(folder / name), np.full((wh[1], wh[0], 3), 90, np.uint8))
     (folder / "text.png").write_text("text")
-    entries = [{"id": i, "file_name": f"{n}.png"} for i, n in enumerate(("wide", "text", "gone", "tall"), 5)]
-    people = [{"image_id": 8, "bbox": [0, 0, 10, 10], "category_id": 1, "num_keypoints": 3, "id": 1}]
+    entries = [
+        {"id": i, "file_name": f"{n}.png"}
+        for i, n in enumerate(("wide", "text", "gone", "tall"), 5)
+    ]
+    people = [
+        {"image_id": 8, "bbox": [0, 0, 10, 10], "category_id": 1, "num_keypoints": 3, "id": 1}
+    ]
     (folder / "list.json").write_text(json.dumps({"images": entries, "annotations": people}))
     return folder
 
@@ -40,7 +47,10 @@ def package(tmp_path):
         folder.mkdir(parents=True)
         for model, (output, array) in outputs.items():
             name = model.replace("_", "-")
-            nodes = [{"name": "answer", "op": "Const"}, {"name": "out", "op": "Identity", "input": ["answer"]}]
+            nodes = [
+                {"name": "answer", "op": "Const"},
+                {"name": "out", "op": "Identity", "input": ["answer"]},
+            ]
             entry = {"name": "answer", "shape": list(array.shape), "dtype": "float32"}
             content = {
                 "modelTopology": {"node": nodes},

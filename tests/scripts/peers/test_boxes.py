@@ -7,7 +7,9 @@ import pytest
 
 def test_truth_leaves_out_crowds_and_people_without_joints():
     person = {"image_id": 3, "bbox": [1, 2, 10, 20], "category_id": 1, "num_keypoints": 5}
-    given = boxes.truth({"annotations": [person, {**person, "iscrowd": 1}, {**person, "num_keypoints": 0}]})
+    given = boxes.truth(
+        {"annotations": [person, {**person, "iscrowd": 1}, {**person, "num_keypoints": 0}]}
+    )
     np.testing.assert_array_equal(given[3], [[1, 2, 11, 22, 1]])
     assert boxes.truth({}) == {}
 

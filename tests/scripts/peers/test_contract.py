@@ -12,9 +12,13 @@ KEYPOINTS = np.arange(51.0).reshape(17, 3)
 def prepare(arguments: argparse.Namespace) -> contract.Peer:
     def find(image, entry, watch):
         with watch("pose"):
-            return [(KEYPOINTS + image.shape[1], 0.5)] * (1 if entry["file_name"] == "wide.png" else 3)
+            return [(KEYPOINTS + image.shape[1], 0.5)] * (
+                1 if entry["file_name"] == "wide.png" else 3
+            )
 
-    return contract.Peer(find, "tiny", 12, lambda function: float(len(function())), {"onnxruntime": "1"})
+    return contract.Peer(
+        find, "tiny", 12, lambda function: float(len(function())), {"onnxruntime": "1"}
+    )
 
 
 def run(words, prepare=prepare, **options) -> int:
@@ -53,7 +57,11 @@ def test_an_unavailable_peer_says_why_in_its_last_line(words, tmp_path, capsys):
         return contract.require("no_such_module", "no-such==1")
 
     assert run(words, prepare) == contract.UNAVAILABLE == 4
-    assert capsys.readouterr().err.splitlines()[-1].startswith("peer: no-such==1 is not installed; --help")
+    assert (
+        capsys.readouterr()
+        .err.splitlines()[-1]
+        .startswith("peer: no-such==1 is not installed; --help")
+    )
     assert not (tmp_path / "results.json").exists()
 
 

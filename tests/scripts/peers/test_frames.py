@@ -37,10 +37,16 @@ def test_points_find_back(window):
     np.testing.assert_allclose(seen.to_image(middle(seen.pixels)), CENTRE, atol=0.1)
 
 
-@pytest.mark.parametrize(("side", "multiple", "extra", "wh"), [(96, 32, 0, (96, 64)), (257, 16, 1, (257, 177))])
+@pytest.mark.parametrize(
+    ("side", "multiple", "extra", "wh"), [(96, 32, 0, (96, 64)), (257, 16, 1, (257, 177))]
+)
 def test_sides_are_multiples(side, multiple, extra, wh):
     image = np.zeros((100, 150, 3), np.uint8)
-    assert frames.long_side(image, side, multiple=multiple, extra=extra).pixels.shape == (wh[1], wh[0], 3)
+    assert frames.long_side(image, side, multiple=multiple, extra=extra).pixels.shape == (
+        wh[1],
+        wh[0],
+        3,
+    )
 
 
 @pytest.mark.parametrize("wh", [(1, 1000), (1000, 1), (1, 1)])
@@ -50,7 +56,9 @@ def test_thin_images(wh):
     assert frames.square(image, np.array([0, 0, *wh]), 32).pixels.shape == (32, 32, 3)
 
 
-@pytest.mark.parametrize("box", [(-9, 0, -1, 5), (5, 5, 5, 9), (9, 9, 5, 5), (np.nan, 0, 5, 5), (200, 0, 300, 9)])
+@pytest.mark.parametrize(
+    "box", [(-9, 0, -1, 5), (5, 5, 5, 9), (9, 9, 5, 5), (np.nan, 0, 5, 5), (200, 0, 300, 9)]
+)
 def test_boxes_with_nothing_in_them(box):
     assert frames.square(np.zeros((100, 150, 3), np.uint8), np.array(box, float), 32) is None
 

@@ -24,7 +24,9 @@ def test_landmarks_become_joints():
 
 @pytest.mark.skipif(IS_INSTALLED, reason="MediaPipe is installed")
 def test_without_mediapipe_the_peer_is_unavailable(words):
-    done = subprocess.run([sys.executable, SCRIPT, *words], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, SCRIPT, *words], capture_output=True, text=True, check=False
+    )
     assert done.returncode == contract.UNAVAILABLE
     assert "mediapipe==0.10.21 is not installed" in done.stderr.splitlines()[-1]
 

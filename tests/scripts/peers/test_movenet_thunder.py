@@ -11,7 +11,9 @@ POSE = np.tile([0.5, 0.5, 0.6], (17, 1))
 
 def run(words, *more) -> int:
     add = movenet_thunder.add_arguments
-    return contract.main("thunder", "", movenet_thunder.prepare, add_arguments=add, argv=[*words, *map(str, more)])
+    return contract.main(
+        "thunder", "", movenet_thunder.prepare, add_arguments=add, argv=[*words, *map(str, more)]
+    )
 
 
 @pytest.fixture
@@ -24,12 +26,17 @@ def networks(package):
         [0, 0, 512, 512, 0.1, 0],
         [0, 0, 90, 90, 0.9, 16],
     ]
-    return package(movenet_thunder=("Identity:0", POSE[None, None]), centernet=("tower_0/detections", detections))
+    return package(
+        movenet_thunder=("Identity:0", POSE[None, None]),
+        centernet=("tower_0/detections", detections),
+    )
 
 
 def test_boxes_of_people_in_the_image():
     window = frames.Window(np.zeros((512, 512, 3), np.uint8), (2.0, 2.0), (0.0, 100.0))
-    rows = np.array([[100, 200, 300, 400, 0.9, 0], [102, 200, 300, 400, 0.8, 0], [0, 0, 9, 9, 0.9, 1]])
+    rows = np.array(
+        [[100, 200, 300, 400, 0.9, 0], [102, 200, 300, 400, 0.8, 0], [0, 0, 9, 9, 0.9, 1]]
+    )
     found = movenet_thunder.people_boxes(rows, window, 0.25)
     np.testing.assert_allclose(found, [[50, 50, 150, 150, 0.9]])
 

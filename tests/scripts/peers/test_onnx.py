@@ -31,14 +31,21 @@ def yolo_rows(*people):
 
 
 def test_yolo_of_all_places_drops_duplicates():
-    rows = yolo_rows([20, 24, 10, 20, 0.7], [21, 24, 10, 20, 0.9], [50, 24, 10, 20, 0.3], [50, 9, 9, 9, 0.01])
+    rows = yolo_rows(
+        [20, 24, 10, 20, 0.7], [21, 24, 10, 20, 0.9], [50, 24, 10, 20, 0.3], [50, 9, 9, 9, 0.01]
+    )
     found = yolo_pose.people(rows.T, WINDOW, threshold=0.05, overlap=0.7)
     assert [score for _, score in found] == [0.9, 0.3]
     np.testing.assert_allclose(found[0][0], np.tile(IN_IMAGE, (17, 1)))
 
 
 def test_yolo_that_dropped_duplicates_itself_is_left_alone():
-    rows = yolo_rows([15, 14, 25, 34, 0.9, 0], [15, 14, 25, 34, 0.8, 0], [15, 14, 25, 34, 0.8, 1], [0, 0, 0, 0, 0, 0])
+    rows = yolo_rows(
+        [15, 14, 25, 34, 0.9, 0],
+        [15, 14, 25, 34, 0.8, 0],
+        [15, 14, 25, 34, 0.8, 1],
+        [0, 0, 0, 0, 0, 0],
+    )
     found = yolo_pose.people(rows, WINDOW, threshold=0.05, overlap=0.7)
     assert [score for _, score in found] == [0.9, 0.8]
     np.testing.assert_allclose(found[1][0], np.tile(IN_IMAGE, (17, 1)))
@@ -67,14 +74,19 @@ def network(path, *, height=64, width=96, **outputs):
     constants = []
     for name, array in outputs.items():
         constants.append(onnx.numpy_helper.from_array(array.astype(np.float32), f"{name}_value"))
-        constants.append(onnx.numpy_helper.from_array((array == -1).astype(np.float32), f"{name}_mask"))
+        constants.append(
+            onnx.numpy_helper.from_array((array == -1).astype(np.float32), f"{name}_mask")
+        )
         nodes.append(helper.make_node("Mul", [f"{name}_mask", "mean"], [f"{name}_mean"]))
         nodes.append(helper.make_node("Add", [f"{name}_value", f"{name}_mean"], [name]))
     graph = helper.make_graph(
         nodes,
         "tiny",
         [helper.make_tensor_value_info("input", real, [1, 3, height, width])],
-        [helper.make_tensor_value_info(name, real, list(array.shape)) for name, array in outputs.items()],
+        [
+            helper.make_tensor_value_info(name, real, list(array.shape))
+            for name, array in outputs.items()
+        ],
         constants,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
@@ -105,7 +117,9 @@ def test_a_tiny_network_from_end_to_end(script, sides, words, tmp_path, capsys):
     np.testing.assert_allclose(results[0]["keypoints"][:3], [*expected, 0.5], atol=1e-3)
     share = 48 / (96 if sides else 64)  # of the input, the image is grey 90, what surrounds it 114
     mean = 90 * share + 114 * (1 - share)
-    assert results[0]["score"] == pytest.approx((mean if script is rtmo else mean / 255) - 1, rel=1e-3)
+    assert results[0]["score"] == pytest.approx(
+        (mean if script is rtmo else mean / 255) - 1, rel=1e-3
+    )
     timing = json.loads((tmp_path / "timing.json").read_text())
     assert timing["method"] == "onnx_net"
     assert "onnxruntime" in timing["machine"]

@@ -8,7 +8,9 @@ SHAPE = (20, 30)  # cells
 
 def people_at(*corners):
     """Made-up maps of people whose joints lie on a grid right and down of a corner, and where the joints are."""
-    places = [np.array(corner) + [(k % 4 * 37.0, k // 4 * 41.0) for k in range(17)] for corner in corners]
+    places = [
+        np.array(corner) + [(k % 4 * 37.0, k // 4 * 41.0) for k in range(17)] for corner in corners
+    ]
     rows, columns = np.mgrid[: SHAPE[0], : SHAPE[1]]
     cells = np.stack([columns, rows], 2) * posenet.STRIDE
     scores = np.zeros((*SHAPE, 17))
@@ -78,4 +80,9 @@ def test_channels_are_all_y_then_all_x():
 
 def test_without_the_package_the_peer_is_unavailable(words, monkeypatch, capsys):
     monkeypatch.delenv("HUMAN_MODELS", raising=False)
-    assert contract.main("posenet", "", posenet.prepare, add_arguments=posenet.add_arguments, argv=words) == 4
+    assert (
+        contract.main(
+            "posenet", "", posenet.prepare, add_arguments=posenet.add_arguments, argv=words
+        )
+        == 4
+    )

@@ -10,7 +10,9 @@ import tfjs
 def test_tensors_of_every_kind():
     data = np.array([0.5, -2], np.float16).tobytes() + np.array([[0, 255]], np.uint8).tobytes()
     data += (
-        np.array([7], np.uint16).tobytes() + np.array(-3, np.int32).tobytes() + np.array([1.25], np.float32).tobytes()
+        np.array([7], np.uint16).tobytes()
+        + np.array(-3, np.int32).tobytes()
+        + np.array([1.25], np.float32).tobytes()
     )
     entries = [
         {"name": "half", "shape": [2], "dtype": "float32", "quantization": {"dtype": "float16"}},
@@ -20,7 +22,12 @@ def test_tensors_of_every_kind():
             "dtype": "float32",
             "quantization": {"dtype": "uint8", "scale": 0.1, "min": -1},
         },
-        {"name": "word", "shape": [1], "dtype": "float32", "quantization": {"dtype": "uint16", "scale": 2, "min": 1}},
+        {
+            "name": "word",
+            "shape": [1],
+            "dtype": "float32",
+            "quantization": {"dtype": "uint16", "scale": 2, "min": 1},
+        },
         {"name": "whole", "shape": [], "dtype": "int32"},
         {"name": "plain", "shape": [1], "dtype": "float32"},
     ]
@@ -32,7 +39,9 @@ def test_tensors_of_every_kind():
     assert tensors["plain"].tolist() == [1.25]
 
 
-@pytest.mark.parametrize(("num_bytes", "message"), [(7, "end at byte 7, within b"), (9, "have 9 bytes")])
+@pytest.mark.parametrize(
+    ("num_bytes", "message"), [(7, "end at byte 7, within b"), (9, "have 9 bytes")]
+)
 def test_weights_of_the_wrong_length_are_refused(num_bytes, message):
     entries = [{"name": name, "shape": [1], "dtype": "float32"} for name in "ab"]
     with pytest.raises(tfjs.PackageError, match=message):
@@ -91,7 +100,9 @@ def test_packages_that_are_none(tmp_path):
     (tmp_path / "page.tgz").write_bytes(b"<html>")
     with pytest.raises(tfjs.PackageError, match="not a readable archive"):
         tfjs.open_package(tmp_path / "page.tgz", ["net"])
-    whole = archive(tmp_path / "b.tgz", net_json=b"{}", net_bin=np.random.default_rng(0).bytes(9000)).read_bytes()
+    whole = archive(
+        tmp_path / "b.tgz", net_json=b"{}", net_bin=np.random.default_rng(0).bytes(9000)
+    ).read_bytes()
     (tmp_path / "cut.tgz").write_bytes(whole[:5000])
     with pytest.raises(tfjs.PackageError, match="not a readable archive"):
         tfjs.open_package(tmp_path / "cut.tgz", ["net"])
@@ -108,13 +119,20 @@ def test_headers_of_any_length_are_not_read(tmp_path, monkeypatch):
 
 def test_a_model_does_not_reach_beyond_its_folder(tmp_path):
     (tmp_path / "net.json").write_text(
-        json.dumps({"modelTopology": {"node": []}, "weightsManifest": [{"paths": ["../secret.bin"], "weights": []}]})
+        json.dumps(
+            {
+                "modelTopology": {"node": []},
+                "weightsManifest": [{"paths": ["../secret.bin"], "weights": []}],
+            }
+        )
     )
     with pytest.raises(tfjs.PackageError, match="outside of its folder"):
         tfjs.read_graph_model(tfjs.open_package(tmp_path, ["net"]), "net.json")
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"{", b"[" * 100_000, b'{"modelTopology": 1, "weightsManifest": []}'])
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"{", b"[" * 100_000, b'{"modelTopology": 1, "weightsManifest": []}']
+)
 def test_a_file_that_is_no_model(content):
     with pytest.raises(tfjs.PackageError, match="not a TensorFlow"):
         tfjs.read_graph_model(lambda name: content, "net.json")

@@ -25,12 +25,16 @@ def numbers(*values):
 def model(nodes, outputs, **tensors):
     nodes = [*nodes, *(node(name, "Const") for name in tensors)]
     signature = {"outputs": {key: {"name": name} for key, name in outputs.items()}}
-    return GraphModel({"node": nodes, "signature": signature}, {k: np.asarray(v) for k, v in tensors.items()})
+    return GraphModel(
+        {"node": nodes, "signature": signature}, {k: np.asarray(v) for k, v in tensors.items()}
+    )
 
 
 def run(op, *inputs, **attributes):
     result = OPS[op](Node("n", op, (), attributes), *map(torch.as_tensor, inputs))
-    return result.tolist() if isinstance(result, torch.Tensor) else [part.tolist() for part in result]
+    return (
+        result.tolist() if isinstance(result, torch.Tensor) else [part.tolist() for part in result]
+    )
 
 
 def slow_convolution(image, filters, stride, depthwise):
@@ -38,7 +42,10 @@ def slow_convolution(image, filters, stride, depthwise):
     height, width, _ = image.shape
     size = filters.shape[0]
     out = -(-height // stride), -(-width // stride)
-    before = [max((n - 1) * stride + size - length, 0) // 2 for n, length in zip(out, (height, width), strict=True)]
+    before = [
+        max((n - 1) * stride + size - length, 0) // 2
+        for n, length in zip(out, (height, width), strict=True)
+    ]
     result = np.zeros((*out, filters.shape[2] if depthwise else filters.shape[3]))
     for row in range(out[0]):
         for column in range(out[1]):
@@ -47,7 +54,9 @@ def slow_convolution(image, filters, stride, depthwise):
                     y, x = row * stride + i - before[0], column * stride + j - before[1]
                     if 0 <= y < height and 0 <= x < width:
                         f = filters[i, j]
-                        result[row, column] += image[y, x] * f[:, 0] if depthwise else image[y, x] @ f
+                        result[row, column] += (
+                            image[y, x] * f[:, 0] if depthwise else image[y, x] @ f
+                        )
     return result
 
 
@@ -78,7 +87,10 @@ def test_a_graph_of_several_outputs():
     ]
     net = model(nodes, {"second": "parts:1", "sum": "sum"}, axis=np.int32(1))
     outputs = net(torch.tensor([[1.0, 2, 30, 40]]))
-    assert {name: value.tolist() for name, value in outputs.items()} == {"second": [[30, 40]], "sum": [[31, 42]]}
+    assert {name: value.tolist() for name, value in outputs.items()} == {
+        "second": [[30, 40]],
+        "sum": [[31, 42]],
+    }
 
 
 @pytest.mark.parametrize(
@@ -90,7 +102,11 @@ def test_a_graph_of_several_outputs():
         ([node("a", "Relu", "b"), node("b", "Relu", "a")], {"out": "a"}, "a circle"),
         ([node("a", "Relu", "a")], {"out": "a"}, "a circle"),
         ([node("a", "Const")], {"out": "a"}, "not among the weights"),
-        ([node("x", "Placeholder"), node("y", "Conv2D", "x", "x")], {"out": "y"}, "must be constants"),
+        (
+            [node("x", "Placeholder"), node("y", "Conv2D", "x", "x")],
+            {"out": "y"},
+            "must be constants",
+        ),
         ([{"name": "a"}], {"out": "a"}, "cannot be read"),
     ],
 )
@@ -107,7 +123,9 @@ def test_a_deep_graph_needs_no_stack():
 IMAGE = [[[[0.0], [2.0]], [[4.0], [6.0]]]]
 
 
-@pytest.mark.parametrize(("half_pixel", "first_row"), [(True, [0, 0.5, 1.5, 2]), (False, [0, 1, 2, 2])])
+@pytest.mark.parametrize(
+    ("half_pixel", "first_row"), [(True, [0, 0.5, 1.5, 2]), (False, [0, 1, 2, 2])]
+)
 def test_resizing_of_both_kinds(half_pixel, first_row):
     settings = {"half_pixel_centers": half_pixel, "align_corners": False}
     found = run("ResizeBilinear", IMAGE, torch.tensor([4, 4]), **settings)
@@ -129,7 +147,10 @@ def test_slices(masks, expected):
 
 def test_slices_with_new_axes_and_ellipses():
     x = torch.arange(4).reshape(2, 2)
-    assert run("StridedSlice", x, [0, 0], [0, 0], [1, 1], ellipsis_mask=1, new_axis_mask=2) == [[[0], [1]], [[2], [3]]]
+    assert run("StridedSlice", x, [0, 0], [0, 0], [1, 1], ellipsis_mask=1, new_axis_mask=2) == [
+        [[0], [1]],
+        [[2], [3]],
+    ]
 
 
 @pytest.mark.parametrize(
@@ -162,4 +183,7 @@ def test_operations(op, inputs, settings, expected):
 
 def test_pooling_pads_with_nothing():
     settings = {"ksize": [1, 3, 3, 1], "strides": [1, 1, 1, 1], "padding": "SAME"}
-    assert run("MaxPool", -np.ones((1, 2, 2, 1), np.float32), **settings) == (-np.ones((1, 2, 2, 1))).tolist()
+    assert (
+        run("MaxPool", -np.ones((1, 2, 2, 1), np.float32), **settings)
+        == (-np.ones((1, 2, 2, 1))).tolist()
+    )

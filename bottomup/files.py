@@ -1,0 +1,53 @@
+"""One way to write a file whole, and one way to doubt a JSON file."""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+
+@contextlib.contextmanager
+def write_whole(path: str | Path) -> Iterator[BinaryIO]:
+    """Open a file for writing that appears whole or not at all.
+
+    The bytes go to a file beside it, which takes the name after they have reached the disk. A
+    block that fails leaves an earlier file of that name as it was.
+
+    Args:
+        path: where to; its folder must exist.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    path = Path(path)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def read_json(path: str | Path, what: str) -> Any:
+    """The content of a JSON file.
+
+    Args:
+        path: the file.
+        what: what it should be, for the message: "annotations", "results".
+
+    Raises:
+        ValueError: the file cannot be read, or is not JSON; the message says which and why.
+    """
+    try:
+        return json.loads(Path(path).read_bytes())
+    except OSError as error:
+        raise ValueError(f"{what} {str(path)!r} cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(
+            f"{what} {str(path)!r} is not JSON ({error}): was it written to the end?"
+        ) from error
