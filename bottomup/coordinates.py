@@ -6,17 +6,12 @@ factor.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from torch import Tensor
 
-Points = TypeVar("Points", np.ndarray, "Tensor")
-
-
-def map_points(points: Points, from_wh: Sequence[int], to_wh: Sequence[int]) -> Points:
+def map_points(points: Any, from_wh: Sequence[int], to_wh: Sequence[int]) -> Any:
     """Carry points from one grid of pixels or cells to another that covers the same ground.
 
     Args:
