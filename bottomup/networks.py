@@ -1,180 +1,42 @@
-"""Networks as configs name them: a builder's arguments, the joints, and weights to start from.
+"""The networks that recipes name: a builder's arguments, the joints, and weights to start from.
 
 model:
 network:
 class_path: bottomup.networks.higherhrnet
-init_args: {width: 32, weights: null}
+init_args: {width: 32, skeleton: crowdpose, weights: hrnet_w32_imagenet}
 """
 
+import inspect
 import logging
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 from bottomup.data.coco import read_skeleton
 from bottomup.models import pose_net
-from bottomup.models.pose_net import PoseNet
+from bottomup.models.network import Network
 from bottomup.skeleton import COCO, CROWDPOSE, Skeleton
 from bottomup.topdown import person_detector as detector_net
 from bottomup.topdown import person_net
-from bottomup.topdown.person_detector import DetectorNet
-from bottomup.topdown.person_net import PersonNet
-from bottomup.weights.description import Network
-from bottomup.weights.reading import read_checkpoint
-from bottomup.weights.store import find, read_tensors
+from bottomup.weights.store import start_from
 
 log = logging.getLogger(__name__)
 
-N = TypeVar("N", PoseNet, PersonNet, DetectorNet)
+N = TypeVar("N", bound=Network)
 
+BUILDERS: dict[str, Callable[..., Network]] = {
+    **pose_net.BUILDERS,
+    **person_net.BUILDERS,
+    **detector_net.BUILDERS,
+}
+"""Every network that a weights file can hold."""
 
-def higherhrnet(
-    weights: str | None = None,
-    skeleton: str = "coco",
-    keypoint_offset: float = 0.5,
-    **arguments: Any,
-) -> PoseNet:
-    """HigherHRNet of any width, or HRNet-AE.
-
-    Args:
-        weights: a file or the name of bundled weights to start from; what does not fit is left as
-            it is, and reported.
-        skeleton: "coco", "crowdpose", or an annotation file whose category names the joints.
-        keypoint_offset: input pixels to add to a located peak: 0.5 for truncated target centres, 0
-            for exact ones.
-        **arguments: of `bottomup.models.pose_net.higherhrnet`.
-    """
-    return _ready(
-        pose_net.higherhrnet(skeleton=named_skeleton(skeleton), **arguments),
-        weights,
-        keypoint_offset,
-    )
-
-
-def light(
-    weights: str | None = None,
-    skeleton: str = "coco",
-    keypoint_offset: float = 0.5,
-    **arguments: Any,
-) -> PoseNet:
-    """A network for CPUs.
-
-    Args:
-        weights: a file or the name of bundled weights to start from; what does not fit is left as
-            it is, and reported.
-        skeleton: "coco", "crowdpose", or an annotation file whose category names the joints.
-        keypoint_offset: input pixels to add to a located peak: 0.5 for truncated target centres, 0
-            for exact ones.
-        **arguments: of `bottomup.models.pose_net.light`.
-    """
-    return _ready(
-        pose_net.light(skeleton=named_skeleton(skeleton), **arguments), weights, keypoint_offset
-    )
-
-
-def compact(
-    weights: str | None = None,
-    skeleton: str = "coco",
-    keypoint_offset: float = 0.0,
-    **arguments: Any,
-) -> PoseNet:
-    """The network for short trainings from random weights.
-
-    Args:
-        weights: a file or the name of bundled weights to start from; what does not fit is left as
-            it is, and reported.
-        skeleton: "coco", "crowdpose", or an annotation file whose category names the joints.
-        keypoint_offset: input pixels to add to a located peak: 0 for exact target centres, 0.5 for
-            truncated ones.
-        **arguments: of `bottomup.models.pose_net.compact`.
-    """
-    return _ready(
-        pose_net.compact(skeleton=named_skeleton(skeleton), **arguments), weights, keypoint_offset
-    )
-
-
-def mobile(
-    weights: str | None = None,
-    skeleton: str = "coco",
-    keypoint_offset: float = 0.25,
-    **arguments: Any,
-) -> PoseNet:
-    """The default network of the product.
-
-    Args:
-        weights: a file or the name of bundled weights to start from; what does not fit is left as
-            it is, and reported.
-        skeleton: "coco", "crowdpose", or an annotation file whose category names the joints.
-        keypoint_offset: input pixels to add to a located peak.
-        **arguments: of `bottomup.models.pose_net.mobile`.
-    """
-    return _ready(
-        pose_net.mobile(skeleton=named_skeleton(skeleton), **arguments), weights, keypoint_offset
-    )
-
-
-def topdown_heatmap(
-    weights: str | None = None, skeleton: str = "coco", **arguments: Any
-) -> PersonNet:
-    """Heatmaps of one person in a crop.
-
-    Args:
-        weights: a file or the name of bundled weights to start from; what does not fit is left as
-            it is, and reported.
-        skeleton: "coco", "crowdpose", or an annotation file whose category names the joints.
-        **arguments: of `bottomup.topdown.person_net.topdown_heatmap`.
-    """
-    return _filled(
-        person_net.topdown_heatmap(skeleton=named_skeleton(skeleton), **arguments), weights
-    )
-
-
-def topdown_softargmax(
-    weights: str | None = None, skeleton: str = "coco", **arguments: Any
-) -> PersonNet:
-    """Joints of one person in a crop as means of maps.
-
-    Args:
-        weights: a file or the name of bundled weights to start from; what does not fit is left as
-            it is, and reported.
-        skeleton: "coco", "crowdpose", or an annotation file whose category names the joints.
-        **arguments: of `bottomup.topdown.person_net.topdown_softargmax`.
-    """
-    return _filled(
-        person_net.topdown_softargmax(skeleton=named_skeleton(skeleton), **arguments), weights
-    )
-
-
-def topdown_regression(
-    weights: str | None = None, skeleton: str = "coco", **arguments: Any
-) -> PersonNet:
-    """Joints of one person in a crop as plain numbers.
-
-    Args:
-        weights: a file or the name of bundled weights to start from; what does not fit is left as
-            it is, and reported.
-        skeleton: "coco", "crowdpose", or an annotation file whose category names the joints.
-        **arguments: of `bottomup.topdown.person_net.topdown_regression`.
-    """
-    return _filled(
-        person_net.topdown_regression(skeleton=named_skeleton(skeleton), **arguments), weights
-    )
-
-
-def person_detector(
-    weights: str | None = None, skeleton: str = "coco", **arguments: Any
-) -> DetectorNet:
-    """Boxes of people.
-
-    Args:
-        weights: a file or the name of bundled weights to start from; what does not fit is left as
-            it is, and reported.
-        skeleton: of the training data, of which only the boxes count: "coco", "crowdpose", or an
-            annotation file.
-        **arguments: of `bottomup.topdown.person_detector.person_detector`.
-    """
-    return _filled(
-        detector_net.person_detector(skeleton=named_skeleton(skeleton), **arguments), weights
-    )
+ARGUMENTS = """\
+    skeleton: "coco", "crowdpose", or an annotation file whose category names the joints.
+    weights: a file or the name of weights to start from. Tensors that do not fit stay as they are,
+        and are listed.
+"""
 
 
 def named_skeleton(name: str) -> Skeleton:
@@ -193,52 +55,37 @@ def named_skeleton(name: str) -> Skeleton:
     return read_skeleton(name)
 
 
-def start_from(net: Network, weights: str | Path) -> tuple[list[str], list[str], list[str]]:
-    """Copy every tensor of a weights file that fits the network by name and shape; says in the log what did not.
+def _for_recipes(builder: Callable[..., N]) -> Callable[..., N]:
+    """The builder as a recipe calls it: joints and weights by name, the rest as it is."""
 
-    Args:
-        net: the network to fill.
-        weights: a file of any kind that `load_model` takes, or the name of bundled weights.
+    def build(*, skeleton: str = "coco", weights: str | None = None, **arguments: Any) -> N:
+        net = builder(skeleton=named_skeleton(skeleton), **arguments)
+        if weights is not None:
+            log.warning("%s: %s", weights, start_from(net, weights))
+        return net.train()
 
-    Returns:
-        the names that were loaded, those of the network that were not, and those of the file that
-        were left over.
-
-    Raises:
-        ValueError: nothing fits.
-    """
-    own = net.state_dict()
-    given = read_tensors(read_checkpoint(find(weights)), own)
-    loaded = [name for name in own if name in given and given[name].shape == own[name].shape]
-    fresh = [name for name in own if name not in loaded]
-    left = [name for name in given if name not in loaded]
-    if set(loaded) <= {"mean", "std"}:
-        raise ValueError(
-            f"{weights}: none of its {len(given)} tensors fits the network: were they made for another one?"
-        )
-    net.load_state_dict({name: given[name] for name in loaded}, strict=False)
-    log.warning(
-        "%s: %d tensors loaded%s%s",
-        weights,
-        len(loaded),
-        _some("not in it", fresh),
-        _some("left over", left),
-    )
-    return loaded, fresh, left
+    # the parser of recipes reads names, types and help from here
+    own = inspect.signature(build).parameters
+    given = inspect.signature(builder)
+    kept = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for name, parameter in given.parameters.items()
+        if name != "skeleton"
+    ]
+    merged = given.replace(parameters=[*kept, own["skeleton"], own["weights"]])
+    build.__signature__ = merged  # type: ignore[attr-defined]
+    build.__annotations__ = {p.name: p.annotation for p in merged.parameters.values()}
+    build.__annotations__["return"] = given.return_annotation
+    build.__name__ = build.__qualname__ = builder.__name__
+    build.__doc__ = re.sub(r" +skeleton: .*\n", ARGUMENTS, f"{inspect.getdoc(builder)}\n")
+    return build
 
 
-def _ready(net: PoseNet, weights: str | None, keypoint_offset: float) -> PoseNet:
-    net.keypoint_offset = keypoint_offset
-    return _filled(net, weights)
-
-
-def _filled(net: N, weights: str | None) -> N:
-    if weights is not None:
-        start_from(net, weights)
-    return net.train()
-
-
-def _some(what: str, names: list[str]) -> str:
-    if not names:
-        return ""
-    return f"; {len(names)} {what}: {', '.join(names[:4])}{' ...' if len(names) > 4 else ''}"
+higherhrnet = _for_recipes(pose_net.higherhrnet)
+mobile = _for_recipes(pose_net.mobile)
+light = _for_recipes(pose_net.light)
+compact = _for_recipes(pose_net.compact)
+topdown_heatmap = _for_recipes(person_net.topdown_heatmap)
+topdown_softargmax = _for_recipes(person_net.topdown_softargmax)
+topdown_regression = _for_recipes(person_net.topdown_regression)
+person_detector = _for_recipes(detector_net.person_detector)

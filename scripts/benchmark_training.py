@@ -144,7 +144,8 @@ def make_steps(size: int, batch_size: int) -> tuple[Callable[[], None], Callable
     def whole() -> None:
         batch = next(batches)
         outputs = net(batch.image.contiguous(memory_format=torch.channels_last))
-        update(torch.stack(list(criterion(outputs, batch.keypoints, batch.mask).values())).sum())
+        losses = criterion(outputs, batch.keypoints, batch.mask)
+        update(torch.stack([criterion.weights[name] * loss for name, loss in losses.items()]).sum())
 
     return bare, whole
 

@@ -29,7 +29,6 @@ from bottomup.data.scenes.crowd import Crowd
 from bottomup.data.training_sets import Draw, read_image
 from bottomup.evaluation import keypoints as metrics
 from bottomup.geometry import Transform, crop
-from bottomup.networks import start_from
 from bottomup.skeleton import COCO
 from bottomup.topdown.box_metrics import corners
 from bottomup.topdown.detectors import Boxes
@@ -37,7 +36,7 @@ from bottomup.topdown.losses import PersonCriterion
 from bottomup.topdown.person_net import BUILDERS, PersonNet
 from bottomup.topdown.predictor import to_poses
 from bottomup.topdown.samples import CropAugment, DrawnCrops, PhotoCrops
-from bottomup.weights.store import save_model
+from bottomup.weights.store import save_model, start_from
 
 KINDS = tuple(BUILDERS)
 RATES = (3e-4, 1e-3, 3e-3)

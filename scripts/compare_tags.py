@@ -38,7 +38,7 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # of the network, o
     "anchored, pull and push": ({"tag_anchor": ANCHOR}, {}),
     "anchored, told their place": (
         {"tag_anchor": ANCHOR},
-        {"pull_weight": 0.0, "push_weight": 0.0, "place_weight": 5.0, "tag_anchor": ANCHOR},
+        {"pull_weight": 0.0, "push_weight": 0.0, "place_weight": 5.0},
     ),
 }
 
@@ -72,7 +72,7 @@ def main() -> None:
         losses: dict[str, Any] = {"pull_weight": 1.0, "push_weight": 1.0} | criterion
         train(
             net,
-            Criterion(heatmaps="focal", centres=targets.EXACT, scale_aware=True, **losses),
+            Criterion(heatmaps="focal", scale_aware=True, **losses),
             crowd,
             arguments,
         )
@@ -95,7 +95,14 @@ def train(net: PoseNet, criterion: Criterion, crowd: Crowd, arguments: argparse.
     )
     for batch in ResumableLoader(data, sampler, num_workers=1):
         outputs = net(batch.image.contiguous(memory_format=torch.channels_last))
-        loss = torch.stack(list(criterion(outputs, batch.keypoints, batch.mask).values())).sum()
+        losses = criterion(
+            outputs,
+            batch.keypoints,
+            batch.mask,
+            offset=net.preprocessing.offset,
+            tag_anchor=net.head.tag_anchor,
+        )
+        loss = torch.stack([criterion.weights[name] * loss for name, loss in losses.items()]).sum()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -110,14 +117,14 @@ def look(net: PoseNet, evaluation: DrawnEvaluation) -> dict[str, float]:
     for index in range(len(evaluation)):
         scene, image_id = evaluation.scene(index), index + 1
         people = scene.keypoints[(scene.keypoints[..., 2] > 0).any(1)]
-        maps = combine(net(torch.from_numpy(scene.image).permute(2, 0, 1)[None]))
+        maps = combine(net.read(net(torch.from_numpy(scene.image).permute(2, 0, 1)[None])))
         height, width = maps.heatmaps.shape[2:]
         stride = scene.image.shape[1] / width
         points = torch.from_numpy(people)[None].clone()  # 1 N K 3
         points[..., :2] = (points[..., :2] + 0.5) / stride
         sigma = targets.adaptive_sigma(points)
         heat = targets.render_heatmaps(
-            points, height, width, sigma=sigma, max_sigma=2.0, centres=targets.EXACT
+            points, height, width, sigma=sigma, max_sigma=2.0, exact=True
         )
         for heatmaps, results in ((maps.heatmaps, found), (heat, found_given_heat)):
             poses = grouper(heatmaps, maps.tags)[0]

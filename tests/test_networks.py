@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from bottomup import COCO, CROWDPOSE, networks
-from bottomup.weights.store import save_model
+from bottomup.weights.store import save_model, start_from
 
 
 def light(**keywords):
@@ -26,9 +26,7 @@ def test_a_network_starts_from_weights_and_says_what_did_not_fit(tmp_path, caplo
     assert "2 not in it: head.final_layers.0.weight, head.final_layers.0.bias" in caplog.text
     assert "2 left over" in caplog.text
     with pytest.raises(ValueError, match="none of its"):
-        networks.start_from(
-            networks.higherhrnet(width=4, num_deconvs=0), tmp_path / "w.safetensors"
-        )
+        start_from(networks.higherhrnet(width=4, num_deconvs=0), tmp_path / "w.safetensors")
 
 
 def test_joints_come_by_name_or_from_an_annotation_file(tmp_path):
@@ -43,7 +41,10 @@ def test_joints_come_by_name_or_from_an_annotation_file(tmp_path):
 
 
 def test_every_network_can_be_named():
-    assert networks.higherhrnet(width=4).keypoint_offset == 0.5
-    assert networks.mobile().keypoint_offset == 0.25
-    assert networks.compact(width=4).keypoint_offset == 0.0
-    assert networks.mobile(keypoint_offset=0.0).keypoint_offset == 0.0
+    assert networks.higherhrnet(width=4).preprocessing.offset == 0.5
+    assert networks.mobile().preprocessing.offset == 0.25
+    assert networks.compact(width=4).preprocessing.offset == 0.0
+    assert networks.mobile(keypoint_offset=0.0).preprocessing.offset == 0.0
+    assert set(networks.BUILDERS) == {
+        name for name in networks.BUILDERS if callable(getattr(networks, name))
+    }

@@ -20,7 +20,7 @@ from jaxtyping import UInt8
 from bottomup.geometry import Transform, fit, official
 from bottomup.images.sources import Frame, Source, is_unread, map_ahead, read, scan
 from bottomup.method.aggregation import Maps, aggregate, combine
-from bottomup.method.grouping import Grouper
+from bottomup.method.grouping import RULES, Grouper
 from bottomup.models.pose_net import PoseNet
 from bottomup.poses import Poses
 from bottomup.weights.store import load_model
@@ -113,7 +113,7 @@ class Predictor:
         exif: bool = True,
         stages: Callable[[str], AbstractContextManager] = contextlib.nullcontext,
     ) -> None:
-        if mode not in ("robust", "official"):
+        if mode not in RULES:
             raise ValueError(f"mode is {mode!r}; choose 'robust' or 'official'")
         if not scales or min(scales) <= 0 or max(scales) > 8:
             raise ValueError(
@@ -127,15 +127,12 @@ class Predictor:
         net = weights if isinstance(weights, PoseNet) else load_model(weights)
         self.net = net.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self.mode = mode
-        self.size = size or net.input_size
+        self.size = size or net.preprocessing.size
         self.scales = sorted(set(scales), reverse=True)
         self.flip = flip
         self.batch_size = batch_size or (1 if self.device.type == "cpu" else 8)
         self.exif, self.stages = exif, stages
-        max_candidates = 30 if mode == "official" else None
-        self.grouper = grouper or Grouper(
-            mode=mode, max_candidates=max_candidates, skeleton=net.skeleton
-        )
+        self.grouper = grouper or Grouper(rules=RULES[mode], skeleton=net.skeleton)
 
     def __call__(self, source: Source) -> Poses | list[Poses]:
         """The people of one picture (a path or an array), or a list of them for any other finite source.
@@ -208,8 +205,9 @@ class Predictor:
             base_wh = transforms[nearest].input_wh
             back, size = transforms[-1], (base_wh[1], base_wh[0])
         else:
-            multiple = self.net.size_multiple
-            back, size = fit(image_wh, self.size, side=self.net.input_side, multiple=multiple), None
+            wanted, size = self.net.preprocessing, None
+            multiple = wanted.multiple
+            back = fit(image_wh, self.size, side=wanted.side, multiple=multiple)
             transforms = [
                 back if scale == 1 else back.scaled(scale, multiple) for scale in self.scales
             ]
@@ -236,7 +234,7 @@ class Predictor:
         with self.stages("aggregate"):
             heatmaps, tags = aggregate(maps, batch[0].size)  # B K H W, B K H W L
         map_wh = (heatmaps.shape[3], heatmaps.shape[2])
-        offset = self.net.keypoint_offset if self.mode == "robust" else 0.0
+        offset = self.net.preprocessing.offset if self.mode == "robust" else 0.0
         with self.stages("group"):
             people = self.grouper(heatmaps, tags)
         results = [
@@ -254,8 +252,8 @@ class Predictor:
         """The maps of pictures of one key at one scale."""
         images = torch.from_numpy(np.stack([ready.inputs[s] for ready in batch]))  # B H W 3
         images = images.to(self.device).permute(0, 3, 1, 2)  # B 3 H W, channels last in memory
-        outputs = self.net(images)
-        flipped = self.net(images.flip(3)) if self.flip else None
+        outputs = self.net.read(self.net(images))
+        flipped = self.net.read(self.net(images.flip(3))) if self.flip else None
         return combine(outputs, flipped, flip_indices=self.net.skeleton.flip_indices)
 
 

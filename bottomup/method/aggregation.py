@@ -1,4 +1,4 @@
-"""Many outputs of the network (resolutions, a mirrored image, scales) become one heatmap stack and one tag stack.
+"""One stack of heatmaps and of tags from many: resolutions, a mirrored image, scales.
 
 The rules are those of HigherHRNet (Cheng et al., 2020, section 3.4); every resize is bilinear with
 align_corners=False.

@@ -1,80 +1,64 @@
-"""The peaks of heatmaps: which cells can be joints, and where between the cells a joint lies."""
+"""Peaks of heatmaps: the cells that can become joints, and positions finer than a cell."""
 
 import itertools
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from bottomup.method.matching import Candidates
 
-class Cells(NamedTuple):
-    """The M cells of one image's K H W heatmaps that can become joints, on the host, in ascending order.
-
-    They exceed a threshold and are the largest along their row or along their column, next
-    neighbours compared.
-
-    Attributes:
-        flat: the index k * H * W + y * W + x.
-        value: the heatmap there.
-        tags: the tag there.
-        is_peak: whether the cell is the largest of its neighbourhood and exceeds the detection
-            threshold.
-    """
-
-    flat: Int[np.ndarray, " M"]
-    value: Float[np.ndarray, " M"]
-    tags: Float[np.ndarray, "M L"]
-    is_peak: Bool[np.ndarray, " M"]
-
-    def of_joint(self, joint: int, map_size: int) -> "Cells":
-        """The cells of one joint's map; `flat` is then y * W + x."""
-        first, last = np.searchsorted(self.flat, (joint * map_size, (joint + 1) * map_size))
-        cells = Cells(*(array[first:last] for array in self))
-        return cells._replace(flat=cells.flat - joint * map_size)
+KERNEL_SIZE = 5  # cells; the side of the square in which a peak is the largest, as published
 
 
-def find_cells(
+def find_candidates(
     heatmaps: Float[Tensor, "B K H W"],
     tags: Float[Tensor, "B K H W L"],
     *,
     detection_threshold: float,
     refine_threshold: float,
-    kernel_size: int,
-) -> list[Cells]:
-    """The cells that can matter, one `Cells` per image.
+) -> list[Candidates]:
+    """The cells that can become joints, one `Candidates` per image, on the host.
 
-    Thresholding comes first because hardly a cell survives it: a dense maximum filter costs more
-    than all the rest. Of a blob then only the crests are kept, where a joint's best place must lie.
+    Thresholding comes first, because few cells survive it: a dense maximum filter costs more than
+    all the rest. Of a blob only the crests are kept, where a joint's best position must lie.
+
+    Args:
+        heatmaps: one map per joint.
+        tags: L tag dimensions per cell.
+        detection_threshold: a peak exceeds it.
+        refine_threshold: other candidates exceed it.
     """
     height, width = heatmaps.shape[2:]
     flat = heatmaps.flatten()
     index = _where_above(flat, min(detection_threshold, refine_threshold))
     value = flat[index]
 
-    # left and right neighbours stand side by side in the list itself; those above and below are a
-    # look-up away
+    # left and right neighbours stand side by side in the list; those above and below are looked up
     adjacent = (index.diff() == 1) & (index[1:] % width != 0)
     largest_in_row = torch.ones_like(index, dtype=torch.bool)
     largest_in_row[1:] &= ~(adjacent & (value[:-1] >= value[1:]))
     largest_in_row[:-1] &= ~(adjacent & (value[1:] > value[:-1]))
-    row_start = index % (height * width)
-    above, below = row_start >= width, row_start < (height - 1) * width
-    largest_in_column = ~(above & (flat[torch.where(above, index - width, index)] >= value))
-    largest_in_column &= ~(below & (flat[torch.where(below, index + width, index)] > value))
+    in_map = index % (height * width)
+    above, below = in_map >= width, in_map < (height - 1) * width
+    value_above = flat[torch.where(above, index - width, index)]
+    value_below = flat[torch.where(below, index + width, index)]
+    largest_in_column = ~(above & (value_above >= value)) & ~(below & (value_below > value))
 
+    # peaks among the crests
     crest = torch.nonzero(largest_in_row | largest_in_column).squeeze(1)
     is_peak = (largest_in_row & largest_in_column & (value > detection_threshold))[crest]
     index, value = index[crest], value[crest]
-    is_peak[is_peak.clone()] = _is_largest(heatmaps, index[is_peak], kernel_size)
+    is_peak[is_peak.clone()] = _is_largest(heatmaps, index[is_peak])
     tag = tags[torch.unravel_index(index, heatmaps.shape)].float()
 
+    # to the host, image by image
     index, value, tag, is_peak = (array.cpu().numpy() for array in (index, value, tag, is_peak))
     size = heatmaps.shape[1] * height * width
     bounds = np.searchsorted(index, np.arange(len(heatmaps) + 1) * size)
     return [
-        Cells(index[a:b] - i * size, value[a:b], tag[a:b], is_peak[a:b])
+        Candidates(index[a:b] - i * size, value[a:b], tag[a:b], is_peak[a:b])
         for i, (a, b) in enumerate(itertools.pairwise(bounds))
     ]
 
@@ -85,20 +69,17 @@ def _where_above(flat: Float[Tensor, " C"], threshold: float) -> Int[Tensor, " M
     return torch.nonzero(flat > threshold).squeeze(1)
 
 
-def _is_largest(
-    heatmaps: Float[Tensor, "B K H W"], index: Int[Tensor, " M"], kernel_size: int
-) -> Bool[Tensor, " M"]:
-    """Whether each cell is the largest of its square; of equal ones, the first in reading order is."""
+def _is_largest(heatmaps: Float[Tensor, "B K H W"], index: Int[Tensor, " M"]) -> Bool[Tensor, " M"]:
+    """Whether each cell is the largest of its square; of equal ones, the first in reading order."""
     height, width = heatmaps.shape[2:]
-    around = torch.arange(kernel_size, device=index.device) - kernel_size // 2
-    dy, dx = around.repeat_interleave(kernel_size), around.repeat(kernel_size)
-    y, x = (index // width % height)[:, None] + dy, (index % width)[:, None] + dx  # M kernel_size^2
+    around = torch.arange(KERNEL_SIZE, device=index.device) - KERNEL_SIZE // 2
+    dy, dx = around.repeat_interleave(KERNEL_SIZE), around.repeat(KERNEL_SIZE)
+    y, x = (index // width % height)[:, None] + dy, (index % width)[:, None] + dx  # M 25
     inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
-    value = heatmaps.flatten()[
-        torch.where(inside, index[:, None] + dy * width + dx, index[:, None])
-    ]
+    neighbour = torch.where(inside, index[:, None] + dy * width + dx, index[:, None])
+    value = heatmaps.flatten()[neighbour]
+    own = value[:, KERNEL_SIZE**2 // 2, None]
     earlier = dy * width + dx < 0
-    own = value[:, kernel_size**2 // 2, None]
     return ~(inside & (value > own) | inside & earlier & (value == own)).any(1)
 
 
@@ -108,7 +89,7 @@ def locate(
     joint: Int[Tensor, " M"],
     cell: Int[Tensor, " M"],
     *,
-    quarter: bool,
+    quarter_offset: bool,
 ) -> tuple[Float[Tensor, "M 2"], Float[Tensor, " M"]]:
     """Coordinates finer than a cell, and the heatmap's value.
 
@@ -117,10 +98,8 @@ def locate(
         image: index of the image.
         joint: index of the map.
         cell: y * W + x.
-        quarter: the reference's rule, a quarter of a cell towards the larger neighbour, plus half a
-            cell for targets drawn at truncated coordinates. Otherwise the vertex of the parabola
-            through the logarithms of the three cells along each axis, which is exact for a
-            Gaussian; zero where that is undefined or at the border.
+        quarter_offset: see `Rules`. Otherwise the vertex of the parabola through the logarithms of
+            three cells along each axis; no offset where that is undefined, or at the border.
 
     Returns:
         (M, 2) x, y in cells and (M,) values.
@@ -132,7 +111,7 @@ def locate(
     for dx, dy in ((1, 0), (0, 1)):
         low = heatmaps[image, joint, (y - dy).clamp(min=0), (x - dx).clamp(min=0)]
         high = heatmaps[image, joint, (y + dy).clamp(max=height - 1), (x + dx).clamp(max=width - 1)]
-        if quarter:
+        if quarter_offset:
             offsets.append(torch.where(high > low, 0.75, 0.25))
         else:
             at_border = (x == 0) | (x == width - 1) if dx else (y == 0) | (y == height - 1)

@@ -1,16 +1,13 @@
-"""What the network should say about an image: a heatmap per joint, and where to read each person's tags.
+"""Targets: a heatmap per joint, and the cells from which each person's tags are read.
 
-Everything is rendered where the loss is computed, for a whole batch at once, from the keypoints
-alone: nothing but image, keypoints and mask leaves the loader. Method: Newell et al., "Associative
-Embedding" (NeurIPS 2017); the numbers are those of HigherHRNet's public training code.
+Targets are rendered where the loss is computed, for a whole batch at once, from the keypoints: only
+image, keypoints and mask leave the loader. Method: Newell et al., "Associative Embedding" (NeurIPS
+2017). The numbers are those of HigherHRNet's public training code.
 """
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-
-TRUNCATED = "truncated"
-EXACT = "exact"
 
 
 def locate_joints(
@@ -21,7 +18,7 @@ def locate_joints(
     Coordinates are cut toward zero, so -0.7 falls into cell 0 and is inside.
 
     Args:
-        keypoints: x, y in pixels of the map, and visibility (0 = not labelled; 1 and 2 alike are).
+        keypoints: x, y in cells of the map, and visibility: 0 is unlabelled, 1 and 2 are labelled.
         height: rows of the map.
         width: columns of the map.
 
@@ -43,62 +40,70 @@ def render_heatmaps(
     *,
     sigma: float | Float[Tensor, "B N"] = 2.0,
     max_sigma: float | None = None,
-    centres: str = TRUNCATED,
+    exact: bool = False,
 ) -> Float[Tensor, "B K H W"]:
-    """Draw an unnormalised Gaussian at every labelled joint; where two meet, the larger value counts.
+    """Draw an unnormalised Gaussian at every labelled joint; where two meet, the larger counts.
 
-    A joint whose cell lies outside the map is skipped altogether. The Gaussian is cut off beyond 3
-    sigma + 1 cells on either axis. All of them are written in one scatter: the cost depends on the
-    joints, not on people times pixels.
+    A joint whose cell lies outside the map is left out. The Gaussian is cut off beyond 3 sigma + 1
+    cells on either axis. All are written in one scatter: the cost depends on the number of joints,
+    not on people times pixels.
 
     Args:
-        keypoints: x, y in pixels of the map, and visibility.
+        keypoints: x, y in cells of the map, and visibility.
         height: rows of the map.
         width: columns of the map.
         sigma: spread in cells, one for all or one per person.
-        max_sigma: the largest spread to expect when `sigma` is a tensor; it sets the size of the
-            window.
-        centres: "truncated" draws about the cell that `locate_joints` gives, as the published
-            networks were trained (their located peaks need +0.5 pixels of the network's input);
-            "exact" draws about the point itself, cell c reaching from c to c + 1 with its centre
-            between them (no offset needed then).
+        max_sigma: the largest spread in a `sigma` per person; it sets the size of the window.
+        exact: draw about the point itself, where cell c reaches from c to c + 1. Otherwise about
+            the cell of `locate_joints`, as the published networks were trained: their located peaks
+            need 0.5 pixels of the network's input added.
 
     Raises:
-        ValueError: `sigma` is a tensor and `max_sigma` is missing, or `centres` is unknown.
+        ValueError: `sigma` is a tensor and `max_sigma` is missing.
     """
-    if centres not in (TRUNCATED, EXACT):
-        raise ValueError(f"centres must be {TRUNCATED!r} or {EXACT!r}, not {centres!r}")
     if isinstance(sigma, Tensor) and max_sigma is None:
         raise ValueError("a sigma per person needs max_sigma, the size of the window to draw in")
     batch, _, num_joints, _ = keypoints.shape
-    largest = float(max_sigma if isinstance(sigma, Tensor) else sigma)  # type: ignore[arg-type]
-    spread = (
-        sigma if isinstance(sigma, Tensor) else torch.full((1, 1), largest, device=keypoints.device)
-    )
-    spread = spread[..., None, None, None].float()  # B N 1 1 1, or ones
+    device = keypoints.device
+    spread = torch.as_tensor(sigma, dtype=torch.float32, device=device)
+    if spread.ndim == 2:
+        spread = spread[..., None, None, None]  # B N 1 1 1
 
+    # a window of cells about every joint, and the Gaussian's profile along each axis
     _, inside = locate_joints(keypoints, height, width)
     cells = keypoints[..., :2].trunc()
-    window = torch.arange(-int(3 * largest + 1), int(3 * largest + 1) + 1, device=keypoints.device)
-    positions = cells[..., None] + window  # B N K 2 w
-    points = cells if centres == TRUNCATED else keypoints[..., :2] - 0.5
+    reach = int(3 * (max_sigma or float(sigma)) + 1)
+    positions = cells[..., None] + torch.arange(-reach, reach + 1, device=device)  # B N K 2 w
+    points = keypoints[..., :2] - 0.5 if exact else cells
     distances = (positions - points[..., None]).float()
     profiles = torch.exp(-distances.square() / (2 * spread.square()))
     profiles = profiles * ((positions - cells[..., None]).abs() <= 3 * spread + 1)
 
+    # the product of both profiles, 0 where the window leaves the map
     x, y = positions.long().unbind(-2)  # B N K w
     x_profile = profiles[..., 0, :] * ((x >= 0) & (x < width))
     y_profile = profiles[..., 1, :] * ((y >= 0) & (y < height)) * inside[..., None]
     values = y_profile[..., :, None] * x_profile[..., None, :]  # B N K w w
+
+    # all windows into one flat stack of maps
     rows = y.clamp(0, height - 1)[..., :, None] * width + x.clamp(0, width - 1)[..., None, :]
-    planes = torch.arange(batch * num_joints, device=keypoints.device).view(
-        batch, 1, num_joints, 1, 1
-    )
-    heatmaps = torch.zeros(batch * num_joints * height * width, device=keypoints.device)
-    heatmaps.scatter_reduce_(
-        0, (planes * (height * width) + rows).flatten(), values.flatten(), "amax"
-    )
+    planes = torch.arange(batch * num_joints, device=device).view(batch, 1, num_joints, 1, 1)
+    index = planes * (height * width) + rows
+    heatmaps = torch.zeros(batch * num_joints * height * width, device=device)
+    heatmaps.scatter_reduce_(0, index.flatten(), values.flatten(), "amax")
     return heatmaps.view(batch, num_joints, height, width)
+
+
+def joint_boxes(
+    keypoints: Float[Tensor, "B N K 3"],
+) -> tuple[Float[Tensor, "B N 2"], Float[Tensor, "B N 2"]]:
+    """Corners x0, y0 and x1, y1 of the box around each person's labelled joints.
+
+    A row without a labelled joint, as padding is, has x0 = y0 = inf and x1 = y1 = -inf.
+    """
+    labelled, points = keypoints[..., 2:] > 0, keypoints[..., :2]
+    low = points.masked_fill(~labelled, torch.inf).amin(2)
+    return low, points.masked_fill(~labelled, -torch.inf).amax(2)
 
 
 def adaptive_sigma(
@@ -108,52 +113,42 @@ def adaptive_sigma(
     reference: float = 32.0,
     low: float = 1.0,
 ) -> Float[Tensor, "B N"]:
-    """Give small people narrower Gaussians: sigma for a person of `reference` pixels and more, less below.
+    """Narrower Gaussians for small people (compare "scale-adaptive heatmaps", SWAHR, CVPR 2021).
 
-    The size of a person is the longer side of the box around its labelled joints; the spread falls
-    with it in proportion, never below `low` (compare "scale-adaptive heatmaps", SWAHR, CVPR 2021).
+    The size of a person is the longer side of the box around its labelled joints. From `reference`
+    cells on the spread is `sigma`; below, it falls in proportion, but not below `low`.
 
     Args:
-        keypoints: x, y in pixels of the map, and visibility.
+        keypoints: x, y in cells of the map, and visibility.
         sigma: spread of a large person, the largest that is returned.
-        reference: the size in pixels of the map from which on a person is large.
-        low: the smallest spread.
+        reference: cells from which on a person is large.
+        low: the smallest spread, also of a person without labelled joints.
     """
-    labelled = keypoints[..., 2:] > 0
-    points = keypoints[..., :2]
-    high = points.masked_fill(~labelled, -torch.inf).amax(2)
-    side = (high - points.masked_fill(~labelled, torch.inf).amin(2)).amax(-1)
-    return (
-        (side * (sigma / reference)).clamp(low, sigma).float()
-    )  # -inf, a person without joints, becomes `low`
+    top_left, bottom_right = joint_boxes(keypoints)
+    side = (bottom_right - top_left).amax(-1)
+    return (side * (sigma / reference)).clamp(low, sigma).float()
 
 
 def undefined_joints(
     keypoints: Float[Tensor, "B N K 3"], height: int, width: int, *, margin: float = 0.1
 ) -> Bool[Tensor, "B K H W"]:
-    """Where a heatmap says nothing: joint k in the box of a labelled person whose joint k is not labelled.
-
-    The box around the labelled joints, `margin` of its sides larger all round, stands for the
-    person.
+    """Cells that may hold an unlabelled joint k: the box of a person whose joint k is unlabelled.
 
     Args:
-        keypoints: x, y in pixels of the map, and visibility; padding rows have no labelled joint at
-            all.
+        keypoints: x, y in cells of the map, and visibility; padding rows have no labelled joint.
         height: rows of the map.
         width: columns of the map.
-        margin: how far beyond its joints a person is taken to reach.
+        margin: how far a person reaches beyond the box around its joints, in sides of that box.
     """
-    labelled = keypoints[..., 2:] > 0
-    low = keypoints[..., :2].masked_fill(~labelled, torch.inf).amin(2)
-    high = keypoints[..., :2].masked_fill(~labelled, -torch.inf).amax(2)
+    low, high = joint_boxes(keypoints)
     slack = (high - low).clamp(min=0) * margin
-    low, high = low - slack, high + slack  # B N 2, low > high for a padding row
+    low, high = low - slack, high + slack  # B N 2
     x = torch.arange(width, device=keypoints.device)
     y = torch.arange(height, device=keypoints.device)
     columns = (x >= low[..., :1]) & (x <= high[..., :1])  # B N W
     rows = (y >= low[..., 1:]) & (y <= high[..., 1:])  # B N H
-    missing = ~labelled[..., 0]  # B N K
-    # A cell is undefined if any person covers it: count people with a product of sums instead of a
-    # loop.
+    missing = keypoints[..., 2] <= 0  # B N K
+
+    # a cell counts if any person covers it: a sum of products in place of a loop over people
     counts = torch.einsum("bnk,bnh,bnw->bkhw", missing.float(), rows.float(), columns.float())
     return counts > 0

@@ -1,108 +1,51 @@
-"""A whole network, images in and maps out, and the functions that assemble the published ones.
+"""Networks that find everybody's joints, and the functions that build the published ones."""
 
-A network is a trunk and a head; what an image has to look like before it (size, mean, deviation)
-and what the outputs mean after it (skeleton, offset of a peak) stay with it, so they also travel
-with its weights.
-"""
+from collections.abc import Callable
+from typing import Any
 
-import dataclasses
-from collections.abc import Callable, Mapping
-from typing import Any, Literal
-
-import torch
 from jaxtyping import Float, UInt8
-from torch import Tensor, nn
+from torch import Tensor
 
-from bottomup.models.center_voting import CenterVotingHead
+from bottomup.models.center_voting import CenterVotingHead, DenseMaps
 from bottomup.models.compact import CompactTrunk
-from bottomup.models.heads import MultiResolutionHead, SubpixelHead
+from bottomup.models.heads import HeadOutput, MultiResolutionHead, SubpixelHead
 from bottomup.models.hrnet import HRNet
 from bottomup.models.mobilenet import MobileNetScales
+from bottomup.models.network import MOVENET_MEAN, Network, Preprocessing, Recipe
 from bottomup.skeleton import COCO, Skeleton
 
-IMAGENET_MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)  # RGB, of images of 0..255
-IMAGENET_STD = (0.229 * 255, 0.224 * 255, 0.225 * 255)
 
-MOVENET_MEAN = (
-    1 / 0.007843017578125,
-) * 3  # RGB, mean and deviation alike: 0..255 becomes about -1..1
+class PoseNet(Network):
+    """Images in, heatmaps and tags of everybody out, in two steps.
 
-
-@dataclasses.dataclass(frozen=True)
-class Recipe:
-    """How to assemble a network again: the name of a builder in `BUILDERS` and its arguments, plain JSON values."""
-
-    builder: str
-    arguments: Mapping[str, Any]
-
-
-class PoseNet(nn.Module):
-    """Trunk and head, and all that has to be known to use them; the arguments are attributes of the same names.
-
-    Args:
-        trunk: normalised images B 3 H W to features B C H/4 W/4.
-        head: features to a list of `HeadOutput`, coarse to fine.
-        skeleton: what the K heatmaps stand for.
-        mean: subtracted from R, G, B, in 0..255; a buffer 3 1 1.
-        std: divides R, G, B, in 0..255; a buffer 3 1 1.
-        input_size: pixels of `input_side` of the network's input at scale 1.
-        input_side: which side of an image is brought to `input_size`, the short or the long one.
-        size_multiple: the input's height and width are multiples of it.
-        keypoint_offset: pixels of the network's input to add to a located peak; 0.5 for networks
-            that were trained on targets drawn at coordinates cut toward zero, as the published ones
-            were.
-        recipe: how to build it again; None for a network put together by hand, which cannot be
-            saved alone.
+    `forward` gives what the criterion of the head is computed from. `read` turns that into heatmaps
+    and tags. For most heads the two are the same; `CenterVotingHead` lets people vote in between.
     """
 
-    mean: Tensor
-    std: Tensor
+    head: Any  # with `read`: a `TagHead` or a `CenterVotingHead`
 
-    def __init__(
-        self,
-        trunk: nn.Module,
-        head: nn.Module,
-        *,
-        skeleton: Skeleton,
-        mean: tuple[float, ...] = IMAGENET_MEAN,
-        std: tuple[float, ...] = IMAGENET_STD,
-        input_size: int = 512,
-        input_side: Literal["short", "long"] = "short",
-        size_multiple: int = 64,
-        keypoint_offset: float = 0.5,
-        recipe: Recipe | None = None,
-    ):
-        super().__init__()
-        self.trunk = trunk
-        self.head = head
-        self.skeleton = skeleton
-        self.input_size = input_size
-        self.input_side: Literal["short", "long"] = input_side
-        self.size_multiple = size_multiple
-        self.keypoint_offset = keypoint_offset
-        self.recipe = recipe
-        # the device is named since a network is built on "meta" before its weights are read
-        self.register_buffer(
-            "mean", torch.tensor(mean, dtype=torch.float32, device="cpu").reshape(3, 1, 1)
-        )
-        self.register_buffer(
-            "std", torch.tensor(std, dtype=torch.float32, device="cpu").reshape(3, 1, 1)
-        )
-
-    def forward(self, images: UInt8[Tensor, "B 3 H W"] | Float[Tensor, "B 3 H W"]) -> list[Any]:
-        """Maps of a batch of images.
+    def forward(
+        self, images: UInt8[Tensor, "B 3 H W"] | Float[Tensor, "B 3 H W"]
+    ) -> list[HeadOutput] | list[DenseMaps]:
+        """Outputs of the head for a batch of images.
 
         Args:
-            images: RGB, 0..255, integers or floats; H and W multiples of `size_multiple`.
+            images: RGB, 0..255, integers or floats; H and W are multiples of
+                `preprocessing.multiple`.
 
         Returns:
-            One `HeadOutput` per resolution, coarse to fine: heatmaps B K h w, and tags B K L h w or
-            None. In training what the criterion of its head looks at, which may be something else
-            (`center_voting.DenseMaps`).
+            One per resolution (`HeadOutput`, coarse to fine) or scale (`DenseMaps`, fine to
+            coarse).
         """
-        normalised = (images.to(self.mean.dtype) - self.mean) / self.std  # B 3 H W
-        features = self.trunk(normalised)  # B C H/4 W/4
-        return self.head(features)
+        return self.head(self.features(images))
+
+    def read(self, outputs: list[HeadOutput] | list[DenseMaps]) -> list[HeadOutput]:
+        """Heatmaps B K h w, and tags B K L h w or None, of every resolution, coarse to fine.
+
+        Args:
+            outputs: of `forward`.
+        """
+        return self.head.read(outputs)
 
 
 def higherhrnet(
@@ -115,8 +58,12 @@ def higherhrnet(
     deconv_channels: int | None = None,
     num_blocks: int = 4,
     input_size: int = 512,
+    keypoint_offset: float = 0.5,
 ) -> PoseNet:
-    """HigherHRNet (Cheng et al., CVPR 2020, arXiv:1908.10357) of any width, or HRNet-AE with `num_deconvs=0`.
+    """HigherHRNet (Cheng et al., CVPR 2020, arXiv:1908.10357), or HRNet-AE with `num_deconvs=0`.
+
+    As published: W32 at 512 pixels has 28.6 M parameters and takes 47.9 GMACs for 512 x 512, W48 at
+    640 pixels has 63.8 M and takes 154.3 GMACs for 640 x 640.
 
     Args:
         width: channels of the finest branch of the trunk.
@@ -127,6 +74,7 @@ def higherhrnet(
         deconv_channels: channels at those resolutions; None: `width`.
         num_blocks: residual blocks at each of those resolutions.
         input_size: pixels of an image's short side.
+        keypoint_offset: see `Preprocessing.offset`; 0 for training with exact target positions.
     """
     arguments: dict[str, Any] = {
         "tag_dims": tag_dims,
@@ -136,49 +84,41 @@ def higherhrnet(
         "num_blocks": num_blocks,
     }
     trunk = HRNet(width)
-    head = MultiResolutionHead(trunk.out_channels, skeleton.num_keypoints, **arguments)
-    recipe = Recipe("higherhrnet", {"width": width, **arguments})
-    return PoseNet(trunk, head, skeleton=skeleton, input_size=input_size, recipe=recipe)
-
-
-def higherhrnet_w32(skeleton: Skeleton = COCO) -> PoseNet:
-    """HigherHRNet-W32 at 512 pixels: 28.6 M parameters, 47.9 GMACs for 512x512."""
-    return higherhrnet(32, skeleton=skeleton, input_size=512)
-
-
-def higherhrnet_w48(skeleton: Skeleton = COCO) -> PoseNet:
-    """HigherHRNet-W48 at 640 pixels: 63.8 M parameters, 154.3 GMACs for 640x640."""
-    return higherhrnet(48, skeleton=skeleton, input_size=640)
-
-
-def hrnet_w32_ae(skeleton: Skeleton = COCO) -> PoseNet:
-    """HRNet-W32 with a plain associative embedding head at stride 4, as MMPose has it."""
-    return higherhrnet(32, skeleton=skeleton, num_deconvs=0)
+    return PoseNet(
+        trunk,
+        MultiResolutionHead(trunk.out_channels, skeleton.num_keypoints, **arguments),
+        skeleton=skeleton,
+        preprocessing=Preprocessing(input_size, offset=keypoint_offset),
+        recipe=Recipe("higherhrnet", {"width": width, **arguments}),
+    )
 
 
 def mobile(
-    skeleton: Skeleton = COCO, *, num_scales: int = 2, fine_channels: int = 0, input_size: int = 512
+    *,
+    skeleton: Skeleton = COCO,
+    num_scales: int = 2,
+    fine_channels: int = 0,
+    input_size: int = 512,
+    keypoint_offset: float = 0.25,
 ) -> PoseNet:
-    """The light network: MobileNetV2 with a pyramid, and tags by centre voting; 4.7 M parameters.
+    """The default network: MobileNetV2 with a pyramid, and tags by centre voting; 4.7 M parameters.
 
     Args:
         skeleton: the joints to find.
-        num_scales: 2 looks at each image at half its size too, for the sake of large people; 1 does
-            not.
+        num_scales: 2 also takes each image at half its size, for the sake of large people.
         fine_channels: see `CenterVotingHead`; 32 gives heatmaps at stride 2 too.
         input_size: pixels of an image's long side.
+        keypoint_offset: see `Preprocessing.offset`.
     """
     trunk = MobileNetScales(num_scales)
+    multiple = 32 * 2 ** (num_scales - 1)
     return PoseNet(
         trunk,
         CenterVotingHead(trunk.out_channels, skeleton.num_keypoints, fine_channels=fine_channels),
         skeleton=skeleton,
-        mean=MOVENET_MEAN,
-        std=MOVENET_MEAN,
-        input_size=input_size,
-        input_side="long",
-        size_multiple=32 * 2 ** (num_scales - 1),
-        keypoint_offset=0.25,
+        preprocessing=Preprocessing(
+            input_size, "long", multiple, MOVENET_MEAN, MOVENET_MEAN, keypoint_offset
+        ),
         recipe=Recipe("mobile", {"num_scales": num_scales, "fine_channels": fine_channels}),
     )
 
@@ -193,11 +133,12 @@ def light(
     deconv_channels: int = 32,
     num_blocks: int = 0,
     input_size: int = 256,
+    keypoint_offset: float = 0.5,
 ) -> PoseNet:
-    """A network for CPUs with the multi-resolution head: anchored tags, and little at the high resolution.
+    """A network for CPUs with the head of HigherHRNet: anchored tags, few high-resolution channels.
 
     Args:
-        width: of the trunk, see `CompactTrunk`.
+        width: see `CompactTrunk`.
         skeleton: the joints to find.
         tag_dims: L, the numbers in a tag.
         tag_anchor: see `MultiResolutionHead`.
@@ -205,6 +146,7 @@ def light(
         deconv_channels: channels at those resolutions.
         num_blocks: residual blocks at each of those resolutions.
         input_size: pixels of an image's long side.
+        keypoint_offset: see `Preprocessing.offset`; 0 for training with exact target positions.
     """
     arguments: dict[str, Any] = {
         "tag_dims": tag_dims,
@@ -218,9 +160,7 @@ def light(
         trunk,
         MultiResolutionHead(trunk.out_channels, skeleton.num_keypoints, **arguments),
         skeleton=skeleton,
-        input_size=input_size,
-        input_side="long",
-        size_multiple=32,
+        preprocessing=Preprocessing(input_size, "long", 32, offset=keypoint_offset),
         recipe=Recipe("light", {"width": width, **arguments}),
     )
 
@@ -233,8 +173,9 @@ def compact(
     tag_dims: int = 2,
     tag_anchor: float = 0.0625,
     input_size: int = 256,
+    keypoint_offset: float = 0.0,
 ) -> PoseNet:
-    """The network for short trainings from random weights: the compact trunk, and the head that costs least.
+    """The network for short trainings from random weights: the compact trunk, the cheapest head.
 
     Args:
         width: see `CompactTrunk`.
@@ -243,26 +184,15 @@ def compact(
         tag_dims: L, the numbers in a tag.
         tag_anchor: see `SubpixelHead`.
         input_size: pixels of an image's long side.
+        keypoint_offset: see `Preprocessing.offset`; 0.5 for training with truncated positions.
     """
-    trunk = CompactTrunk(width, out_channels=out_channels)
-    head = SubpixelHead(
-        out_channels, skeleton.num_keypoints, tag_dims=tag_dims, tag_anchor=tag_anchor
-    )
-    arguments = {
-        "width": width,
-        "out_channels": out_channels,
-        "tag_dims": tag_dims,
-        "tag_anchor": tag_anchor,
-    }
+    tags = {"tag_dims": tag_dims, "tag_anchor": tag_anchor}
     return PoseNet(
-        trunk,
-        head,
+        CompactTrunk(width, out_channels=out_channels),
+        SubpixelHead(out_channels, skeleton.num_keypoints, **tags),
         skeleton=skeleton,
-        input_size=input_size,
-        input_side="long",
-        size_multiple=32,
-        keypoint_offset=0.0,
-        recipe=Recipe("compact", arguments),
+        preprocessing=Preprocessing(input_size, "long", 32, offset=keypoint_offset),
+        recipe=Recipe("compact", {"width": width, "out_channels": out_channels, **tags}),
     )
 
 
@@ -274,7 +204,7 @@ BUILDERS: dict[str, Callable[..., PoseNet]] = {
 }
 """What a weights file may ask for.
 
-A builder takes its recipe's arguments and `skeleton` by keyword. It has to work on the device
-"meta", where a network is built before its weights are read, and to refuse sizes that make no
-sense, since a file may ask for anything.
+A builder takes its recipe's arguments and `skeleton` by keyword. It works on the device "meta",
+where a network is built before its weights are read. It refuses sizes that are impossible, since a
+file may ask for anything.
 """

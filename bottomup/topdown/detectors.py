@@ -11,7 +11,7 @@ from jaxtyping import Float, Int, UInt8
 
 from bottomup.data.image_ids import read_annotated
 from bottomup.geometry import fit
-from bottomup.topdown.person_detector import CenterMaps, DetectorNet, read_centers
+from bottomup.topdown.person_detector import BUILDERS, CenterMaps, DetectorNet, read_centers
 from bottomup.weights.store import load_network
 
 
@@ -78,11 +78,8 @@ class CenterDetector:
         min_score: float = 0.1,
         max_overlap: float = 0.6,
     ) -> None:
-        net = weights if isinstance(weights, DetectorNet) else load_network(weights)
-        if not isinstance(net, DetectorNet):
-            raise ValueError(
-                f"{weights}: holds a {type(net).__name__}, not a detector: give it another file"
-            )
+        is_net = isinstance(weights, DetectorNet)
+        net = weights if is_net else load_network(weights, BUILDERS)
         self.device = torch.device(device)
         self.net = net.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self.min_score, self.max_overlap = min_score, max_overlap
@@ -90,12 +87,9 @@ class CenterDetector:
     @torch.inference_mode()
     def __call__(self, image: UInt8[np.ndarray, "H W 3"], name: str = "") -> Boxes:
         """The boxes of one image, the best first; the name does not matter."""
-        transform = fit(
-            (image.shape[1], image.shape[0]),
-            self.net.input_size,
-            side="long",
-            multiple=self.net.size_multiple,
-        )
+        wanted = self.net.preprocessing
+        image_wh = (image.shape[1], image.shape[0])
+        transform = fit(image_wh, wanted.size, side=wanted.side, multiple=wanted.multiple)
         batch = (
             torch.from_numpy(transform.warp(image))[None].to(self.device).permute(0, 3, 1, 2)
         )  # 1 3 H W

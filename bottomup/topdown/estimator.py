@@ -1,4 +1,4 @@
-"""Training the two parts of top-down methods: networks for one person in a crop, and detectors of people."""
+"""Training the two parts of top-down methods: networks for one person in a crop, and detectors."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
@@ -10,14 +10,14 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from bottomup.data.datamodule import PoseData
 from bottomup.data.evaluation_sets import EvaluationImage
-from bottomup.evaluation import keypoints as metrics
+from bottomup.evaluation import keypoints
 from bottomup.topdown import box_metrics
 from bottomup.topdown.detectors import Boxes, CenterDetector
 from bottomup.topdown.losses import DetectorCriterion, PersonCriterion
 from bottomup.topdown.person_detector import DetectorNet
 from bottomup.topdown.person_net import PersonNet
 from bottomup.topdown.predictor import TopDownPredictor
-from bottomup.training.estimator_base import Estimator
+from bottomup.training.estimator import Estimator
 
 
 class TopDownEstimator(Estimator):
@@ -50,12 +50,19 @@ class TopDownEstimator(Estimator):
         fitting = PersonCriterion if isinstance(network, PersonNet) else DetectorCriterion
         if criterion is not None and not isinstance(criterion, fitting):
             raise ValueError(
-                f"a {type(network).__name__} is trained with a {fitting.__name__}: set model.criterion"
+                f"a {type(network).__name__} is trained with a {fitting.__name__}: "
+                "set model.criterion"
             )
+        criterion = criterion or fitting()
         super().__init__(
-            network, criterion or fitting(), optimizer=optimizer, schedule=schedule,
-            schedule_interval=schedule_interval, channels_last=True, frozen=frozen,
-        )  # fmt: skip
+            network,
+            criterion,
+            criterion.weights,
+            optimizer=optimizer,
+            schedule=schedule,
+            schedule_interval=schedule_interval,
+            frozen=frozen,
+        )
 
     def setup(self, stage: str) -> None:
         """Check that data and network speak of the same joints.
@@ -97,7 +104,7 @@ class TopDownEstimator(Estimator):
         """Average precision of people, or of their boxes."""
         if isinstance(self.network, DetectorNet):
             return box_metrics.evaluate(found, truth)
-        return metrics.evaluate(found, truth, skeleton=self.network.skeleton)
+        return keypoints.evaluate(found, truth, skeleton=self.network.skeleton)
 
 
 def _no_detector(image: np.ndarray, name: str, /) -> Boxes:

@@ -1,4 +1,4 @@
-"""Losses of top-down methods: of the networks for one person in a crop, and of the detector of people."""
+"""Losses of top-down methods: for networks of one person in a crop, and for the detector."""
 
 import dataclasses
 
@@ -15,29 +15,29 @@ from bottomup.topdown.person_net import PersonOutput
 
 @dataclasses.dataclass(frozen=True)
 class PersonCriterion:
-    """From a network for one person and the person's joints to one named loss.
+    """From the output of a network for one person and that person's joints to one named loss.
 
     Heatmaps are compared with Gaussians by squared difference (L2), points with points by absolute
-    difference (L1). Joints that are not labelled, or that the crop cuts off, cost nothing.
+    difference (L1). Joints that are unlabelled, or outside the crop, cost nothing.
 
     Attributes:
         sigma: of the Gaussians, in cells.
-        foreground: how much more a cell on a joint weighs than one far from it, as in
-            `losses.Criterion`.
+        foreground: how much more a cell on a joint weighs than one far from it.
     """
 
     sigma: float = 2.0
     foreground: float = 10.0
+    weights = {"heatmap": 1.0, "points": 1.0}  # noqa: RUF012  not a field
 
     def __call__(
         self, output: PersonOutput, keypoints: Float[Tensor, "B 1 K 3"], mask: Bool[Tensor, "B H W"]
     ) -> dict[str, Tensor]:
-        """Compute "heatmap", the mean over labelled joints and cells, or "points", the mean in heights of the crop.
+        """Compute "heatmap", the mean over joints and cells, or "points", in heights of the crop.
 
         Args:
             output: of the network.
             keypoints: x, y in pixels of the crop, and visibility.
-            mask: of the crop's size; of no concern here but for its size.
+            mask: only its size, the crop's, is used.
         """
         labelled = keypoints[:, 0, :, 2] > 0  # B K
         if output.heatmaps is None:
@@ -46,9 +46,7 @@ class PersonCriterion:
         height, width = output.heatmaps.shape[2:]
         factor = torch.tensor([width / mask.shape[2], height / mask.shape[1]], device=mask.device)
         cells = torch.cat([(keypoints[..., :2] + 0.5) * factor, keypoints[..., 2:]], dim=3)
-        target = targets.render_heatmaps(
-            cells, height, width, sigma=self.sigma, centres=targets.EXACT
-        )
+        target = targets.render_heatmaps(cells, height, width, sigma=self.sigma, exact=True)
         squares = (output.heatmaps.float() - target).square() * (1 + self.foreground * target)
         return {"heatmap": (squares.mean((2, 3)) * labelled).sum() / labelled.sum().clamp(min=1)}
 
@@ -57,19 +55,19 @@ class PersonCriterion:
 class DetectorCriterion:
     """From a detector's maps of every scale and the boxes of an image's people to named losses.
 
-    Centres are classified by the quality focal loss (Li et al., arXiv:2006.04388), sizes and
-    offsets regressed at the centres alone by L1, sizes relative to themselves. A scale learns from
-    the people that it suits, and is left free at the centres of others: at the finest those of up
-    to `largest` cells, at coarser ones those of at least `smallest` of their own cells.
+    Centres are classified by the quality focal loss (Li et al., arXiv:2006.04388). Sizes and offsets
+    are regressed at the centres alone by L1, sizes relative to themselves. A scale learns from the
+    people that suit it, and ignores the centres of the others: at the finest scale people of up to
+    `largest` cells, at coarser ones those of at least `smallest` of their own cells.
 
     Attributes:
-        center_weight: factor of the loss of the centres.
-        offset_weight: factor of the loss of the offsets within a cell.
-        size_weight: factor of the loss of the sizes.
+        center_weight: of the centres' loss in the total.
+        offset_weight: of the loss of the offsets within a cell.
+        size_weight: of the box sizes' loss.
         largest: cells of the longer side of a box.
         smallest: likewise.
-        center_sigma: spread of a centre in shares of the box's sides' geometric mean, at least one
-            cell.
+        center_sigma: spread of a centre in shares of the geometric mean of the box's sides, at least
+            one cell.
     """
 
     center_weight: float = 1.0
@@ -79,19 +77,28 @@ class DetectorCriterion:
     smallest: float = 24.0
     center_sigma: float = 0.05
 
+    @property
+    def weights(self) -> dict[str, float]:
+        """The weight of each loss in the total."""
+        return {
+            "center": self.center_weight,
+            "offset": self.offset_weight,
+            "size": self.size_weight,
+        }
+
     def __call__(
         self,
         outputs: list[CenterMaps],
         keypoints: Float[Tensor, "B N 2 3"],
         mask: Bool[Tensor, "B H W"],
     ) -> dict[str, Tensor]:
-        """Compute the weighted losses "center", "offset" and "size", summed over the scales, per person.
+        """Compute the losses in `weights`, unweighted, summed over the scales, per person.
 
         Args:
             outputs: of the network, fine to coarse.
             keypoints: the corners of every box in pixels of the input; visibility 0 for one that
                 does not count.
-            mask: of the input's size, False where nobody knows.
+            mask: of the input's size, False where the maps are ignored.
         """
         losses: dict[str, Tensor] = {}
         for scale, maps in enumerate(outputs):
@@ -110,39 +117,37 @@ class DetectorCriterion:
         is_finest: bool,
         is_coarsest: bool,
     ) -> dict[str, Tensor]:
+        # the boxes in cells, and which of them suit this scale
         height, width = maps.center.shape[2:]
-        corners = torch.cat(
-            [(keypoints[..., :2] + 0.5) * (width / mask.shape[2]), keypoints[..., 2:]], dim=3
-        )
+        points, visibility = keypoints[..., :2], keypoints[..., 2:]
+        corners = torch.cat([(points + 0.5) * (width / mask.shape[2]), visibility], dim=3)
         center, sides = person_boxes(corners)  # B N 2
-        there = (keypoints[..., 2] > 0).all(2)
+        counts = (keypoints[..., 2] > 0).all(2)  # B N
         size = sides.amax(2)
-        suits = (
-            there & ((size >= self.smallest) | is_finest) & ((size <= self.largest) | is_coarsest)
-        )
+        suits = ((size >= self.smallest) | is_finest) & ((size <= self.largest) | is_coarsest)
+        chosen, others = counts & suits, counts & ~suits
 
-        target = self._render(center, sides, suits, height, width)
-        free = F.interpolate(mask[:, None].float(), (height, width), mode="area") > 0.5
-        free = free & ~(
-            (self._render(center, sides, there & ~suits, height, width) > 0.05) & (target < 0.05)
-        )
+        # centres: cross entropy weighted by the square of the error
+        target = self._render(center, sides, chosen, height, width)
+        valid = F.interpolate(mask[:, None].float(), (height, width), mode="area") > 0.5
+        is_other = self._render(center, sides, others, height, width) > 0.05
+        valid = valid & ~(is_other & (target < 0.05))
         logits = maps.center.float()
         entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
-        centers = (entropy * (target - logits.sigmoid()).square() * free).sum()
+        centers = (entropy * (target - logits.sigmoid()).square() * valid).sum()
 
-        points = torch.cat([center, suits[..., None]], dim=2)[:, :, None]  # B N 1 3
-        cells, inside = (
-            values[..., 0] for values in targets.locate_joints(points, height, width)
-        )  # B N
+        # offsets and sizes, read at the centres
+        points = torch.cat([center, chosen[..., None]], dim=2)[:, :, None]  # B N 1 3
+        cells, inside = (part[..., 0] for part in targets.locate_joints(points, height, width))
         place = torch.stack([cells % width, cells // width], dim=2) + 0.5
         offset = (read_cells(maps.offset, cells) - (center - place)).abs().sum(2)
         wanted = sides.flip(2).clamp(min=1)
         relative = ((read_cells(maps.box_size, cells) - wanted).abs() / wanted).sum(2)
         num_people = inside.sum().clamp(min=1)
         return {
-            "center": self.center_weight * centers / num_people,
-            "offset": self.offset_weight * (offset * inside).sum() / num_people,
-            "size": self.size_weight * (relative * inside).sum() / num_people,
+            "center": centers / num_people,
+            "offset": (offset * inside).sum() / num_people,
+            "size": (relative * inside).sum() / num_people,
         }
 
     def _render(
@@ -153,5 +158,5 @@ class DetectorCriterion:
         spread = (self.center_sigma * sides.prod(2).sqrt()).clamp(1, widest)
         points = torch.cat([center, chosen[..., None]], dim=2)[:, :, None]
         return targets.render_heatmaps(
-            points, height, width, sigma=spread, max_sigma=widest, centres=targets.EXACT
+            points, height, width, sigma=spread, max_sigma=widest, exact=True
         )

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from bottomup.models.center_voting import DenseHead
 from bottomup.models.mobilenet import MobileNetScales
-from bottomup.models.pose_net import MOVENET_MEAN, Recipe
+from bottomup.models.network import MOVENET_MEAN, Network, Preprocessing, Recipe
 from bottomup.skeleton import COCO, Skeleton
 
 MAX_PEOPLE = 300  # centres that are read from one scale of an image
@@ -62,38 +62,8 @@ class CenterHead(nn.Module):
         ]
 
 
-class DetectorNet(nn.Module):
-    """Images in, maps of people's centres out; the arguments are attributes of the same names.
-
-    Args:
-        trunk: normalised images B 3 H W to features of every scale, B C H/4 W/4, B C H/8 W/8, ...
-        head: features to one `CenterMaps` per scale.
-        skeleton: of the people that the training data label; nothing here depends on it.
-        input_size: pixels of the long side of the network's input.
-        size_multiple: the input's height and width are multiples of it.
-        recipe: how to build it again.
-    """
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(
-        self,
-        trunk: nn.Module,
-        head: nn.Module,
-        *,
-        skeleton: Skeleton = COCO,
-        input_size: int = 512,
-        size_multiple: int = 64,
-        recipe: Recipe,
-    ):
-        super().__init__()
-        self.trunk, self.head = trunk, head
-        self.skeleton, self.input_size, self.size_multiple = skeleton, input_size, size_multiple
-        self.recipe = recipe
-        # the device is named since a network is built on "meta" before its weights are read
-        self.register_buffer("mean", torch.tensor(MOVENET_MEAN, device="cpu").reshape(3, 1, 1))
-        self.register_buffer("std", torch.tensor(MOVENET_MEAN, device="cpu").reshape(3, 1, 1))
+class DetectorNet(Network):
+    """Images in, maps of people's centres out."""
 
     def forward(
         self, images: UInt8[Tensor, "B 3 H W"] | Float[Tensor, "B 3 H W"]
@@ -101,10 +71,10 @@ class DetectorNet(nn.Module):
         """Maps of a batch of images, the finest scale first.
 
         Args:
-            images: RGB, 0..255, integers or floats; H and W multiples of `size_multiple`.
+            images: RGB, 0..255, integers or floats; H and W are multiples of
+                `preprocessing.multiple`.
         """
-        normalised = (images.to(self.mean.dtype) - self.mean) / self.std
-        return self.head(self.trunk(normalised))
+        return self.head(self.features(images))
 
 
 def person_detector(
@@ -119,12 +89,12 @@ def person_detector(
         input_size: pixels of an image's long side.
     """
     trunk = MobileNetScales(num_scales)
+    multiple = 32 * 2 ** (num_scales - 1)
     return DetectorNet(
         trunk,
         CenterHead(trunk.out_channels),
         skeleton=skeleton,
-        input_size=input_size,
-        size_multiple=32 * 2 ** (num_scales - 1),
+        preprocessing=Preprocessing(input_size, "long", multiple, MOVENET_MEAN, MOVENET_MEAN),
         recipe=Recipe("person_detector", {"num_scales": num_scales}),
     )
 

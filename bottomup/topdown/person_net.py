@@ -15,9 +15,10 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from bottomup.coordinates import map_points
 from bottomup.models.center_voting import DenseHead
 from bottomup.models.mobilenet import Conv, MobileNetContext
-from bottomup.models.pose_net import MOVENET_MEAN, Recipe
+from bottomup.models.network import MOVENET_MEAN, Network, Preprocessing, Recipe
 from bottomup.skeleton import COCO, Skeleton
 
 COARSE_STRIDE = 32
@@ -114,7 +115,8 @@ class SoftArgmaxHead(JointMaps):
             (y - mean_y[..., None]).abs() <= 2
         )[..., None]
         scores = (share.detach() * near).sum((2, 3))
-        return PersonOutput(to_crop(torch.stack([mean_x, mean_y], dim=2), maps, crop_wh), scores)
+        means = torch.stack([mean_x, mean_y], dim=2)
+        return PersonOutput(to_crop(means, maps, crop_wh), scores)
 
 
 class RegressionHead(nn.Module):
@@ -157,35 +159,26 @@ class RegressionHead(nn.Module):
         return PersonOutput(points, torch.ones_like(points[..., 0]).detach())
 
 
-class PersonNet(nn.Module):
-    """Crops in, the joints of the person in the middle of each out; the arguments are attributes of the same names.
+class PersonNet(Network):
+    """Crops in, the joints of the person in the middle of each out.
 
     Args:
         trunk: normalised crops B 3 H W to fine features B C H/4 W/4 and coarse ones B D H/32 W/32.
         head: features and the crop's width and height to `PersonOutput`.
-        skeleton: what the K joints are.
-        crop_wh: width and height of a crop.
+        skeleton: the K joints.
+        height: pixels of a crop; its width is three quarters of that.
         recipe: how to build it again.
+
+    Attributes:
+        crop_wh: width and height of a crop.
     """
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(
-        self,
-        trunk: nn.Module,
-        head: nn.Module,
-        *,
-        skeleton: Skeleton,
-        crop_wh: tuple[int, int],
-        recipe: Recipe,
+        self, trunk: nn.Module, head: nn.Module, *, skeleton: Skeleton, height: int, recipe: Recipe
     ):
-        super().__init__()
-        self.trunk, self.head = trunk, head
-        self.skeleton, self.crop_wh, self.recipe = skeleton, crop_wh, recipe
-        # the device is named since a network is built on "meta" before its weights are read
-        self.register_buffer("mean", torch.tensor(MOVENET_MEAN, device="cpu").reshape(3, 1, 1))
-        self.register_buffer("std", torch.tensor(MOVENET_MEAN, device="cpu").reshape(3, 1, 1))
+        preprocessing = Preprocessing(height, "long", 32, MOVENET_MEAN, MOVENET_MEAN)
+        super().__init__(trunk, head, skeleton=skeleton, preprocessing=preprocessing, recipe=recipe)
+        self.crop_wh = _crop_wh(height)
 
     def forward(self, crops: UInt8[Tensor, "B 3 H W"] | Float[Tensor, "B 3 H W"]) -> PersonOutput:
         """The joints of a batch of crops.
@@ -193,8 +186,7 @@ class PersonNet(nn.Module):
         Args:
             crops: RGB, 0..255, integers or floats, of the size `crop_wh`.
         """
-        normalised = (crops.to(self.mean.dtype) - self.mean) / self.std
-        return self.head(self.trunk(normalised), self.crop_wh)
+        return self.head(self.features(crops), self.crop_wh)
 
 
 def topdown_heatmap(skeleton: Skeleton = COCO, *, height: int = 256) -> PersonNet:
@@ -208,13 +200,23 @@ def topdown_heatmap(skeleton: Skeleton = COCO, *, height: int = 256) -> PersonNe
 
 
 def topdown_softargmax(skeleton: Skeleton = COCO, *, height: int = 256) -> PersonNet:
-    """Coordinates as means of maps, on the trunk of `mobile`; the arguments are those of `topdown_heatmap`."""
+    """Coordinates as means of maps, on the trunk of `mobile`.
+
+    Args:
+        skeleton: the joints to find.
+        height: pixels of a crop, a multiple of 128; its width is three quarters of that.
+    """
     return _build("topdown_softargmax", SoftArgmaxHead, skeleton, height)
 
 
 def topdown_regression(skeleton: Skeleton = COCO, *, height: int = 256) -> PersonNet:
-    """Coordinates from global features, on the trunk of `mobile`; the arguments are those of `topdown_heatmap`."""
-    head = functools.partial(RegressionHead, crop_wh=(height * 3 // 4, height))
+    """Coordinates from global features, on the trunk of `mobile`.
+
+    Args:
+        skeleton: the joints to find.
+        height: pixels of a crop, a multiple of 128; its width is three quarters of that.
+    """
+    head = functools.partial(RegressionHead, crop_wh=_crop_wh(height))
     return _build("topdown_regression", head, skeleton, height)
 
 
@@ -229,7 +231,7 @@ BUILDERS: dict[str, Callable[..., PersonNet]] = {
 def read_maximum(
     heatmaps: Float[Tensor, "B K h w"],
 ) -> tuple[Float[Tensor, "B K 2"], Float[Tensor, "B K"]]:
-    """The largest cell of every map, moved by a quarter of a cell towards its larger neighbour along each axis.
+    """The largest cell of every map, moved by a quarter cell towards its larger neighbours.
 
     Returns:
         x, y in cells, the centre of the first one being (0, 0), and the value there, brought to
@@ -252,10 +254,7 @@ def to_crop(
     points: Float[Tensor, "B K 2"], maps: Tensor, crop_wh: tuple[int, int]
 ) -> Float[Tensor, "B K 2"]:
     """Cells of maps that cover the crop to pixels of it."""
-    factor = torch.tensor(
-        [crop_wh[0] / maps.shape[3], crop_wh[1] / maps.shape[2]], device=points.device
-    )
-    return (points + 0.5) * factor - 0.5
+    return map_points(points, (maps.shape[3], maps.shape[2]), crop_wh)
 
 
 def _build(name: str, head: Callable[..., nn.Module], skeleton: Skeleton, height: int) -> PersonNet:
@@ -268,9 +267,13 @@ def _build(name: str, head: Callable[..., nn.Module], skeleton: Skeleton, height
         trunk,
         head(trunk.out_channels, trunk.context_channels, skeleton.num_keypoints),
         skeleton=skeleton,
-        crop_wh=(height * 3 // 4, height),
+        height=height,
         recipe=Recipe(name, {"height": height}),
     )
+
+
+def _crop_wh(height: int) -> tuple[int, int]:
+    return height * 3 // 4, height
 
 
 def _with_places(features: Float[Tensor, "B C h w"]) -> Float[Tensor, "B D h w"]:

@@ -18,7 +18,7 @@ from bottomup.inference.predictor import FAILURES, Prediction, choose_device, po
 from bottomup.poses import Poses
 from bottomup.skeleton import Skeleton
 from bottomup.topdown.detectors import Boxes, CenterDetector, Detector
-from bottomup.topdown.person_net import PersonNet
+from bottomup.topdown.person_net import BUILDERS, PersonNet
 from bottomup.weights.store import load_network
 
 MIN_JOINT = 0.2  # joints below it do not count for a person's score, as in Xiao et al.
@@ -53,12 +53,8 @@ class TopDownPredictor:
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; give 1 or more")
-        net = weights if isinstance(weights, PersonNet) else load_network(weights)
-        if not isinstance(net, PersonNet):
-            raise ValueError(
-                f"{weights}: holds a {type(net).__name__}, not a network for one person; networks that find everybody "
-                "go to `Predictor`, detectors to `CenterDetector`"
-            )
+        is_net = isinstance(weights, PersonNet)
+        net = weights if is_net else load_network(weights, BUILDERS)
         self.device = choose_device(device)
         self.net = net.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self.detector = detector or CenterDetector(device=self.device)

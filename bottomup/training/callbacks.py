@@ -1,4 +1,4 @@
-"""What happens beside training: averaged weights, and pictures to look at."""
+"""Beside training: averaged weights, and images of what the network predicts."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -86,20 +86,16 @@ class LogPictures(Callback):
 
 
 def picture_of(estimator: PoseEstimator, image: Image) -> UInt8[np.ndarray, "h w 3"]:
-    """Side by side: the people, the strongest heatmap at every pixel, the tags of the strongest joint as colours."""
+    """Side by side: the people, the highest heatmap at every pixel, and its joint's tag as colour."""
     poses = estimator.predictor(1)(image)
     network = estimator.network
-    transform = fit(
-        (image.shape[1], image.shape[0]),
-        network.input_size,
-        side=network.input_side,
-        multiple=network.size_multiple,
-    )
+    wanted = network.preprocessing
+    image_wh = (image.shape[1], image.shape[0])
+    transform = fit(image_wh, wanted.size, side=wanted.side, multiple=wanted.multiple)
     warped = transform.warp(image)
     with torch.inference_mode(), torch.autocast(estimator.device.type, enabled=False):
-        maps = combine(
-            network(torch.from_numpy(warped.transpose(2, 0, 1))[None].to(estimator.device))
-        )
+        images = torch.from_numpy(warped.transpose(2, 0, 1))[None].to(estimator.device)
+        maps = combine(network.read(network(images)))
     height, width = warped.shape[:2]
     panels = [cv2.resize(panel, (width, height)) for panel in (_heat(maps), _tag_colours(maps))]
     people = transform.warp(draw(image, poses))  # type: ignore[arg-type]
@@ -117,15 +113,12 @@ def _heat(maps: Maps) -> Image:
 
 
 def _tag_colours(maps: Maps) -> Image:
-    """Hue from the first tag dimension, between its extremes where there are joints; brightness from the heatmap."""
+    """Hue: the first tag dimension, between its extremes at joints. Brightness: the heatmap."""
     strength, joint = maps.heatmaps[0].max(0)
     tags: Float[Tensor, "H W"] = maps.tags[0, ..., 0].gather(0, joint[None])[0]
-    there = strength > 0.1
-    low, high = (
-        (tags[there].amin(), tags[there].amax())
-        if bool(there.any())
-        else (tags.amin(), tags.amax())
-    )
+    is_joint = strength > 0.1
+    shown = tags[is_joint] if bool(is_joint.any()) else tags
+    low, high = shown.amin(), shown.amax()
     hue = ((tags - low) / (high - low).clamp(min=1e-6) * 160).clamp(0, 160)
     planes: Any = [hue, torch.full_like(hue, 255), strength.clamp(0, 1) * 255]
     return cv2.cvtColor(torch.stack(planes, -1).byte().cpu().numpy(), cv2.COLOR_HSV2RGB)

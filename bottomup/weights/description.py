@@ -1,47 +1,37 @@
-"""What a weights file says of itself: enough to rebuild its network, in JSON."""
+"""The part of a weights file that describes its network: enough to rebuild it, in JSON."""
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, TypeVar
 
 import torch
 
-from bottomup.models import pose_net
-from bottomup.models.pose_net import PoseNet
+from bottomup.models.network import Network, Preprocessing
 from bottomup.skeleton import Skeleton
-from bottomup.topdown import person_detector, person_net
-from bottomup.topdown.person_detector import DetectorNet
-from bottomup.topdown.person_net import PersonNet
 from bottomup.weights.reading import WeightsError
 
-Network = PoseNet | PersonNet | DetectorNet
-"""What a weights file can hold."""
-
-BUILDERS: dict[str, Callable[..., Network]] = {
-    **pose_net.BUILDERS,
-    **person_net.BUILDERS,
-    **person_detector.BUILDERS,
-}
-
 FORMAT = 1
-PREPROCESSING = (
-    "input_size",
-    "input_side",
-    "size_multiple",
-    "keypoint_offset",
-)  # as far as a network has them
 LARGEST_ARGUMENT = 4096  # of a builder, in a file: no count or width of ours comes near
+PREPROCESSING = {
+    "input_size": "size",
+    "input_side": "side",
+    "size_multiple": "multiple",
+    "keypoint_offset": "offset",
+}
+"""The names in a file, and those of `Preprocessing`. Mean and deviation are tensors of the file."""
+
+N = TypeVar("N", bound=Network)
 
 
 def describe(net: Network, *, notes: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """All that a file has to say of a network beside its tensors.
+    """What a file has to hold of a network beside its tensors.
 
-    A training stores this under "bottomup" in its checkpoints, so that `load_model` takes them as
-    they are.
+    A training stores this under "bottomup" in its checkpoints, so that `load_model` takes them.
 
     Args:
-        net: made by one of `BUILDERS`.
+        net: made by a builder.
         notes: anything else worth keeping.
 
     Returns:
@@ -51,91 +41,89 @@ def describe(net: Network, *, notes: Mapping[str, Any] | None = None) -> dict[st
         ValueError: the network was put together by hand, so nothing could rebuild it.
     """
     if net.recipe is None:
-        raise ValueError(
-            f"only networks made by a builder can be saved ({', '.join(BUILDERS)}); this one has no recipe"
-        )
+        raise ValueError("only networks made by a builder can be saved; this one has no recipe")
     return {
         "format": FORMAT,
         "builder": net.recipe.builder,
         "arguments": dict(net.recipe.arguments),
         "skeleton": net.skeleton.to_dict(),
-        "preprocessing": {name: getattr(net, name) for name in PREPROCESSING if hasattr(net, name)},
+        "preprocessing": {
+            name: getattr(net.preprocessing, field) for name, field in PREPROCESSING.items()
+        },
         "notes": dict(notes or {}),
     }
 
 
-def assemble(description: Any, path: Path, *, skeleton: Skeleton | None = None) -> Network:
-    """Inverse of `describe`: the network, without memory for its weights yet (on the device "meta").
+def assemble(
+    description: Any,
+    path: Path,
+    builders: Mapping[str, Callable[..., N]],
+    *,
+    skeleton: Skeleton | None = None,
+) -> N:
+    """Inverse of `describe`: the network, without memory for its weights (on the device "meta").
 
     Args:
         description: what was read, which may be anything.
-        path: the file that said so, for the messages.
+        path: the file that it was read from, for the messages.
+        builders: the networks that it may name, as in `bottomup.models.pose_net.BUILDERS`.
         skeleton: the joints, in place of those that the description names.
 
     Raises:
-        WeightsError: the description is of another format, or makes no sense.
+        WeightsError: the description is of another format or another network, or is damaged.
     """
     try:
         written = description["format"]
         if written != FORMAT:
             raise WeightsError(
-                f"{path}: is of format {written!r:.50}, this version reads {FORMAT}; update bottomup"
+                f"{path}: is of format {written!r:.50}, this version reads {FORMAT}; "
+                "update bottomup"
             )
         builder, arguments = description["builder"], dict(description["arguments"])
-        if builder not in BUILDERS:
-            known = ", ".join(BUILDERS)
+        if builder not in builders:
             raise WeightsError(
-                f"{path}: wants the network {builder!r:.50}, known are {known}; update bottomup"
+                f"{path}: holds the network {builder!r:.50}, and {', '.join(builders)} can be used "
+                "here. Networks that find everybody go to `Predictor`, those of top-down methods "
+                "to `bottomup.topdown`, newer ones need a newer bottomup"
             )
-        if any(
-            not 0 <= value <= LARGEST_ARGUMENT
-            for value in arguments.values()
-            if isinstance(value, int | float)
-        ):
+        numbers = [value for value in arguments.values() if isinstance(value, int | float)]
+        if any(not 0 <= value <= LARGEST_ARGUMENT for value in numbers):
             raise ValueError(f"arguments {arguments}")
         skeleton = skeleton or Skeleton.from_dict(description["skeleton"])
         with torch.device("meta"):
-            net = BUILDERS[builder](**arguments, skeleton=skeleton)
-        _set_preprocessing(net, **description["preprocessing"])
+            net = builders[builder](**arguments, skeleton=skeleton)
+        net.preprocessing = _preprocessing(net.preprocessing, description["preprocessing"])
     except WeightsError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
         reason = f"{type(error).__name__}: {str(error)[:200]}"
         raise WeightsError(
-            f"{path}: its description of itself makes no sense ({reason}); download it again"
+            f"{path}: its description is damaged ({reason}); download it again"
         ) from error
     return net
 
 
 def network_name(description: Mapping[str, Any]) -> str:
     """For messages: the builder and its arguments, like a call."""
-    return f"{description['builder']}({', '.join(f'{key}={value}' for key, value in description['arguments'].items())})"
+    arguments = ", ".join(f"{key}={value}" for key, value in description["arguments"].items())
+    return f"{description['builder']}({arguments})"
 
 
-def _set_preprocessing(
-    net: Any,
-    *,
-    input_size: int | None = None,
-    input_side: Literal["short", "long"] | None = None,
-    size_multiple: int | None = None,
-    keypoint_offset: float | None = None,
-) -> None:
-    """Set what a file says; what it leaves out stays as the builder has it, and what a network lacks is ignored."""
-    if input_size is not None:
-        net.input_size = _within(1, input_size, 65536)
-    if input_side is not None:
-        if input_side not in ("short", "long"):
-            raise ValueError(f"input_side {input_side!r:.50}")
-        net.input_side = input_side
-    if size_multiple is not None:
-        net.size_multiple = _within(1, size_multiple, 4096)
-    if keypoint_offset is not None:
-        if not math.isfinite(keypoint_offset):
-            raise ValueError(f"keypoint_offset {keypoint_offset}")
-        net.keypoint_offset = float(keypoint_offset)
-
-
-def _within(low: int, value: int, high: int) -> int:
-    if not low <= value <= high:
-        raise ValueError(f"{value} is not within {low} and {high}")
-    return int(value)
+def _preprocessing(built: Preprocessing, given: Mapping[str, Any]) -> Preprocessing:
+    """The preprocessing of a file; what it leaves out stays as the builder has it."""
+    read = {PREPROCESSING[name]: value for name, value in given.items() if value is not None}
+    changed = dataclasses.replace(built, **read)
+    is_sound = (
+        changed.side in ("short", "long")
+        and 1 <= int(changed.size) <= 65536
+        and 1 <= int(changed.multiple) <= 4096
+        and math.isfinite(changed.offset)
+    )
+    if not is_sound:
+        raise ValueError(f"preprocessing {dict(given)}")
+    return dataclasses.replace(
+        changed,
+        size=int(changed.size),
+        multiple=int(changed.multiple),
+        offset=float(changed.offset),
+    )

@@ -38,8 +38,8 @@ def recognise(checkpoint: Checkpoint, skeleton: Skeleton | None = None) -> dict[
         )
     if not outputs:
         raise WeightsError(
-            f"{path}: an HRNet trunk without a head that finds joints (ImageNet weights?); it can start a training, "
-            "see load_trunk, but predicts nothing"
+            f"{path}: an HRNet trunk without a head that finds joints (ImageNet weights?); it can "
+            "start a training (--model.network.weights), but finds nobody by itself"
         )
     num_keypoints, tag_dims = _joints_and_tags(checkpoint, outputs, skeleton)
     skeleton = skeleton or _usual_skeleton(checkpoint, num_keypoints)

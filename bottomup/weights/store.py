@@ -1,33 +1,36 @@
-"""Weights in and out: bundled ones by name, files of ours that describe themselves, and checkpoints of others.
+"""Loading and saving weights: bundled ones by name, files of ours, checkpoints of others.
 
-A file of ours is a safetensors file whose metadata hold, under "bottomup", a JSON object: format
-(1), builder and arguments (see `description.BUILDERS`), skeleton, preprocessing and free notes. The
-file alone rebuilds the network, unless it says under "shared" which bundled weights it shares the
-tensors with that it does not hold itself.
+A file of ours is a safetensors file. Its metadata hold, under "bottomup", a JSON object: format (1),
+builder and arguments, skeleton, preprocessing and free notes (see `description`). The file alone
+rebuilds the network, unless it names under "shared" the bundled weights that have the tensors which
+it lacks.
 """
 
 import dataclasses
 import difflib
 import hashlib
 import json
-import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import safetensors.torch
 import torch
 from torch import Tensor
 
-from bottomup.models.pose_net import PoseNet
+from bottomup.files import write_whole
+from bottomup.models.network import Network
+from bottomup.models.pose_net import BUILDERS, PoseNet
 from bottomup.skeleton import Skeleton
-from bottomup.weights.description import Network, assemble, describe, network_name
+from bottomup.weights.description import assemble, describe, network_name
 from bottomup.weights.published import PUBLISHED, cached_path
 from bottomup.weights.reading import Checkpoint, WeightsError, fitted, read_checkpoint, some
 from bottomup.weights.recognition import recognise
 
 DEFAULT = "mobile"  # what "default" means
 FOLDER = Path(__file__).resolve().parent
+
+N = TypeVar("N", bound=Network)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,55 +50,78 @@ class Conversion:
         return f"{self.source} -> {self.target}: {self.network}, {size}"
 
 
-@dataclasses.dataclass(frozen=True)
-class TrunkReport:
-    """What `load_trunk` did: names of the network's tensors, and of the file's.
-
-    Attributes:
-        loaded: tensors of the network that now hold the file's values.
-        untouched: tensors of the network that the file does not concern, such as the head.
-        left_over: tensors of the file that the network has no place for.
-    """
-
-    loaded: tuple[str, ...]
-    untouched: tuple[str, ...]
-    left_over: tuple[str, ...]
-
-    def __str__(self) -> str:
-        left_over = f"; left over in the file: {some(self.left_over)}" if self.left_over else ""
-        return f"{len(self.loaded)} tensors loaded, {len(self.untouched)} of the network untouched{left_over}"
-
-
 def bundled() -> dict[str, Path]:
     """The weights that come with the package, by name."""
     return {path.stem: path for path in sorted(FOLDER.glob("*.safetensors"))}
 
 
 def load_model(weights: str | Path = "default", *, skeleton: Skeleton | None = None) -> PoseNet:
-    """A network with its weights, on the CPU, in eval mode, in float32.
+    """A network that finds everybody, with its weights, on the CPU, in eval mode, in float32.
 
     Args:
-        weights: "default", the name of bundled weights, or a file: one of ours, a checkpoint of the
-            public HigherHRNet release, of MMPose 0.x (HigherHRNet, HRNet with associative
-            embedding) or of a training.
-        skeleton: the joints, where the file neither says them nor has COCO's 17 or CrowdPose's 14.
+        weights: "default", the name of bundled or fetched weights, or a file: one of ours, a
+            checkpoint of the public HigherHRNet release, of MMPose 0.x (HigherHRNet, HRNet with
+            associative embedding) or of a training.
+        skeleton: the joints, where the file neither names them nor has COCO's 17 or CrowdPose's 14.
 
     Raises:
-        WeightsError: there is no such file, or it cannot be used; says why and what to do.
+        WeightsError: there is no such file, or it cannot be used; the message says why and what to
+            do.
     """
-    net = load_network(weights, skeleton=skeleton)
-    if not isinstance(net, PoseNet):
-        name = network_name(describe(net))
-        raise WeightsError(
-            f"{weights}: holds {name}, a part of a top-down method, which does not find everybody's joints in an "
-            "image; give it to `bottomup.topdown.predictor.TopDownPredictor`"
+    return load_network(weights, BUILDERS, skeleton=skeleton)
+
+
+def load_network(
+    weights: str | Path,
+    builders: Mapping[str, Callable[..., N]],
+    *,
+    skeleton: Skeleton | None = None,
+) -> N:
+    """`load_model` for the networks of any table of builders, such as those of top-down methods."""
+    return _rebuild(read_checkpoint(find(weights)), builders, skeleton)
+
+
+class Start(NamedTuple):
+    """What `start_from` did; printed, it is one line.
+
+    Attributes:
+        loaded: tensors of the network that now hold the file's values.
+        absent: tensors of the network that the file lacks, or has in another shape.
+        unused: tensors of the file that the network has no place for.
+    """
+
+    loaded: list[str]
+    absent: list[str]
+    unused: list[str]
+
+    def __str__(self) -> str:
+        absent = f"; {len(self.absent)} not in it: {some(self.absent)}" if self.absent else ""
+        unused = f"; {len(self.unused)} left over: {some(self.unused)}" if self.unused else ""
+        return f"{len(self.loaded)} tensors loaded{absent}{unused}"
+
+
+def start_from(net: Network, weights: str | Path) -> Start:
+    """Copy every tensor of a weights file that fits the network by name and shape.
+
+    Args:
+        net: the network to fill.
+        weights: a file of any kind that `load_model` takes, the trunk of an ImageNet classifier, or
+            the name of weights.
+
+    Raises:
+        ValueError: nothing fits.
+    """
+    own = net.state_dict()
+    given = read_tensors(read_checkpoint(find(weights)), own)
+    loaded = [name for name in own if name in given and given[name].shape == own[name].shape]
+    if set(loaded) <= {"mean", "std"}:
+        raise ValueError(
+            f"{weights}: none of its {len(given)} tensors fits the network: "
+            "were they made for another one?"
         )
-    return net
-
-
-def load_network(weights: str | Path, *, skeleton: Skeleton | None = None) -> Network:
-    """`load_model` for any kind of network: also those for one person in a crop, and detectors of people."""
-    return _rebuild(read_checkpoint(find(weights)), skeleton)
+    net.load_state_dict({name: given[name] for name in loaded}, strict=False)
+    absent = [name for name in own if name not in loaded]
+    return Start(loaded, absent, [name for name in given if name not in loaded])
 
 
 def find(weights: str | Path) -> Path:
@@ -139,7 +165,7 @@ def save_model(
     """Write a network to a .safetensors file that rebuilds it; the file appears whole or not at all.
 
     Args:
-        net: made by a builder of `description.BUILDERS`.
+        net: made by a builder.
         path: where to; its folder must exist, a file of that name is replaced.
         half: store the layers' weights as float16, at half the size; they are loaded as float32
             again.
@@ -168,11 +194,17 @@ def save_model(
             raise ValueError(
                 f"{name} is not finite{' in float16' if half else ''}, so {path} was not written"
             )
-    _write_whole(path, safetensors.torch.save(tensors, {"bottomup": json.dumps(description)}))
+    with write_whole(path) as file:
+        file.write(safetensors.torch.save(tensors, {"bottomup": json.dumps(description)}))
 
 
 def convert(
-    source: str | Path, target: str | Path, *, half: bool = False, skeleton: Skeleton | None = None
+    source: str | Path,
+    target: str | Path,
+    *,
+    half: bool = False,
+    skeleton: Skeleton | None = None,
+    builders: Mapping[str, Callable[..., Network]] = BUILDERS,
 ) -> Conversion:
     """Turn any checkpoint that `load_model` takes into a file of ours.
 
@@ -181,6 +213,7 @@ def convert(
         target: the .safetensors file to write.
         half: as in `save_model`.
         skeleton: as in `load_model`.
+        builders: as in `load_network`.
 
     Raises:
         WeightsError: the source cannot be used, or the target is the source or no place for a file.
@@ -195,7 +228,7 @@ def convert(
     if target.exists() and target.samefile(source):
         raise WeightsError(f"{target}: is the source itself; give the new file another name")
     checkpoint = read_checkpoint(source)
-    net = _rebuild(checkpoint, skeleton)
+    net = _rebuild(checkpoint, builders, skeleton)
     try:
         save_model(net, target, half=half, notes=(checkpoint.description or {}).get("notes"))
     except (OSError, ValueError) as error:
@@ -209,29 +242,6 @@ def convert(
         net.skeleton.num_keypoints,
         num_parameters,
         num_bytes,
-    )
-
-
-def load_trunk(net: PoseNet, path: str | Path) -> TrunkReport:
-    """Start a training from other weights: fill the trunk of `net` from an ImageNet or any other checkpoint.
-
-    Args:
-        net: the network; its head, mean and std are left as they are.
-        path: a checkpoint whose trunk is that of `net`; whatever else it holds is left over.
-
-    Raises:
-        WeightsError: the file cannot be used or lacks a part of the trunk; `net` is then as before.
-    """
-    checkpoint = read_checkpoint(Path(path).expanduser())
-    wanted = {
-        name: tensor for name, tensor in net.state_dict().items() if name.startswith("trunk.")
-    }
-    present = {name: tensor for name, tensor in checkpoint.tensors.items() if name in wanted}
-    state = fitted(wanted, present, f"{path}: does not fit the trunk {type(net.trunk).__name__}")
-    net.load_state_dict(state, strict=False)
-    untouched = tuple(name for name in net.state_dict() if name not in wanted)
-    return TrunkReport(
-        tuple(wanted), untouched, tuple(name for name in checkpoint.tensors if name not in wanted)
     )
 
 
@@ -312,27 +322,21 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _rebuild(checkpoint: Checkpoint, skeleton: Skeleton | None) -> Network:
+def _rebuild(
+    checkpoint: Checkpoint, builders: Mapping[str, Callable[..., N]], skeleton: Skeleton | None
+) -> N:
     """The network of a checkpoint, filled and ready."""
-    net = assemble(_description(checkpoint, skeleton), checkpoint.path, skeleton=skeleton)
+    described = _description(checkpoint, skeleton)
+    net = assemble(described, checkpoint.path, builders, skeleton=skeleton)
     what = f"{checkpoint.path}: does not fit {network_name(describe(net))}"
     built = net.state_dict()
-    defaults = {
-        name: built[name] for name in ("mean", "std")
-    }  # other people's files do not have them
+    defaults = {name: built[name] for name in ("mean", "std")}  # other people's files lack them
     given = {**defaults, **read_tensors(checkpoint, built)}
     net.load_state_dict(fitted(built, given, what), assign=True)
+    read = {
+        name: tuple(getattr(net, name).flatten().tolist())
+        for name, default in defaults.items()
+        if not torch.equal(getattr(net, name), default)
+    }
+    net.preprocessing = dataclasses.replace(net.preprocessing, **read)
     return net.eval()
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    """Write a file that is never seen half written: under another name first, then renamed."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -54,7 +54,7 @@ def test_fetched_weights_are_taken_by_their_name(server, tmp_path, capsys):
     assert "SHA-256 is right" in text
     assert f"--weights {NAME}" in text
     assert find(NAME) == cached_path(NAME)
-    assert load_model(NAME).input_size == 640
+    assert load_model(NAME).preprocessing.size == 640
     assert main(["convert", NAME, str(tmp_path / "out.safetensors")]) == 0
     assert main(["weights", "fetch", NAME]) == 0
     assert "there already" in capsys.readouterr().out

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from bottomup.inference import predictor as predictor_module
 from bottomup.inference.predictor import Predictor
 from bottomup.method.grouping import Grouper
+from bottomup.method.matching import OFFICIAL
 from tests.support.dots import DOTS, crowd, dot_net, picture
 from tests.support.picture_files import encode, with_orientation
 
@@ -78,9 +79,9 @@ def test_official_mode_is_off_by_its_known_bias_at_most(arguments):
 
 
 def test_official_mode_has_the_official_grouper():
-    assert Predictor(dot_net(), mode="official").grouper == Grouper(
-        mode="official", max_candidates=30, skeleton=DOTS
-    )
+    official = Predictor(dot_net(), mode="official").grouper
+    assert official == Grouper(rules=OFFICIAL, skeleton=DOTS)
+    assert official.rules.max_candidates == 30
     assert Predictor(dot_net()).grouper == Grouper(skeleton=DOTS)
     own = Grouper(detection_threshold=0.5, skeleton=DOTS)
     assert Predictor(dot_net(), grouper=own).grouper is own

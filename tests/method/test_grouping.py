@@ -6,9 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bottomup import COCO, CROWDPOSE, Poses, Skeleton
-from bottomup.method.grouping import ABSENT, Grouper, match, suppress_similar
-from bottomup.method.peaks import find_cells, locate
+from bottomup import COCO, CROWDPOSE, Skeleton
+from bottomup.method.grouping import Grouper
+from bottomup.method.matching import ABSENT, OFFICIAL, match
+from bottomup.method.peaks import find_candidates, locate
 from tests.reference import crowd
 from tests.reference import grouping as reference
 
@@ -25,7 +26,9 @@ def test_official_mode_equals_the_reference(golden):
         skeleton = SKELETONS[info["joints"]]
         assert tuple(scene["joint_order"]) == skeleton.grouping_order
 
-        poses = Grouper.official(skeleton)(*batch_of(scene["heatmaps"], scene["tags"]))[0]
+        poses = Grouper(rules=OFFICIAL, skeleton=skeleton)(
+            *batch_of(scene["heatmaps"], scene["tags"])
+        )[0]
 
         refined = scene["refine"]
         assert len(poses) == len(refined)
@@ -39,16 +42,13 @@ def test_official_match_equals_the_reference(golden):
         scene = np.load(golden / "grouping" / info["file"], allow_pickle=False)
         heatmaps, tags = batch_of(scene["heatmaps"], scene["tags"])
         height, width = heatmaps.shape[2:]
-        cells = find_cells(
-            heatmaps, tags, detection_threshold=0.1, refine_threshold=0.1, kernel_size=5
-        )[0]
+        cells = find_candidates(heatmaps, tags, detection_threshold=0.1, refine_threshold=0.1)[0]
         members = match(
             cells,
             height * width,
             order=SKELETONS[info["joints"]].grouping_order,
             tag_threshold=1.0,
-            max_candidates=30,
-            force=True,
+            rules=OFFICIAL,
         )
 
         expected = scene["match"]  # P K 3+L
@@ -59,7 +59,7 @@ def test_official_match_equals_the_reference(golden):
         person, joint = np.nonzero(present)
         image = np.zeros_like(joint)
         where = (torch.from_numpy(array) for array in (image, joint, members[present]))
-        adjusted, _ = locate(heatmaps, *where, quarter=True)
+        adjusted, _ = locate(heatmaps, *where, quarter_offset=True)
         np.testing.assert_allclose(adjusted, scene["adjust"][person, joint, :2], rtol=0, atol=1e-4)
 
 
@@ -70,9 +70,7 @@ def test_crowds_come_out_pure_and_whole(golden):
         heatmaps, tags = batch_of(
             *crowd.render(scene["xy"], scene["score"], scene["tag"], (height, width))
         )
-        cells = find_cells(
-            heatmaps, tags, detection_threshold=0.1, refine_threshold=0.05, kernel_size=5
-        )[0]
+        cells = find_candidates(heatmaps, tags, detection_threshold=0.1, refine_threshold=0.05)[0]
 
         members = match(
             cells, height * width, order=SKELETONS[info["joints"]].grouping_order, tag_threshold=1.0
@@ -98,7 +96,7 @@ def test_official_mode_equals_the_slow_version(seed, num_people):
     heatmaps, tags = crowd.render(*crowd.random_crowd(num_people, (96, 128), seed=seed), (96, 128))
     heatmaps[seed % 17 :: 5] *= 0.01  # faint heat is what the reference fills joints in with
     people, scores = reference.decode(heatmaps, tags, COCO.grouping_order)
-    poses = Grouper.official()(*batch_of(heatmaps, tags))[0]
+    poses = Grouper(rules=OFFICIAL)(*batch_of(heatmaps, tags))[0]
     np.testing.assert_allclose(poses.keypoints, people[..., :2], rtol=0, atol=1e-4)
     np.testing.assert_allclose(poses.scores, scores, rtol=0, atol=1e-5)
 
@@ -137,7 +135,7 @@ def test_images_of_a_batch_do_not_touch_each_other():
         crowd.render(*crowd.random_crowd(n, (128, 128), seed=n), (128, 128)) for n in (3, 0, 7)
     ]
     heatmaps, tags = (torch.from_numpy(np.stack(maps)) for maps in zip(*scenes, strict=True))
-    for grouper in (Grouper(), Grouper.official()):
+    for grouper in (Grouper(), Grouper(rules=OFFICIAL)):
         together = grouper(heatmaps, tags)
         for i, poses in enumerate(together):
             alone = grouper(heatmaps[i : i + 1], tags[i : i + 1])[0]
@@ -146,7 +144,7 @@ def test_images_of_a_batch_do_not_touch_each_other():
 
 
 def test_no_person_is_an_ordinary_value():
-    for grouper in (Grouper(), Grouper.official(), Grouper(nms_oks=0.9)):
+    for grouper in (Grouper(), Grouper(rules=OFFICIAL)):
         for poses in grouper(torch.zeros(2, 17, 32, 32), torch.zeros(2, 17, 32, 32, 1)):
             assert poses.keypoints.shape == (0, 17, 2)
     assert Grouper()(torch.zeros(0, 17, 8, 8), torch.zeros(0, 17, 8, 8, 1)) == []
@@ -190,7 +188,7 @@ def test_robust_scores_do_not_fall_with_joints_that_are_out_of_sight():
     scores[0, 11:] = 0
     half = crowd.render(xy, scores, tags, (96, 96))
     robust = [Grouper()(*batch_of(*maps))[0].scores[0] for maps in (whole, half)]
-    official = [Grouper.official()(*batch_of(*maps))[0].scores[0] for maps in (whole, half)]
+    official = [Grouper(rules=OFFICIAL)(*batch_of(*maps))[0].scores[0] for maps in (whole, half)]
     assert robust[1] > 0.95 * robust[0]
     assert official[1] == pytest.approx(official[0] * 11 / 17, rel=1e-2)
 
@@ -208,7 +206,7 @@ def test_joints_are_filled_where_there_is_heat_and_nowhere_else():
         peaks.sum() - peaks[9] - peaks[10]
     ) / 16  # of 15 joints; those filled in do not count
     assert poses.scores[0] == pytest.approx(expected)
-    official = Grouper.official()(*batch_of(heatmaps, tag_maps))[0]
+    official = Grouper(rules=OFFICIAL)(*batch_of(heatmaps, tag_maps))[0]
     assert official.keypoint_scores[0, 10] > 0  # the reference invents it
 
 
@@ -227,17 +225,7 @@ def test_a_far_joint_is_never_forced_on_a_person():
     assert sorted((poses.keypoint_scores > 0).sum(1).tolist()) == [1, 1, 2]
 
 
-def test_similar_people_are_suppressed():
-    xy = np.random.default_rng(0).uniform(0, 100, (1, 17, 2)).astype(np.float32)
-    keypoints = np.concatenate([xy, xy + 0.5, xy + 80])
-    poses = Poses(keypoints, np.ones((3, 17), np.float32), np.array([0.5, 0.9, 0.7], np.float32))
-    np.testing.assert_allclose(suppress_similar(poses, 0.8).scores, [0.9, 0.7])
-    assert len(suppress_similar(poses, 1.0)) == 3
-
-
 def test_wrong_arguments_say_what_to_do():
-    with pytest.raises(ValueError, match="odd number"):
-        Grouper(kernel_size=4)
     with pytest.raises(ValueError, match="positive number"):
         Grouper(tag_threshold=0)
     with pytest.raises(ValueError, match="14 joints"):
@@ -267,7 +255,7 @@ def test_any_skeleton_will_do():
 @pytest.mark.gpu
 def test_cuda_equals_cpu():
     heatmaps, tags = batch_of(*crowd.render(*crowd.random_crowd(40, (256, 256)), (256, 256)))
-    for grouper in (Grouper(), Grouper.official()):
+    for grouper in (Grouper(), Grouper(rules=OFFICIAL)):
         cpu, cuda = grouper(heatmaps, tags)[0], grouper(heatmaps.cuda(), tags.cuda())[0]
         np.testing.assert_allclose(cuda.keypoints, cpu.keypoints, atol=1e-4)
         np.testing.assert_allclose(cuda.scores, cpu.scores, atol=1e-5)

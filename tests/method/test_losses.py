@@ -139,7 +139,7 @@ def test_criterion_of_a_perfect_network_is_zero_but_for_push():
     output = HeadOutput(heatmaps, torch.zeros(1, 2, 1, 8, 8))
     values = losses.Criterion()([output], keypoints, torch.ones(1, 32, 32, dtype=torch.bool))
     assert {name: pytest.approx(value.item()) for name, value in values.items()} == {
-        "heatmap": 0, "pull": 0, "push": 0.5e-3
+        "heatmap": 0, "pull": 0, "push": 0.5
     }  # fmt: skip
 
 
@@ -154,26 +154,6 @@ def test_criterion_leaves_masked_pixels_free():
     assert values["heatmap"].item() == pytest.approx(0.5)
 
 
-def test_criterion_can_leave_undefined_joints_free():
-    keypoints = torch.tensor([[[[4.0, 4, 2], [0, 0, 0], [12, 12, 2]]]])
-    output = HeadOutput(torch.full((1, 3, 4, 4), 0.5), None)
-    mask = torch.ones(1, 16, 16, dtype=torch.bool)
-    punished = losses.Criterion()([output], keypoints, mask)["heatmap"]
-    free = losses.Criterion(ignore_undefined=True)([output], keypoints, mask)["heatmap"]
-    assert punished.item() - free.item() == pytest.approx(
-        9 * 0.25 / 48
-    )  # 3 x 3 cells of the missing joint
-
-
-def test_criterion_can_weigh_joints_more():
-    keypoints = torch.tensor([[[[8.0, 8, 2]]]])
-    output = HeadOutput(torch.zeros(1, 1, 8, 8), None)
-    mask = torch.ones(1, 32, 32, dtype=torch.bool)
-    target = targets.render_heatmaps(keypoints / torch.tensor([4, 4, 1]), 8, 8)
-    weighed = losses.Criterion(foreground=10)([output], keypoints, mask)["heatmap"]
-    assert weighed.item() == pytest.approx((target**2 * (1 + 10 * target)).mean().item())
-
-
 def test_focal_loss_equals_a_slow_one_and_is_least_at_its_target():
     generator = torch.Generator().manual_seed(0)
     predicted, target = torch.rand(2, 1, 2, 3, 4, generator=generator, dtype=torch.float64)
@@ -183,16 +163,18 @@ def test_focal_loss_equals_a_slow_one_and_is_least_at_its_target():
         p, t = predicted[place].item(), target[place].item()
         entropy = -(t * math.log(p) + (1 - t) * math.log(1 - p))
         expected += (t - p) ** 2 * entropy * mask[0, 0, place[2], place[3]].item()
-    assert losses.focal_loss(predicted, target, mask).item() == pytest.approx(expected)
+    assert losses.quality_focal_loss(predicted, target, mask).item() == pytest.approx(expected)
     at_target = target.clone().requires_grad_()
-    losses.focal_loss(at_target, target, mask).backward()
+    losses.quality_focal_loss(at_target, target, mask).backward()
     assert at_target.grad is not None
     assert at_target.grad.abs().max() == pytest.approx(0)
 
 
 def test_focal_loss_of_certain_predictions_is_finite():
     predicted = torch.tensor([[[[0.0, 1.0]]]], requires_grad=True)
-    loss = losses.focal_loss(predicted, torch.tensor([[[[1.0, 0.0]]]]), torch.ones(1, 1, 1, 2))
+    loss = losses.quality_focal_loss(
+        predicted, torch.tensor([[[[1.0, 0.0]]]]), torch.ones(1, 1, 1, 2)
+    )
     loss.backward()
     assert loss.isfinite()
     assert predicted.grad is not None
@@ -221,33 +203,37 @@ def test_place_loss_equals_a_slow_one():
 def test_criterion_of_a_perfect_network_with_places_is_zero():
     keypoints = torch.tensor([[[[9.0, 13, 2], [20, 5, 1]], [[26, 30, 2], [0, 0, 0]]]])
     points = (keypoints + torch.tensor([0.5, 0.5, 0])) / torch.tensor([4, 4, 1])
-    heatmaps = targets.render_heatmaps(points, 8, 8, centres="exact")
+    heatmaps = targets.render_heatmaps(points, 8, 8, exact=True)
     tags = torch.zeros(1, 2, 2, 8, 8)
     for person, (x, y) in enumerate([(3.75 - 0.5, 2.375 - 0.5), (6.625 - 0.5, 7.625 - 0.5)]):
         for joint in range(2):
             if keypoints[0, person, joint, 2]:
                 column, row = points[0, person, joint, :2].long()
                 tags[0, joint, :, row, column] = torch.tensor([x, y]) * 0.5
-    criterion = losses.Criterion(
-        heatmaps="focal",
-        place_weight=1.0,
-        tag_anchor=0.5,
-        pull_weight=0,
-        push_weight=0,
-        centres="exact",
-    )
-    values = criterion(
-        [HeadOutput(heatmaps, tags)], keypoints, torch.ones(1, 32, 32, dtype=torch.bool)
-    )
-    assert values.keys() == {"heatmap", "pull", "push", "place"}
-    assert all(value.item() == pytest.approx(0, abs=1e-6) for value in values.values()), values
+    criterion = losses.Criterion(heatmaps="focal", place_weight=1.0, pull_weight=0, push_weight=0)
+    mask = torch.ones(1, 32, 32, dtype=torch.bool)
+    values = criterion([HeadOutput(heatmaps, tags)], keypoints, mask, offset=0, tag_anchor=0.5)
+    assert values.keys() == criterion.weights.keys() == {"heatmap", "pull", "push", "place"}
+    weighted = {name: criterion.weights[name] * value.item() for name, value in values.items()}
+    assert all(value == pytest.approx(0, abs=1e-6) for value in weighted.values()), weighted
 
 
 def test_places_need_an_anchor():
-    with pytest.raises(
-        ValueError, match=r"a place_weight of 1.0 needs the tag_anchor of the network's head, not 0"
-    ):
-        losses.Criterion(place_weight=1.0)
+    criterion = losses.Criterion(place_weight=1.0)
+    arguments = [], torch.zeros(1, 0, 2, 3), torch.ones(1, 8, 8, dtype=torch.bool)
+    with pytest.raises(ValueError, match=r"a place_weight of 1.0 needs anchored tags"):
+        criterion(*arguments)
+    assert criterion(*arguments, tag_anchor=0.5)["place"] == 0
+
+
+def test_weights_are_not_in_the_losses():
+    keypoints = torch.tensor([[[[9.0, 13, 2], [20, 5, 1]], [[30, 30, 2], [0, 0, 0]]]])
+    output = HeadOutput(torch.rand(1, 2, 8, 8), torch.rand(1, 2, 1, 8, 8))
+    mask = torch.ones(1, 32, 32, dtype=torch.bool)
+    one = losses.Criterion()([output], keypoints, mask)
+    other = losses.Criterion(heatmap_weight=5.0, pull_weight=2.0)([output], keypoints, mask)
+    torch.testing.assert_close(one, other)
+    assert losses.Criterion().weights == {"heatmap": 1.0, "pull": 1e-3, "push": 1e-3}
 
 
 def test_nothing_waits_for_the_device():
@@ -262,7 +248,9 @@ def test_nothing_waits_for_the_device():
     mask = torch.empty(2, 64, 64, dtype=torch.bool, device="meta")
     for criterion in (
         losses.Criterion(),
-        losses.Criterion(scale_aware=True, ignore_undefined=True, centres="exact"),
-        losses.Criterion(heatmaps="focal", place_weight=1.0, tag_anchor=0.1),
+        losses.Criterion(scale_aware=True),
+        losses.Criterion(heatmaps="focal", place_weight=1.0),
     ):
-        assert criterion(outputs, keypoints, mask)["pull"].shape == ()
+        for offset in (0.0, 0.5):
+            found = criterion(outputs, keypoints, mask, offset=offset, tag_anchor=0.1)
+            assert found["pull"].shape == ()

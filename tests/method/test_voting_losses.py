@@ -28,7 +28,7 @@ def perfect_maps(
     boxes, sides = person_boxes(people)
     sigma = targets.adaptive_sigma(people, sigma=criterion.sigma)
     heat = targets.render_heatmaps(
-        people, cells, cells, sigma=sigma, max_sigma=criterion.sigma, centres="exact"
+        people, cells, cells, sigma=sigma, max_sigma=criterion.sigma, exact=True
     )
     center, displacements = torch.zeros(1, 1, cells, cells), torch.zeros(1, 34, cells, cells)
     box_size = torch.zeros(1, 2, cells, cells)
@@ -76,9 +76,7 @@ def test_perfect_maps_are_read_as_the_same_people():
     criterion = VotingCriterion()
     keypoints = crowd((60.0, 60.0, 80.0), (180.0, 100.0, 120.0), (120.0, 200.0, 60.0))
     maps = perfect_maps(keypoints, 256, 4, criterion)
-    head = CenterVotingHead(24, 17).eval()
-    head.predict = lambda features, **_: maps  # type: ignore[method-assign]
-    (output,) = head([torch.zeros(1, 24, 64, 64)])
+    (output,) = CenterVotingHead(24, 17).read([maps])
     (poses,) = Grouper()(output.heatmaps, output.tags.permute(0, 1, 3, 4, 2))
     assert len(poses) == 3
     found = (poses.keypoints + 0.5) * 4 - 0.5

@@ -7,6 +7,7 @@ from bottomup.models.center_voting import (
     CenterVotingHead,
     DenseMaps,
     Votes,
+    Voting,
     resembles_stronger,
     spread_votes,
 )
@@ -60,15 +61,15 @@ def test_of_two_votes_for_one_person_the_stronger_counts():
 
 def test_tags_part_people_who_touch():
     people = votes_of([0.9, 0.8], [(20.0, 20.0), (30.0, 20.0)])
-    head = CenterVotingHead(24, 17)
+    voting = Voting()
     support, tags = spread_votes(
-        people, (40, 56), sigma=torch.full((1, 2), 2.0), sharpness=head.sharpness
+        people, (40, 56), sigma=torch.full((1, 2), 2.0), sharpness=voting.sharpness
     )
     y, x = torch.meshgrid(torch.arange(40.0), torch.arange(56.0), indexing="ij")
     at = torch.stack([x, y], dim=2)
     squared = (at - people.joints[0, :, :, None, None]).square().sum(4)  # M K h w
     heatmaps = torch.exp(-squared / 4).amax(0)[None]
-    output = HeadOutput(heatmaps * support**head.support_power, tags / head.tag_unit)
+    output = HeadOutput(heatmaps * support**voting.support_power, tags / voting.tag_unit)
     (poses,) = Grouper()(output.heatmaps, output.tags.permute(0, 1, 3, 4, 2))
     assert len(poses) == 2
     found = poses.keypoints[np.argsort(poses.keypoints[:, 0, 0])]
@@ -79,9 +80,9 @@ def test_tags_part_people_who_touch():
 def test_a_batch_equals_its_pictures_one_by_one():
     head = CenterVotingHead(24, 17).eval()
     features = [torch.randn(3, 24, 16, 24), torch.randn(3, 24, 8, 12)]
-    (together,) = head(features)
+    (together,) = head.read(head(features))
     for number in range(3):
-        (alone,) = head([level[number : number + 1] for level in features])
+        (alone,) = head.read(head([level[number : number + 1] for level in features]))
         torch.testing.assert_close(
             together.heatmaps[number : number + 1], alone.heatmaps, rtol=1e-4, atol=1e-5
         )
@@ -98,42 +99,31 @@ def made_up_maps(height: int, width: int, *, score: float = 4.0, size: float = 6
     return DenseMaps(center, center.expand(1, 17, -1, -1), torch.zeros(1, 34, height, width), sides)
 
 
-def outputs_of(
-    head: CenterVotingHead, maps: list[DenseMaps], monkeypatch: pytest.MonkeyPatch
-) -> HeadOutput:
-    """What the head makes of dense maps: those of each scale are known by their height."""
-    by_height = {level.center.shape[2]: level for level in maps}
-    monkeypatch.setattr(
-        head, "predict", lambda features, *, is_finest: by_height[features.shape[2]]
-    )
-    return head([torch.zeros(1, 24, *level.center.shape[2:]) for level in maps])[0]
-
-
 @torch.no_grad()
-def test_a_person_has_some_of_its_heat_from_the_scale_at_which_it_does_not_vote(monkeypatch):
-    head = CenterVotingHead(
-        24, 17, faint_size=0.0, support_power=0.0, faint_power=1.0, other_scales=0.25
-    ).eval()
+def test_a_person_has_some_of_its_heat_from_the_scale_at_which_it_does_not_vote():
+    voting = Voting(faint_size=0.0, support_power=0.0, faint_power=1.0, other_scales=0.25)
+    head = CenterVotingHead(24, 17, voting=voting)
     fine, coarse = made_up_maps(16, 16), made_up_maps(8, 8, score=-10.0)
-    alone = outputs_of(head, [fine], monkeypatch).heatmaps
+    alone = head.read([fine])[0].heatmaps
     nothing = torch.sigmoid(torch.tensor(-10.0))
-    both = outputs_of(head, [fine, coarse], monkeypatch).heatmaps
+    both = head.read([fine, coarse])[0].heatmaps
     torch.testing.assert_close(both[0, :, 8, 8], 0.75 * alone[0, :, 8, 8] + 0.25 * nothing)
 
     elsewhere = coarse.heatmaps.clone()
     elsewhere[..., 1, 1] = 4.0  # where the finest scale sees nothing
-    both = outputs_of(head, [fine, coarse._replace(heatmaps=elsewhere)], monkeypatch).heatmaps
+    both = head.read([fine, coarse._replace(heatmaps=elsewhere)])[0].heatmaps
     assert both[0, 0, 2:4, 2:4].max() > 0.25 * 0.5
 
 
 @pytest.mark.parametrize("size", [4.0, 40.0])
 @torch.no_grad()
-def test_the_smaller_a_person_the_less_its_centre_counts(monkeypatch, size):
+def test_the_smaller_a_person_the_less_its_centre_counts(size):
     maps = [made_up_maps(16, 16, size=size)]
-    sure = CenterVotingHead(24, 17, faint_size=0.0, support_power=1.0).eval()
-    unsure = CenterVotingHead(24, 17, faint_size=4.0, support_power=1.0).eval()
     before, after = (
-        outputs_of(head, maps, monkeypatch).heatmaps[0, :, 8, 8] for head in (sure, unsure)
+        CenterVotingHead(24, 17, voting=Voting(faint_size=faint_size, support_power=1.0))
+        .read(maps)[0]
+        .heatmaps[0, :, 8, 8]
+        for faint_size in (0.0, 4.0)
     )
     torch.testing.assert_close(after, before * size / (size + 4.0), rtol=1e-4, atol=0)
 
@@ -143,22 +133,24 @@ def test_without_a_centre_every_joint_stays_alone():
     head = CenterVotingHead(24, 17).eval()
     torch.nn.init.zeros_(head.center.out.weight)
     torch.nn.init.constant_(head.center.out.bias, -10)
-    (output,) = head([torch.randn(1, 24, 8, 8)])
+    (output,) = head.read(head([torch.randn(1, 24, 8, 8)]))
     assert output.heatmaps.max() < 0.1
-    torch.testing.assert_close(output.tags[0, 0, :, 3, 5] * head.tag_unit, torch.tensor([5.0, 3.0]))
+    torch.testing.assert_close(
+        output.tags[0, 0, :, 3, 5] * head.voting.tag_unit, torch.tensor([5.0, 3.0])
+    )
 
 
 @torch.no_grad()
 def test_heatmaps_at_stride_2_start_as_the_others_interpolated():
     head = CenterVotingHead(24, 17, fine_channels=8).eval()
     features = [torch.randn(2, 24, 8, 12), torch.randn(2, 24, 4, 6)]
-    maps = head.predict(features[0])
+    maps, coarser = head(features)
     doubled = torch.nn.functional.interpolate(
         maps.heatmaps, scale_factor=2, mode="bilinear", align_corners=False
     )
     torch.testing.assert_close(maps.fine_heatmaps, doubled)
-    assert head.predict(features[1], is_finest=False).fine_heatmaps is None
-    coarse, fine = head(features)
+    assert coarser.fine_heatmaps is None
+    coarse, fine = head.read([maps, coarser])
     assert coarse.heatmaps.shape == (2, 17, 8, 12)
     assert coarse.tags.shape == (2, 17, 2, 8, 12)
     assert fine.heatmaps.shape == (2, 17, 16, 24)
@@ -171,7 +163,7 @@ def test_heatmaps_at_stride_2_start_as_the_others_interpolated():
 def test_without_heatmaps_at_stride_2_nothing_else_changes():
     head = CenterVotingHead(24, 17, fine_channels=8).eval()
     features = [torch.randn(1, 24, 8, 12), torch.randn(1, 24, 4, 6)]
-    both = head(features)[0]
+    both = head.read(head(features))[0]
     head.fine_heatmaps = None
-    (alone,) = head(features)
+    (alone,) = head.read(head(features))
     torch.testing.assert_close(alone, both)

@@ -34,13 +34,16 @@ def test_the_plain_head_is_one_convolution():
     assert names == ["final_layers.0.weight", "final_layers.0.bias"]
 
 
-def test_kind_and_number_of_blocks_are_arguments():
-    head = MultiResolutionHead(
-        8, 5, num_blocks=3, block=lambda channels: nn.Conv2d(channels, channels, 1)
-    )
+def test_the_number_of_blocks_is_an_argument():
+    head = MultiResolutionHead(8, 5, num_blocks=3)
     assert len(head.deconv_layers[0]) == 4
-    assert head.deconv_layers[0][3][0].weight.shape == (8, 8, 1, 1)
     assert head(torch.zeros(1, 8, 2, 2))[1].heatmaps.shape == (1, 5, 4, 4)
+
+
+def test_what_these_heads_predict_is_read_as_it_is():
+    for head in (MultiResolutionHead(8, 5), SubpixelHead(8, 5)):
+        outputs = head(torch.zeros(1, 8, 2, 2))
+        assert head.read(outputs) is outputs
 
 
 @pytest.mark.parametrize(
@@ -57,7 +60,7 @@ def test_it_starts_with_nearly_empty_heatmaps():
 
 
 def test_a_cell_of_the_features_predicts_the_four_that_it_covers():
-    head = SubpixelHead(1, 2, tag_dims=1, start=0.5)
+    head = SubpixelHead(1, 2, tag_dims=1)
     nn.init.zeros_(head.final.weight)
     assert head.final.bias is not None
     head.final.bias.data = torch.arange(10.0)
@@ -68,9 +71,9 @@ def test_a_cell_of_the_features_predicts_the_four_that_it_covers():
 
 
 def test_a_subpixel_head_starts_with_faint_heatmaps_and_tags_that_are_places():
-    (output,) = SubpixelHead(8, 5, tag_anchor=0.5, start=0.02)(torch.randn(2, 8, 3, 4))
+    (output,) = SubpixelHead(8, 5, tag_anchor=0.5)(torch.randn(2, 8, 3, 4))
     assert output.heatmaps.shape == (2, 5, 6, 8)
-    assert (output.heatmaps - 0.02).abs().max() < 1e-3
+    assert (output.heatmaps - SubpixelHead.START).abs().max() < 2e-3
     assert output.tags is not None
     x, y = output.tags.unbind(2)
     torch.testing.assert_close(x, (0.5 * torch.arange(8.0)).expand(2, 5, 6, 8), atol=0.05, rtol=0)

@@ -10,23 +10,16 @@ from torch import nn
 
 from bottomup import COCO, CROWDPOSE
 from bottomup.models.heads import MultiResolutionHead
-from bottomup.models.pose_net import (
-    BUILDERS,
-    PoseNet,
-    compact,
-    higherhrnet,
-    higherhrnet_w32,
-    higherhrnet_w48,
-    hrnet_w32_ae,
-)
+from bottomup.models.network import Preprocessing
+from bottomup.models.pose_net import BUILDERS, PoseNet, compact, higherhrnet
 from tests.reference import golden_weights
 
 DATA = Path(__file__).parents[1] / "golden" / "network"
 GOLDEN = json.loads((DATA / "golden.json").read_text())
 GOLDEN_BUILDERS = {
-    "w32_coco": higherhrnet_w32,
-    "w32_crowdpose": lambda: higherhrnet_w32(CROWDPOSE),
-    "w48_coco": higherhrnet_w48,
+    "w32_coco": partial(higherhrnet, 32),
+    "w32_crowdpose": partial(higherhrnet, 32, skeleton=CROWDPOSE),
+    "w48_coco": partial(higherhrnet, 48),
 }
 
 
@@ -101,12 +94,11 @@ def test_outputs_equal_all_golden_data(shared, model):
 
 
 @pytest.mark.parametrize(
-    ("build", "millions"),
-    [(higherhrnet_w32, 28.645), (higherhrnet_w48, 63.827), (hrnet_w32_ae, 28.537)],
+    ("width", "num_deconvs", "millions"), [(32, 1, 28.645), (48, 1, 63.827), (32, 0, 28.537)]
 )
-def test_number_of_parameters(build, millions):
+def test_number_of_parameters(width, num_deconvs, millions):
     with torch.device("meta"):
-        net = build()
+        net = higherhrnet(width, num_deconvs=num_deconvs)
     assert round(sum(p.numel() for p in net.parameters()) / 1e6, 3) == millions
 
 
@@ -133,11 +125,10 @@ def test_a_batch_equals_one_by_one():
 
 
 def test_images_are_normalised_by_the_buffers():
-    net = PoseNet(
-        nn.Identity(), nn.Identity(), skeleton=COCO, mean=(10.0, 20.0, 30.0), std=(1.0, 2.0, 5.0)
-    )
+    preprocessing = Preprocessing(mean=(10.0, 20.0, 30.0), std=(1.0, 2.0, 5.0))
+    net = PoseNet(nn.Identity(), nn.Identity(), skeleton=COCO, preprocessing=preprocessing)
     image = torch.tensor([11, 22, 35], dtype=torch.uint8).reshape(1, 3, 1, 1)
-    assert net.head(net.trunk((image - net.mean) / net.std)).flatten().tolist() == [1, 1, 1]
+    assert net.features(image).flatten().tolist() == [1, 1, 1]
     assert list(net.state_dict()) == ["mean", "std"]
     assert not any(p.requires_grad for p in net.buffers())
 
@@ -148,8 +139,7 @@ def test_any_trunk_with_stride_4_will_do():
         trunk,
         MultiResolutionHead(6, 17, num_deconvs=2),
         skeleton=COCO,
-        input_side="long",
-        size_multiple=4,
+        preprocessing=Preprocessing(side="long", multiple=4),
     )
     sizes = [output.heatmaps.shape for output in net(torch.zeros(1, 3, 16, 24, dtype=torch.uint8))]
     assert sizes == [(1, 17, 4, 6), (1, 17, 8, 12), (1, 17, 16, 24)]

@@ -61,7 +61,9 @@ def call(run_method, monkeypatch, photos, *arguments: str) -> int:
 def test_results_and_timing_of_every_photo(run_method, monkeypatch, photos, name):
     monkeypatch.setattr(run_method, "load_model", lambda weights: dot_net())
     monkeypatch.setattr(run_method, "available", lambda weights: weights)
-    monkeypatch.setattr("bottomup.topdown.predictor.load_network", lambda weights: dot_person_net())
+    monkeypatch.setattr(
+        "bottomup.topdown.predictor.load_network", lambda weights, builders: dot_person_net()
+    )
     extra = ["--boxes=truth"] if name == "topdown_heatmap" else []
     assert call(run_method, monkeypatch, photos, name, *extra) == 0
     results, timing = (
@@ -85,7 +87,9 @@ def test_results_and_timing_of_every_photo(run_method, monkeypatch, photos, name
 
 def test_limit_and_a_file_of_boxes(run_method, monkeypatch, photos):
     monkeypatch.setattr(run_method, "available", lambda weights: weights)
-    monkeypatch.setattr("bottomup.topdown.predictor.load_network", lambda weights: dot_person_net())
+    monkeypatch.setattr(
+        "bottomup.topdown.predictor.load_network", lambda weights, builders: dot_person_net()
+    )
     (photos / "boxes.json").write_text(
         json.dumps([{"image_id": 1, "bbox": [10, 10, 90, 150], "score": 0.5}])
     )

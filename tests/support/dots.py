@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from bottomup import Skeleton
 from bottomup.models.heads import HeadOutput
+from bottomup.models.network import Preprocessing
 from bottomup.models.pose_net import PoseNet
 
 DOTS = Skeleton(("red", "green", "blue"), ((0, 1), (1, 2)), (0.05, 0.05, 0.05), (0, 1, 2))
@@ -30,6 +31,9 @@ class _Head(nn.Module):
         tags = column.expand_as(features)[:, :, None]  # B K 1 h w
         return [HeadOutput(features, tags.contiguous())]
 
+    def read(self, outputs: list[HeadOutput]) -> list[HeadOutput]:
+        return outputs
+
 
 def dot_net(
     *, input_size: int = 256, size_multiple: int = 32, keypoint_offset: float = 0.0
@@ -38,12 +42,9 @@ def dot_net(
         _Shrink(),
         _Head(),
         skeleton=DOTS,
-        mean=(0.0, 0.0, 0.0),
-        std=(255.0, 255.0, 255.0),
-        input_size=input_size,
-        input_side="long",
-        size_multiple=size_multiple,
-        keypoint_offset=keypoint_offset,
+        preprocessing=Preprocessing(
+            input_size, "long", size_multiple, (0.0,) * 3, (255.0,) * 3, keypoint_offset
+        ),
     ).eval()
 
 

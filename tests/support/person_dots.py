@@ -1,10 +1,10 @@
-"""A network for one person that sees the coloured dots of `tests.support.dots`, and a detector that knows where they are."""
+"""A network for one person that sees the coloured dots of `tests.support.dots`, and a detector."""
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bottomup.models.pose_net import Recipe
+from bottomup.models.network import Recipe
 from bottomup.topdown.detectors import Boxes
 from bottomup.topdown.person_net import PersonNet, PersonOutput, read_maximum, to_crop
 from tests.support.dots import DOTS
@@ -26,9 +26,8 @@ class _Head(nn.Module):
 
 
 def dot_person_net() -> PersonNet:
-    return PersonNet(
-        _Shrink(), _Head(), skeleton=DOTS, crop_wh=(192, 256), recipe=Recipe("none", {})
-    ).eval()
+    recipe = Recipe("none", {})
+    return PersonNet(_Shrink(), _Head(), skeleton=DOTS, height=256, recipe=recipe).eval()
 
 
 def boxes_around(people: np.ndarray, margin: float) -> Boxes:

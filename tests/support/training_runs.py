@@ -17,11 +17,10 @@ SMALL = {
             "class_path": "bottomup.networks.light",
             "init_args": {"width": 8, "num_deconvs": 0, "input_size": 64, "keypoint_offset": 0.0},
         },
-        "criterion": {"centres": "exact"},
         "optimizer": {"class_path": "torch.optim.Adam", "init_args": {"lr": 1e-3}},
     },
     "data": {
-        "class_path": "bottomup.data.datamodule.DrawnData",
+        "class_path": "bottomup.data.DrawnData",
         "init_args": {
             "crowd": {"width": 64, "height": 64, "people": [1, 3], "sizes": [20.0, 60.0]},
             "train_length": 16,

@@ -7,9 +7,10 @@ import yaml
 
 from bottomup import networks
 from bottomup.cli import main
+from bottomup.networks import BUILDERS
 from bottomup.topdown.estimator import TopDownEstimator
 from bottomup.topdown.losses import DetectorCriterion
-from bottomup.weights.store import load_network
+from bottomup.weights.store import load_model, load_network
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning"
@@ -62,7 +63,7 @@ def test_a_network_for_one_person_is_trained_and_validated(tmp_path, kind):
     assert main(["fit", "--config", str(path)]) == 0
     rows = list(csv.DictReader((tmp_path / "log" / "metrics.csv").open()))
     assert any(0 <= float(row["val/AP"] or -1) <= 1 for row in rows)
-    trained, before = load_network(tmp_path / "net.ckpt"), load_network("mobile")
+    trained, before = load_network(tmp_path / "net.ckpt", BUILDERS), load_model("mobile")
     assert torch.equal(trained.trunk.stem.weight, before.trunk.stem.weight)
     assert trained.crop_wh == (96, 128)
 
@@ -75,7 +76,7 @@ def test_a_detector_is_trained_and_validated(tmp_path):
     assert main(["fit", "--config", str(path)]) == 0
     rows = list(csv.DictReader((tmp_path / "log" / "metrics.csv").open()))
     assert any(0 <= float(row["val/AR50"] or -1) <= 1 for row in rows)
-    assert load_network(tmp_path / "net.ckpt").input_size == 128
+    assert load_network(tmp_path / "net.ckpt", BUILDERS).preprocessing.size == 128
 
 
 def test_network_and_criterion_go_together():

@@ -60,7 +60,7 @@ def test_nobody_labelled_costs_nothing(kind):
 def test_the_right_answer_costs_nothing():
     keypoints = joints()
     cells = torch.cat([(keypoints[..., :2] + 0.5) / 4, keypoints[..., 2:]], dim=3)
-    maps = targets.render_heatmaps(cells, 64, 48, centres="exact")
+    maps = targets.render_heatmaps(cells, 64, 48, exact=True)
     points = keypoints[:, 0, :, :2]
     assert (
         PersonCriterion()(PersonOutput(points, torch.ones(2, 5), maps), keypoints, MASK)["heatmap"]

@@ -1,8 +1,7 @@
 import torch
 
-from bottomup.networks import start_from
-from bottomup.topdown.person_detector import CenterMaps, person_detector, read_centers
-from bottomup.weights.store import load_network, save_model
+from bottomup.topdown.person_detector import BUILDERS, CenterMaps, person_detector, read_centers
+from bottomup.weights.store import load_network, save_model, start_from
 
 
 @torch.no_grad()
@@ -19,8 +18,8 @@ def test_maps_of_both_scales(tmp_path):
         == [(2, 2, 16, 32), (2, 2, 8, 16)]
     )
     save_model(net, tmp_path / "net.safetensors", shared="mobile")
-    again = load_network(tmp_path / "net.safetensors")
-    assert (again.input_size, again.size_multiple) == (128, 64)
+    again = load_network(tmp_path / "net.safetensors", BUILDERS)
+    assert (again.preprocessing.size, again.preprocessing.multiple) == (128, 64)
     assert torch.equal(again.head.offset.out.weight, net.head.offset.out.weight)
 
 

@@ -2,11 +2,10 @@ import pytest
 import torch
 
 from bottomup import CROWDPOSE
-from bottomup.networks import start_from
 from bottomup.topdown.person_net import BUILDERS, SoftArgmaxHead, read_maximum, to_crop
 from bottomup.weights.description import describe
 from bottomup.weights.reading import WeightsError
-from bottomup.weights.store import load_model, load_network, save_model
+from bottomup.weights.store import load_model, load_network, save_model, start_from
 
 KINDS = sorted(BUILDERS)
 
@@ -30,12 +29,12 @@ def test_every_crop_has_its_joints(nets, kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_file_rebuilds_the_network(nets, kind, tmp_path):
     save_model(nets[kind], tmp_path / "net.safetensors")
-    again = load_network(tmp_path / "net.safetensors")
+    again = load_network(tmp_path / "net.safetensors", BUILDERS)
     assert describe(again) == describe(nets[kind])
     assert again.crop_wh == (96, 128)
     for name, tensor in nets[kind].state_dict().items():
         assert torch.equal(again.state_dict()[name], tensor), name
-    with pytest.raises(WeightsError, match="TopDownPredictor"):
+    with pytest.raises(WeightsError, match=r"top-down methods to `bottomup\.topdown`"):
         load_model(tmp_path / "net.safetensors")
 
 
@@ -50,7 +49,8 @@ def test_a_file_need_not_hold_what_bundled_weights_hold(tmp_path):
         tmp_path / "whole.safetensors"
     ).stat().st_size / 10
     one, other = (
-        load_network(tmp_path / f"{name}.safetensors").state_dict() for name in ("whole", "part")
+        load_network(tmp_path / f"{name}.safetensors", BUILDERS).state_dict()
+        for name in ("whole", "part")
     )
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
@@ -67,10 +67,10 @@ def test_other_weights_than_those_that_a_file_was_made_with_are_noticed(tmp_path
         "bottomup.weights.store.bundled", lambda: {"mobile": tmp_path / "mobile.safetensors"}
     )
     with pytest.raises(WeightsError, match="other weights 'mobile'"):
-        load_network(tmp_path / "part.safetensors")
+        load_network(tmp_path / "part.safetensors", BUILDERS)
     monkeypatch.setattr("bottomup.weights.store.bundled", dict)
     with pytest.raises(WeightsError, match="not there"):
-        load_network(tmp_path / "part.safetensors")
+        load_network(tmp_path / "part.safetensors", BUILDERS)
 
 
 def gaussian(x: float, y: float) -> torch.Tensor:

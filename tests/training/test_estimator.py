@@ -4,39 +4,39 @@ import torch
 from bottomup import networks
 from bottomup.data.samples import Batch
 from bottomup.method.losses import Criterion
-from bottomup.training import estimator_base as module
-from bottomup.training.estimator import PoseEstimator
+from bottomup.method.targets import render_heatmaps
+from bottomup.models.heads import HeadOutput
+from bottomup.training.estimator import LossWatch, PoseEstimator, join_processes
 
 
-def small() -> PoseEstimator:
-    torch.manual_seed(0)
-    return PoseEstimator(networks.light(width=4, num_deconvs=0, input_size=64))
+def test_the_network_says_where_its_targets_lie_and_how_its_tags_are_anchored():
+    """Targets of a network without offset are exact, and its tags are pulled to anchored places."""
+    keypoints = torch.tensor([[[[9.0, 13.0, 2.0]] * 17]])
+    mask = torch.ones(1, 64, 64, dtype=torch.bool)
+    for offset, exact in ((0.0, True), (0.5, False)):
+        network = networks.compact(width=4, keypoint_offset=offset, tag_anchor=0.125)
+        estimator = PoseEstimator(network, Criterion(place_weight=1.0, heatmaps="focal"))
+        points = keypoints + torch.tensor([0.5, 0.5, 0]) * exact
+        points = points / torch.tensor([2, 2, 1])
+        heatmaps = render_heatmaps(points, 32, 32, exact=exact)
+        places = 0.125 * (points[0, 0, :, :2] - 0.5)
+        output = HeadOutput(heatmaps, places[None, :, :, None, None].expand(1, 17, 2, 32, 32))
+        losses = estimator.criterion([output], keypoints, mask)
+        assert losses["heatmap"] == pytest.approx(0, abs=1e-5)
+        assert losses["place"] == pytest.approx(0, abs=1e-6)
 
 
-def test_targets_and_offset_must_agree():
-    network = networks.light(width=4, num_deconvs=0)
-    with pytest.raises(ValueError, match="exact centres do not go with a keypoint_offset"):
-        PoseEstimator(network, Criterion(centres="exact"))
-
-
-def test_tags_are_pulled_to_where_the_head_anchors_them():
-    criterion = Criterion(centres="exact", place_weight=1.0, tag_anchor=0.125)
-    with pytest.raises(
-        ValueError, match=r"tag_anchor is 0.125, but the network's tags are anchored by 0.0625"
-    ):
-        PoseEstimator(networks.compact(width=4), criterion)
+def test_a_criterion_that_needs_anchored_tags_refuses_others():
+    network = networks.compact(width=4, tag_anchor=0.0)
+    estimator = PoseEstimator(network, Criterion(place_weight=1.0))
+    with pytest.raises(ValueError, match=r"place_weight of 1.0 needs anchored tags"):
+        estimator.criterion([], torch.zeros(1, 0, 17, 3), torch.ones(1, 64, 64) > 0)
 
 
 def test_frozen_norms_stay_as_they_are():
-    estimator = small()
-    estimator.freeze_norm = True
-    estimator.train()
-    batch = Batch(
-        torch.zeros(1, 3, 32, 32, dtype=torch.uint8),
-        torch.zeros(1, 0, 17, 3),
-        torch.ones(1, 32, 32) > 0,
-    )
-    estimator.on_train_batch_start(batch, 0)
+    estimator = PoseEstimator(networks.light(width=4, num_deconvs=0), freeze_norm=True).train()
+    image, keypoints = torch.zeros(1, 3, 32, 32, dtype=torch.uint8), torch.zeros(1, 0, 17, 3)
+    estimator.on_train_batch_start(Batch(image, keypoints, torch.ones(1, 32, 32) > 0), 0)
     kinds = {type(m).__name__: m.training for m in estimator.network.modules()}
     assert kinds["BatchNorm2d"] is False
     assert kinds["Conv2d"] is True
@@ -70,24 +70,21 @@ def test_images_seen_by_several_processes_count_once(monkeypatch):
         "all_gather_object",
         lambda everything, _: everything.__setitem__(slice(None), [here, there]),
     )
-    people, images = module._gather(*here)
+    people, images = join_processes(*here)
     assert images == {1, 2, 3}
     assert [person["image_id"] for person in people] == [1, 2, 2, 3]
 
 
-def test_a_gpu_looks_at_the_previous_loss(monkeypatch):
-    """The loss that is looked at is one step old on a device that must not be waited for."""
-    estimator = small()
-    monkeypatch.setattr(PoseEstimator, "trainer", type("T", (), {"train_dataloader": None})())
-    monkeypatch.setattr(PoseEstimator, "current_epoch", 0)
-    nan = torch.tensor(float("nan"))
-    with pytest.raises(FloatingPointError, match="the loss is nan in epoch 0, batch 3"):
-        estimator._stop_unless_finite(nan, 3)
+def test_a_device_that_computes_ahead_is_asked_for_the_loss_of_the_batch_before():
+    watch = LossWatch()
+    good, bad = torch.tensor(1.0), torch.tensor(float("inf"))
+    assert watch(good, 0, is_delayed=True) is None
+    assert watch(bad, 1, is_delayed=True) is None  # it is not looked at yet
+    assert watch(good, 2, is_delayed=True) == (float("inf"), 1)
+    assert watch(good, 3, is_delayed=True) is None
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, on importing its compiler
-def test_compiling_leaves_the_names_of_the_weights():
-    estimator = PoseEstimator(networks.light(width=4, num_deconvs=0), compile=True)
-    assert all(
-        name.startswith("network.") and "_orig_mod" not in name for name in estimator.state_dict()
-    )
+def test_on_a_cpu_a_loss_that_is_not_finite_is_noticed_at_once():
+    watch = LossWatch()
+    assert watch(torch.tensor(1.0), 0, is_delayed=False) is None
+    assert watch(torch.tensor(float("-inf")), 1, is_delayed=False) == (float("-inf"), 1)

@@ -23,7 +23,7 @@ CHECKPOINTS = (
     "--trainer.callbacks.every_n_train_steps=2",
     "--trainer.callbacks.save_top_k=-1",
 )
-AVERAGING = "--trainer.callbacks+=bottomup.training.callbacks.AveragedWeights"
+AVERAGING = "--trainer.callbacks+=bottomup.training.AveragedWeights"
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning"
@@ -117,7 +117,7 @@ def test_validation_repeats_from_a_checkpoint_and_settings_given_win(tmp_path, c
     assert len(figures) == 2
 
     net = load_model(checkpoint)  # a checkpoint of ours is a weights file
-    assert net.input_size == 64
+    assert net.preprocessing.size == 64
     assert isinstance(Predictor(checkpoint, device="cpu"), Predictor)
     stored = torch.load(checkpoint, weights_only=True)
     assert "hyper_parameters" not in stored, "stored settings would win over given ones"
@@ -133,7 +133,7 @@ def test_joints_tolerances_and_category_are_those_of_the_annotation_file(tmp_pat
         metrics, "evaluate", lambda *a, **k: seen.append((a, k)) or evaluate(*a, **k)
     )
     data = [
-        "--data=bottomup.data.datamodule.PhotoData",
+        "--data=bottomup.data.PhotoData",
         "--data.num_workers=0",
         "--data.eval_batch_size=1",
     ]
@@ -230,7 +230,7 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_images(tmp_path, capsys):
     [
         (["--data.val_length=0"], "the validation set has no images"),
         (["--model.network.skeleton=crowdpose"], "set model.network.skeleton"),
-        (["--model.network.keypoint_offset=0.5"], "set model.network.keypoint_offset"),
+        (["--model.criterion.place_weight=1", "--model.network.tag_anchor=0"], "set tag_anchor"),
         (["--model.network.weights=nothing"], "nothing: neither a file nor"),
         (["--data.batch_size=17"], "choose a batch_size of at most 16"),
         (["--trainer.max_stepz=1"], "max_stepz"),
@@ -238,7 +238,7 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_images(tmp_path, capsys):
         (["--data.crowd.width=72"], "72 x 64 pixels do not fit the network"),
         (["--ckpt_path=none.ckpt"], "none.ckpt"),
         (["--ckpt_path=config.yaml"], "--ckpt_path is no checkpoint"),
-        (["--data=bottomup.data.datamodule.PhotoData"], "pass --data.train_annotations FILE"),
+        (["--data=bottomup.data.PhotoData"], "pass --data.train_annotations FILE"),
         (["--data.val_length=many"], "many"),
     ],
 )

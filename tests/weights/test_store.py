@@ -6,15 +6,16 @@ import torch
 from torch import nn
 
 from bottomup import COCO, CROWDPOSE, Skeleton
+from bottomup.models.network import Preprocessing
 from bottomup.models.pose_net import PoseNet, higherhrnet
 from bottomup.weights import store as weights
 from bottomup.weights.store import (
     WeightsError,
     convert,
     load_model,
-    load_trunk,
     read_description,
     save_model,
+    start_from,
 )
 
 
@@ -47,11 +48,7 @@ def assert_same(a: PoseNet, b: PoseNet):
     for (name, x), y in zip(a.state_dict().items(), b.state_dict().values(), strict=True):
         assert torch.equal(x, y), name
         assert y.device.type == "cpu"
-    assert (a.skeleton, a.input_side, a.size_multiple) == (
-        b.skeleton,
-        b.input_side,
-        b.size_multiple,
-    )
+    assert (a.skeleton, a.preprocessing) == (b.skeleton, b.preprocessing)
 
 
 def mmpose(net):
@@ -122,12 +119,12 @@ def test_own_joints_need_a_skeleton(tmp_path):
 
 def test_our_own_file_rebuilds_everything(tmp_path):
     net = randomise(higherhrnet(5, skeleton=CROWDPOSE, tag_dims=2, num_blocks=2, input_size=320))
-    net.input_side, net.size_multiple, net.keypoint_offset = "long", 32, 0.25
+    net.preprocessing = Preprocessing(320, "long", 32, mean=(7.5,) * 3, offset=0.25)
     net.mean.fill_(7.5)
     save_model(net, tmp_path / "own.safetensors", notes={"interim": True})
     loaded = load_model(str(tmp_path / "own.safetensors"))
     assert_same(net, loaded)
-    assert (loaded.input_size, loaded.keypoint_offset, loaded.mean[0].item()) == (320, 0.25, 7.5)
+    assert loaded.mean[0].item() == 7.5
     assert read_description(tmp_path / "own.safetensors")["notes"] == {"interim": True}
     save_model(loaded, tmp_path / "again.safetensors", notes={"interim": True})
     assert (tmp_path / "own.safetensors").read_bytes() == (
@@ -192,7 +189,7 @@ def test_a_failed_write_leaves_what_was_there(net, tmp_path, monkeypatch):
 
 
 def test_what_cannot_be_saved(tmp_path):
-    by_hand = PoseNet(nn.Identity(), nn.Identity(), skeleton=COCO)
+    by_hand = PoseNet(nn.Identity(), nn.Identity(), skeleton=COCO, preprocessing=Preprocessing())
     with pytest.raises(ValueError, match="recipe"):
         save_model(by_hand, tmp_path / "a.safetensors")
     net = higherhrnet(2, num_deconvs=0)
@@ -246,30 +243,35 @@ def test_imagenet_trunks_start_a_training(net, tmp_path):
         "classifier.weight": torch.zeros(2),
     }
     torch.save({**trunk, **surplus}, tmp_path / "hrnet_w4.pth")
-    with pytest.raises(WeightsError, match="load_trunk"):
+    with pytest.raises(WeightsError, match=r"model\.network\.weights"):
         load_model(tmp_path / "hrnet_w4.pth")
 
     fresh = higherhrnet(4, num_blocks=1)
     head = fresh.head.final_layers[0].weight.clone()
-    report = load_trunk(fresh, tmp_path / "hrnet_w4.pth")
+    start = start_from(fresh, tmp_path / "hrnet_w4.pth")
     for name, tensor in fresh.trunk.state_dict().items():
         assert torch.equal(tensor, trunk[name]), name
     assert torch.equal(head, fresh.head.final_layers[0].weight)
-    assert set(report.loaded) == {f"trunk.{name}" for name in trunk}
-    assert report.left_over == ("trunk.incre_modules.0.0.conv1.weight", "trunk.classifier.weight")
-    assert "head.final_layers.0.weight" in report.untouched
-    assert "left over" in str(report)
+    assert set(start.loaded) == {f"trunk.{name}" for name in trunk}
+    assert start.unused == ["trunk.incre_modules.0.0.conv1.weight", "trunk.classifier.weight"]
+    assert "head.final_layers.0.weight" in start.absent
+    assert "2 left over" in str(start)
 
 
-def test_a_trunk_that_does_not_fit_leaves_the_network_alone(net, tmp_path):
+def test_tensors_of_another_shape_are_left_as_they_were(net, tmp_path):
     state = official(net)
     state["stage4.2.branches.0.0.conv1.weight"] = torch.zeros(1, 2, 3, 4)
     torch.save(state, tmp_path / "net.pth")
     fresh = higherhrnet(4, num_blocks=1)
-    before = {name: tensor.clone() for name, tensor in fresh.state_dict().items()}
-    with pytest.raises(WeightsError, match="1x2x3x4 instead of 4x4x3x3"):
-        load_trunk(fresh, tmp_path / "net.pth")
-    assert all(torch.equal(tensor, before[name]) for name, tensor in fresh.state_dict().items())
+    name = "trunk.stage4.2.branches.0.0.conv1.weight"
+    before = fresh.state_dict()[name].clone()
+    start = start_from(fresh, tmp_path / "net.pth")
+    assert name in start.absent
+    assert name in start.unused
+    assert torch.equal(fresh.state_dict()[name], before)
+    assert torch.equal(
+        fresh.state_dict()["trunk.conv1.weight"], net.state_dict()["trunk.conv1.weight"]
+    )
 
 
 def test_bundled_names(net, tmp_path, monkeypatch):
