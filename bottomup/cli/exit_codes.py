@@ -8,7 +8,7 @@ INTERRUPTED = 130  # what a shell gives a program that Ctrl-C ends
 
 EXPLANATION = f"""exit codes:
   {DONE}  all went well
-  {FAILED}  it failed: the output cannot be written, a transfer broke off, a loss is not finite
+  {FAILED}  it failed: a full disk, a broken transfer, a loss that is not finite
   {WRONG_USAGE}  wrong usage: an option, a path, weights or annotations that do not exist or fit
   {SOME_FAILED}  some files failed; the others are done
   {INTERRUPTED}  interrupted; predict leaves what was done until then in DIR"""
