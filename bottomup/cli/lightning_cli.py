@@ -22,7 +22,7 @@ from bottomup.cli import exit_codes
 from bottomup.cli.training import SUMMARIES
 from bottomup.data.datamodule import PoseData
 
-# Beginnings of the lines in which jsonargparse gives advice that does not fit, and whole configs.
+# How lines of jsonargparse's messages begin that give wrong advice or repeat the whole config.
 NOISE = (
     "tip:",
     "usage:",
@@ -32,7 +32,7 @@ NOISE = (
     "Does not validate",
     "- Expected a <class 'None",
 )
-# Warnings that do not apply: our loader and our sampler know what they do.
+# Warnings of Lightning and torch that do not apply here.
 NEEDLESS_WARNINGS = (
     ".*does not have many workers.*",
     ".*is not supported by the model summary.*",
@@ -87,12 +87,12 @@ def _verb_kwargs() -> dict[str, dict[str, object]]:
 
 @contextmanager
 def _one_kind_of_error(verb: str) -> Iterator[None]:
-    """Turn what parser, trainer and checkpoints raise about wrong usage into a ValueError."""
+    """Raise a ValueError for all that parser, trainer and checkpoints raise about wrong usage."""
     try:
         yield
     except ArgumentError as error:
         raise ValueError(f"{verb}: {_shortened(str(error))}") from error
-    except ValueError as error:  # of our classes, which the parser makes and whose errors it wraps
+    except ValueError as error:  # raised by our classes, and wrapped by the parser that makes them
         raise ValueError(_shortened(str(error))) from error
     except (FileNotFoundError, MisconfigurationException) as error:
         raise ValueError(f"{verb}: {error}") from error

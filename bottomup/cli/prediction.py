@@ -67,6 +67,7 @@ def predict(arguments: argparse.Namespace) -> int:
         raise ValueError(f"--out {str(out)!r} is a file: name a folder")
     sources = arguments.sources or [str(importlib.resources.files("bottomup") / "samples")]
 
+    # The images are listed twice, first for their ids; neither listing is kept in memory.
     def frames() -> Iterator[Frame]:
         return scan(sources, exclude=[out, out / OVERLAYS])
 
@@ -79,6 +80,8 @@ def predict(arguments: argparse.Namespace) -> int:
         score_threshold=arguments.score_threshold,
         keypoint_threshold=arguments.keypoint_threshold,
     )
+
+    # A row is written whole or not at all, and the folder is completed after an interruption too.
     tally = Tally(num_images)
     with Interruption() as interruption, _native_messages_off():
         try:

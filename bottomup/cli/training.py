@@ -17,14 +17,14 @@ def run(verb: str, words: Iterable[str]) -> int:
     Raises:
         ValueError: an argument, a file or the data do not fit.
     """
-    words = _with_paths_of_recipes(words)
+    words = _with_recipe_paths(words)
     from bottomup.cli.lightning_cli import run_lightning
 
     return run_lightning(verb, words)
 
 
-def _with_paths_of_recipes(words: Iterable[str]) -> list[str]:
-    """The words, with the path of a recipe after --config where its name was."""
+def _with_recipe_paths(words: Iterable[str]) -> list[str]:
+    """The words, with the names of recipes after --config replaced by their paths."""
     found: list[str] = []
     for word in words:
         option, equals, value = word.partition("=")
