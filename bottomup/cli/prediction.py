@@ -67,7 +67,7 @@ def predict(arguments: argparse.Namespace) -> int:
         raise ValueError(f"--out {str(out)!r} is a file: name a folder")
     sources = arguments.sources or [str(importlib.resources.files("bottomup") / "samples")]
 
-    # The images are listed twice, first for their ids; neither listing is kept in memory.
+    # The source is listed twice: first to claim ids, then to read the images.
     def frames() -> Iterator[Frame]:
         return scan(sources, exclude=[out, out / OVERLAYS])
 
