@@ -11,12 +11,12 @@ being (0, 0).
 from typing import TYPE_CHECKING, Any
 
 from bottomup.lazy import load
-from bottomup.poses import Poses
-from bottomup.skeleton import COCO, CROWDPOSE, Skeleton
 
 if TYPE_CHECKING:
     from bottomup.inference.predictor import Prediction, Predictor
     from bottomup.method.grouping import Grouper
+    from bottomup.poses import Poses
+    from bottomup.skeleton import COCO, CROWDPOSE, Skeleton
     from bottomup.weights.store import load_model
 
 __version__ = "0.1.0"
@@ -33,13 +33,17 @@ __all__ = [
 ]
 
 _FILES = {
+    "COCO": "skeleton",
+    "CROWDPOSE": "skeleton",
     "Grouper": "method.grouping",
+    "Poses": "poses",
     "Prediction": "inference.predictor",
     "Predictor": "inference.predictor",
+    "Skeleton": "skeleton",
     "load_model": "weights.store",
 }
 
 
 def __getattr__(name: str) -> Any:
-    """Import what needs torch only when it is asked for: `import bottomup` takes a quarter of a second."""
+    """Import a name when it is asked for, so that `import bottomup` and `--help` are quick."""
     return load(__name__, name, _FILES)

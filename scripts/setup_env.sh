@@ -1,5 +1,6 @@
 # Sourced by the other scripts: makes .venv hold bottomup and all that it needs, and activates it.
-# A second run only compares one line. PYTHON chooses the interpreter; pip's own variables (PIP_*) are honoured.
+# A second run only compares one line. PYTHON chooses the interpreter; pip's own variables (PIP_*)
+# work too.
 # shellcheck shell=bash
 
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -16,17 +17,17 @@ find_python() { # prints the first interpreter that is new enough
     return 1
 }
 
-has_library() { # a system library that OpenCV loads; where there is no ldconfig nothing can be told
+has_library() { # whether a system library is there; without ldconfig it is assumed to be
     local ldconfig
     ldconfig=$(PATH=$PATH:/sbin:/usr/sbin command -v ldconfig) || return 0
     "$ldconfig" -p | grep -q "$1"
 }
 
-missing_packages() { # prints Debian's names of what this machine lacks
+missing_packages() { # prints Debian's names of what this machine lacks for Python and OpenCV
     local python
     if python=$(find_python); then
         "$python" -c 'import ensurepip, venv' 2>/dev/null ||
-            "$python" -c 'import sys; print(f"python{sys.version_info[0]}.{sys.version_info[1]}-venv")'
+            "$python" -c 'import sys; print("python{}.{}-venv".format(*sys.version_info))'
     elif [ -z "${PYTHON:-}" ] && ! command -v python3 >/dev/null; then
         echo python3 python3-venv
     fi
@@ -39,27 +40,33 @@ install_missing_packages() {
     read -ra packages <<<"$(missing_packages | xargs)"
     [ ${#packages[@]} -gt 0 ] || return 0
     if ! command -v apt-get >/dev/null; then
-        echo "This machine lacks what Debian calls: ${packages[*]}. Please install it and run this again." >&2
+        echo "This machine lacks what Debian calls ${packages[*]}." >&2
+        echo "Please install it and run this again." >&2
         return 1
     elif [ "$(id -u)" -ne 0 ]; then
-        printf 'This machine lacks some packages. Please run\n  sudo apt-get install -y %s\nand then this again.\n' \
-            "${packages[*]}" >&2
+        echo "This machine lacks some packages. Please run" >&2
+        echo "  sudo apt-get install -y ${packages[*]}" >&2
+        echo "and then this again." >&2
         return 1
     fi
     echo "Installing ${packages[*]}"
     export DEBIAN_FRONTEND=noninteractive
-    apt-get -qq update && apt-get -qq install -y --no-install-recommends "${packages[@]}" >/dev/null
+    apt-get -qq update &&
+        apt-get -qq install -y --no-install-recommends "${packages[@]}" >/dev/null
 }
 
 make_venv() {
     local python key verbosity=()
+    local made_from=("$repo/setup.cfg" "$repo/pyproject.toml" "$repo/scripts/constraints.txt")
     install_missing_packages || return 1
     if ! python=$(find_python); then
-        echo "bottomup needs Python 3.11 or newer, not $(${PYTHON:-python3} --version 2>&1): set PYTHON to one" >&2
+        echo "bottomup needs Python 3.11 or newer, not $(${PYTHON:-python3} --version 2>&1)." >&2
+        echo "Set PYTHON to one." >&2
         return 1
     fi
-    # The marker says what .venv was made from, or that it is unfinished; one of ours that differs is made anew.
-    key=$(cd "$repo" && { pwd; "$python" --version; cat setup.cfg pyproject.toml scripts/constraints.txt; } | sha256sum)
+    # The marker says what .venv was made from, or that it is unfinished.
+    key=$({ echo "$repo"; "$python" --version; cat "${made_from[@]}"; } | sha256sum)
+    # A .venv with a marker that differs is made anew; one without a marker is the user's own.
     if [ -e "$venv/.made-from" ]; then
         [ "$(cat "$venv/.made-from")" = "$key" ] && "$venv/bin/python" -c "" 2>/dev/null && return
         rm -rf "$venv"
@@ -70,8 +77,8 @@ make_venv() {
     fi
     [ -t 1 ] || verbosity=(--quiet)
     echo "Setting up $venv: some minutes, once"
-    "$venv/bin/python" -m pip install "${verbosity[@]}" --constraint "$repo/scripts/constraints.txt" \
-        --editable "${repo}[dev]" || return 1
+    "$venv/bin/python" -m pip install "${verbosity[@]}" \
+        --constraint "$repo/scripts/constraints.txt" --editable "${repo}[dev]" || return 1
     echo "$key" >"$venv/.made-from"
 }
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from bottomup.cli import main
+from bottomup.cli.configs import recipes
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -39,6 +40,13 @@ def test_scripts_are_there():
 def test_verbs_explain_themselves(verb, capsys):
     assert main([verb, "--help"]) == 0
     assert verb in capsys.readouterr().out
+
+
+def test_recipes_are_there():
+    names = {Path(word).stem for word in re.findall(r"--config ([\w/.]+)", README)}
+    named = {name for name in names if name.islower()}  # not NAME, FILE and ...
+    assert named
+    assert named <= set(recipes())
 
 
 def test_links_lead_somewhere():

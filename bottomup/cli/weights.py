@@ -1,114 +1,114 @@
-"""`bottomup weights`: which weights there are, and fetching those that others publish."""
+"""`bottomup weights`: list weights, and fetch those that others publish."""
 
 import argparse
-import contextlib
-import difflib
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-from bottomup.weights.download import fetch
-from bottomup.weights.published import PUBLISHED, cache_folder, cached_path
+from bottomup.cli import exit_codes
+from bottomup.cli.parser import did_you_mean
+from bottomup.cli.progress import progress
 
-SECONDS_PER_LINE = 10.0  # of progress where there is no terminal
+SUMMARY = "List weights, and fetch those that others publish."
+
+EPILOG = """Fetched weights go to the user's cache folder; predict, convert and fit then take
+them by NAME. A transfer that broke off goes on where it ended. The official
+HigherHRNet release lies on Google Drive and OneDrive: download it by hand, then
+bottomup convert FILE OUT.safetensors. The licence is that of the project that
+publishes the file; the data that it learned from has terms of its own."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    add = parser.add_argument
+    add("action", choices=("list", "fetch"), help="list all weights, or fetch published ones")
+    add("name", nargs="?", metavar="NAME", help="a name from the list")
+    add(
+        "--url",
+        metavar="URL",
+        help="fetch from another address; the SHA-256 of the file is checked all the same",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """List, or fetch NAME.
 
-    Returns:
-        0.
-
     Raises:
-        ValueError: there is nothing of that name, or an argument is missing or too many.
-        OSError: it could not be fetched.
+        ValueError: there are no weights of that name, or an argument is missing or too many.
+        OSError: they could not be fetched.
     """
-    if arguments.action == "list":
-        if arguments.name or arguments.url:
-            raise ValueError(
-                "weights: list takes nothing more; bottomup weights fetch NAME fetches one"
-            )
-        _list()
-    elif arguments.name is None:
-        raise ValueError(f"weights: fetch what? {', '.join(PUBLISHED)}")
-    else:
+    if arguments.action == "fetch":
         _fetch(arguments.name, arguments.url)
-    return 0
+    elif arguments.name or arguments.url:
+        raise ValueError(
+            "weights: list takes nothing more; bottomup weights fetch NAME fetches one"
+        )
+    else:
+        _list()
+    return exit_codes.DONE
 
 
 def _list() -> None:
+    from bottomup.weights.published import PUBLISHED, cache_folder, cached_path
     from bottomup.weights.store import bundled, read_description
 
     rows = [("NAME", "SIZE", "LICENCE", "WHERE", "WHAT FOR")]
     for name, path in bundled().items():
         size = f"{path.stat().st_size / 1e6:.1f} MB"
         network = read_description(path).get("builder", "a part")
-        rows.append(
-            (name, size, "Apache-2.0", "bundled", f"{network}; its model card is beside it")
-        )
+        purpose = f"{network}; its model card is beside it"
+        rows.append((name, size, "Apache-2.0", "bundled", purpose))
     for name, published in PUBLISHED.items():
         path = cached_path(name)
-        is_here = path.is_file()
-        size = f"{path.stat().st_size / 1e6:.1f} MB" if is_here else f"{published.megabytes:.0f} MB"
-        rows.append(
-            (name, size, published.licence, "fetched" if is_here else "-", published.purpose)
-        )
+        size, where = f"{published.megabytes:.0f} MB", "-"
+        if path.is_file():
+            size, where = f"{path.stat().st_size / 1e6:.1f} MB", "fetched"
+        rows.append((name, size, published.licence, where, published.purpose))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for name, size, *others in rows:
         cells = [name.ljust(widths[0]), size.rjust(widths[1]), *map(str.ljust, others, widths[2:])]
         print("  ".join(cells).rstrip())
-    print(f"\nFetched weights lie in {cache_folder()}")
+    print(f"\nFetched weights are in {cache_folder()}")
 
 
-def _fetch(name: str, url: str | None) -> None:
+def _fetch(name: str | None, url: str | None) -> None:
+    from bottomup.weights.download import fetch
+    from bottomup.weights.published import PUBLISHED, cached_path
+
+    names = ", ".join(PUBLISHED)
+    if name is None:
+        raise ValueError(f"weights: fetch what? {names}")
     if name not in PUBLISHED:
-        close = difflib.get_close_matches(name, PUBLISHED, n=1)
-        meant = f"did you mean {close[0]}?" if close else f"choose one of {', '.join(PUBLISHED)}"
+        meant = did_you_mean(name, PUBLISHED, otherwise=f"choose one of {names}")
         raise ValueError(f"weights: nothing called {name!r} can be fetched; {meant}")
     published, path = PUBLISHED[name], cached_path(name)
-    was_here = path.is_file()
-    with _progress(published.megabytes * 1e6) as report:
-        fetch(
-            url or published.url,
-            path,
-            sha256=published.sha256,
-            num_bytes=published.megabytes * 1e6,
-            report=report,
-        )
-    print(f"{path}: {'is there already' if was_here else 'fetched, and its SHA-256 is right'}")
+    was_there = path.is_file()
+    num_bytes = published.megabytes * 1e6
+    with progress() as show:
+        report = _reporter(show, num_bytes)
+        source = url or published.url
+        fetch(source, path, sha256=published.sha256, num_bytes=num_bytes, report=report)
+    print(f"{path}: {'is there already' if was_there else 'fetched, and its SHA-256 is right'}")
     if name.endswith("_imagenet"):
         print(f"next:  bottomup fit --config CONFIG --model.network.weights {name}")
     else:
+        command = f"bottomup convert {name} {name}.safetensors"
         print(f"next:  bottomup predict PHOTO --out DIR --weights {name}")
-        print(
-            f"or:    bottomup convert {name} {name}.safetensors    (loads faster, and runs no code of others)"
-        )
+        print(f"or:    {command}    (loads faster, and runs no code of others)")
 
 
-@contextlib.contextmanager
-def _progress(expected: float) -> Iterator[Callable[[int, int | None], None]]:
-    """A bar on a terminal, a line now and then elsewhere; gives what is to be called with the bytes so far."""
-    if sys.stderr.isatty():
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            DownloadColumn,
-            Progress,
-            TimeRemainingColumn,
-            TransferSpeedColumn,
-        )
-
-        columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=Console(file=sys.stderr), transient=True) as bar:
-            task = bar.add_task("", total=expected)
-            yield lambda done, total: bar.update(task, completed=done, total=total or expected)
-        return
-    last = time.monotonic()
+def _reporter(
+    show: Callable[[float, float, str], None], expected: float
+) -> Callable[[int, int | None], None]:
+    """What a transfer calls with its bytes so far and in all; None stands for `expected`."""
+    first: tuple[float, int] | None = None
 
     def report(done: int, total: int | None) -> None:
-        nonlocal last
-        if time.monotonic() - last >= SECONDS_PER_LINE:
-            last = time.monotonic()
-            print(f"{done / 1e6:.0f} of {(total or expected) / 1e6:.0f} MB", file=sys.stderr)
+        nonlocal first
+        # A transfer that goes on has some bytes from the start, which say nothing about its speed.
+        first = first or (time.monotonic(), done)
+        speed = (done - first[1]) / max(time.monotonic() - first[0], 1e-3)
+        wanted = total or expected
+        megabytes = f"{done / 1e6:.0f} of {wanted / 1e6:.0f} MB, {speed / 1e6:.1f} MB/s"
+        show(done, wanted, megabytes)
 
-    yield report
+    return report

@@ -6,12 +6,9 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from bottomup.images.thresholds import KEYPOINT_THRESHOLD, SCORE_THRESHOLD
 from bottomup.poses import Poses
 
-SCORE_THRESHOLD = (
-    0.21  # of the people above it, 87 in 100 are right by the labels of COCO (mini-100)
-)
-KEYPOINT_THRESHOLD = 0.1
 SUBPIXEL_BITS = 4  # OpenCV draws at sixteenths of a pixel
 SMALL = 90.0  # pixels; of a smaller person rims and white joints would hide more than they show
 DARK, LIGHT = (0, 0, 0), (255, 255, 255)

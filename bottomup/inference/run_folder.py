@@ -19,8 +19,9 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from bottomup.images.drawing import KEYPOINT_THRESHOLD, SCORE_THRESHOLD, draw
+from bottomup.images.drawing import draw
 from bottomup.images.sources import SUFFIXES
+from bottomup.images.thresholds import KEYPOINT_THRESHOLD, SCORE_THRESHOLD
 from bottomup.inference import gallery
 from bottomup.inference.predictor import Prediction
 from bottomup.poses import Poses

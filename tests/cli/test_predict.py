@@ -8,15 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from bottomup import Poses
-from bottomup.cli import main
-from bottomup.cli import predict as cli_predict
+from bottomup.cli import main, predict, progress
+from bottomup.cli.parser import Parser
+from bottomup.images.drawing import KEYPOINT_THRESHOLD, SCORE_THRESHOLD
 from bottomup.inference import predictor
 from bottomup.inference.run_folder import RunFolder
 from tests.support.dots import DOTS, crowd, dot_net, picture
 from tests.support.picture_files import encode
+from tests.support.signals import SignallingTrunk
+from tests.support.terminals import Terminal
 
 RUN_FILES = ["failures.json", "images.json", "index.html", "overlays", "results.json"]
 
@@ -40,6 +42,18 @@ def photos(tmp_path) -> Path:
         name = f"sub/{i}.png" if i % 2 else f"val_{i:012}.jpg"
         (folder / name).write_bytes(encode(picture(wh, crowd(wh, 2, rng)), name[-4:]))
     return folder
+
+
+def test_default_thresholds_are_those_of_drawing(capsys):
+    parser = Parser("predict", "Summary.")
+    predict.add_arguments(parser)
+    arguments = parser.parse(["--out", "out"])
+    assert arguments.score_threshold == SCORE_THRESHOLD
+    assert arguments.keypoint_threshold == KEYPOINT_THRESHOLD
+    assert main(["predict", "--help"]) == 0
+    text = capsys.readouterr().out
+    assert f"({SCORE_THRESHOLD})" in text
+    assert f"({KEYPOINT_THRESHOLD})" in text
 
 
 def load(path: Path):
@@ -199,23 +213,9 @@ def test_many_failures_are_counted(tmp_path, capsys):
     assert len(load(tmp_path / "out" / "failures.json")) == 31
 
 
-class _Signalling(torch.nn.Module):
-    """A trunk during whose n-th pass somebody presses Ctrl-C."""
-
-    def __init__(self, passes: int, number: int = signal.SIGINT) -> None:
-        super().__init__()
-        self.passes, self.number = passes, number
-
-    def forward(self, images):
-        self.passes -= 1
-        if self.passes == 0:
-            signal.raise_signal(self.number)
-        return torch.nn.functional.avg_pool2d(images, 4)
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_is_completed_as_far_as_it_came(photos, tmp_path, net, capsys, number):
-    net.trunk = _Signalling(8, number)
+    net.trunk = SignallingTrunk(8, number)
     handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     out = tmp_path / "out"
     assert main(["predict", str(photos), "--out", str(out), "--batch-size", "1"]) == 130
@@ -245,12 +245,12 @@ def test_an_interruption_amid_a_row_waits_for_its_end(photos, tmp_path, monkeypa
 
 
 def test_an_interruption_before_the_first_image_leaves_valid_files(photos, tmp_path, net):
-    net.trunk = _Signalling(1)
+    net.trunk = SignallingTrunk(1)
     assert main(["predict", str(photos), "--out", str(tmp_path / "out")]) == 130
     assert load(tmp_path / "out" / "results.json") == []
 
 
-@pytest.mark.parametrize("where", ["_write_picture", "add", "close"])
+@pytest.mark.parametrize("where", ["render", "add", "close"])
 def test_a_full_disk_is_one_line_and_leaves_the_earlier_run(
     photos, tmp_path, monkeypatch, capsys, where
 ):
@@ -275,7 +275,7 @@ def test_a_failure_of_ours_is_not_hidden_and_leaves_no_parts(photos, tmp_path, m
 
 
 def test_progress_in_a_pipe_is_a_line_now_and_then(photos, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(cli_predict, "SECONDS_PER_LINE", 0.0)
+    monkeypatch.setattr(progress, "SECONDS_PER_LINE", 0.0)
     assert main(["predict", str(photos), "--out", str(tmp_path / "out")]) == 0
     lines = capsys.readouterr().err.splitlines()
     assert lines[-1].startswith("8 of 8, ")
@@ -283,10 +283,6 @@ def test_progress_in_a_pipe_is_a_line_now_and_then(photos, tmp_path, monkeypatch
 
 
 def test_progress_on_a_terminal_is_a_bar(photos, tmp_path, monkeypatch):
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
     monkeypatch.setattr(sys, "stderr", Terminal())
     monkeypatch.setenv("TERM", "xterm")
     assert main(["predict", str(photos), "--out", str(tmp_path / "out")]) == 0

@@ -35,7 +35,8 @@ def server(content, tmp_path, monkeypatch):
     for variable in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(variable, raising=False)
     with serving(content) as server:
-        url = f"{server.url.rpartition('/')[0]}/tiny_640x640-{hashlib.sha256(content).hexdigest()[:8]}_2020.pth"
+        sha256 = hashlib.sha256(content).hexdigest()
+        url = f"{server.url.rpartition('/')[0]}/tiny_640x640-{sha256[:8]}_2020.pth"
         published = dataclasses.replace(
             PUBLISHED["higherhrnet_w32_512"], url=url, megabytes=len(content) / 1e6
         )

@@ -1,0 +1,72 @@
+"""`bottomup configs`: the recipes in the package, which `--config NAME` finds from any folder."""
+
+import argparse
+import os
+from pathlib import Path
+
+from bottomup.cli import exit_codes
+from bottomup.cli.parser import did_you_mean
+
+SUMMARY = "List the recipes for training, or print one."
+
+EPILOG = """fit, validate and test take a recipe by its name, or any file:
+  bottomup fit --config synthetic --trainer.max_steps 100
+  bottomup configs synthetic > mine.yaml
+  bottomup fit --config mine.yaml"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("name", nargs="?", metavar="NAME", help="the recipe to print")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the recipe of that name, or a line about each.
+
+    Raises:
+        ValueError: there is no such recipe.
+    """
+    found = recipes()
+    if arguments.name is not None:
+        problem = f"configs: there is no recipe {arguments.name!r}"
+        print(_recipe(arguments.name, problem).read_text(encoding="utf-8"), end="")
+        return exit_codes.DONE
+    width = max(map(len, found), default=0)
+    for name, path in found.items():
+        with path.open(encoding="utf-8") as file:
+            summary = file.readline().removeprefix("#").strip()
+        print(f"{name:<{width}}  {summary}")
+    return exit_codes.DONE
+
+
+def recipes() -> dict[str, Path]:
+    """The files of all recipes, by name."""
+    folder = Path(__file__).parents[1] / "configs"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def find_config(config: str) -> str:
+    """The path that `--config` means: that of a file if there is one, else that of a recipe.
+
+    Args:
+        config: a path, a recipe's name with or without .yaml, or YAML itself, which is returned as
+            it is.
+
+    Raises:
+        ValueError: there is neither such a file nor such a recipe.
+    """
+    is_yaml = ":" in config or "{" in config
+    if is_yaml or (os.path.exists(config) and not os.path.isdir(config)):
+        return config
+    return str(_recipe(config, f"--config {config!r} is neither a file nor a recipe"))
+
+
+def _recipe(name: str, problem: str) -> Path:
+    """The file of a recipe; `problem` is what to say if there is none of that name."""
+    found = recipes()
+    stem = name.removesuffix(".yaml")
+    if stem in found:
+        return found[stem]
+    otherwise = "bottomup configs lists all"
+    meant = did_you_mean(Path(stem).name, found, otherwise=otherwise, num_names=3)
+    raise ValueError(f"{problem}; {meant}")

@@ -1,0 +1,31 @@
+"""`bottomup convert`: from a checkpoint to a safetensors file."""
+
+import argparse
+
+from bottomup.cli import exit_codes
+
+SUMMARY = "Turn a checkpoint into a file that --weights takes."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    add = parser.add_argument
+    add(
+        "checkpoint",
+        metavar="CKPT",
+        help="an official HigherHRNet, MMPose 0.x or bottomup checkpoint",
+    )
+    add("out", metavar="OUT.safetensors", help="the file to write")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Convert, and print what the checkpoint is.
+
+    Raises:
+        ValueError: the checkpoint cannot be read or is of an unknown network.
+        OSError: the file cannot be written.
+    """
+    from bottomup.weights.store import convert
+
+    print(convert(arguments.checkpoint, arguments.out))
+    return exit_codes.DONE

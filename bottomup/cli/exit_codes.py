@@ -1,0 +1,14 @@
+"""What the exit code of `bottomup` means."""
+
+DONE = 0
+FAILED = 1
+WRONG_USAGE = 2
+SOME_FAILED = 3
+INTERRUPTED = 130  # what a shell gives a program that Ctrl-C ends
+
+EXPLANATION = f"""exit codes:
+  {DONE}  all went well
+  {FAILED}  it failed: a full disk, a broken transfer, a loss that is not finite
+  {WRONG_USAGE}  wrong usage: an option, a path, weights or annotations that do not exist or fit
+  {SOME_FAILED}  some files failed; the others are done
+  {INTERRUPTED}  interrupted; predict leaves what was done until then in DIR"""

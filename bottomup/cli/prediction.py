@@ -1,0 +1,197 @@
+"""What `bottomup predict` does: from sources to a folder of results, with a summary."""
+
+import argparse
+import contextlib
+import importlib.resources
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+
+from bottomup.cli import exit_codes
+from bottomup.cli.interruption import Interruption
+from bottomup.cli.progress import progress
+from bottomup.data.image_ids import ImageIds, read_annotated
+from bottomup.images.sources import Frame, map_ahead, scan
+from bottomup.inference.predictor import Predictor
+from bottomup.inference.run_folder import OVERLAYS, Row, RunFolder
+
+MAX_LISTED = 20  # failures in the summary; failures.json has them all
+
+
+class Tally:
+    """What has been done so far.
+
+    Args:
+        num_images: in the whole source.
+    """
+
+    def __init__(self, num_images: int) -> None:
+        self.num_images = num_images
+        self.num_done = 0
+        self.num_people = 0
+        self.num_failed = 0
+        self.failures: list[Row] = []  # the first few
+        self._start = time.monotonic()
+
+    def add(self, row: Row) -> None:
+        """Count one more image."""
+        self.num_done += 1
+        self.num_people += row.num_shown or 0
+        if row.error is not None:
+            self.num_failed += 1
+            self.failures += [row] if len(self.failures) < MAX_LISTED else []
+
+    @property
+    def seconds(self) -> float:
+        """Since the beginning."""
+        return time.monotonic() - self._start
+
+    def __str__(self) -> str:
+        speed = self.num_done / max(self.seconds, 1e-3)
+        return f"{speed:.1f} images/s, {_counted(self.num_people, 'person', 'people')} found"
+
+
+def predict(arguments: argparse.Namespace) -> int:
+    """Predict as the arguments say; returns the exit code.
+
+    Raises:
+        ValueError: an argument does not fit; nothing has been written then.
+        OSError: the output cannot be written.
+    """
+    out = Path(arguments.out)
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out {str(out)!r} is a file: name a folder")
+    sources = arguments.sources or [str(importlib.resources.files("bottomup") / "samples")]
+
+    # The source is listed twice: first to claim ids, then to read the images.
+    def frames() -> Iterator[Frame]:
+        return scan(sources, exclude=[out, out / OVERLAYS])
+
+    ids = ImageIds(read_annotated(arguments.annotations) if arguments.annotations else None)
+    num_images = _claim_ids(frames(), ids)
+    predictor = _predictor(arguments)
+    folder = RunFolder(
+        out,
+        overlays=not arguments.no_overlays,
+        score_threshold=arguments.score_threshold,
+        keypoint_threshold=arguments.keypoint_threshold,
+    )
+
+    # A row is written whole or not at all, and the folder is completed after an interruption too.
+    tally = Tally(num_images)
+    with Interruption() as interruption, _native_messages_off():
+        try:
+            with contextlib.suppress(KeyboardInterrupt), progress() as show:
+                for row in _rows(predictor, frames(), folder):
+                    with interruption.held_back():
+                        folder.add(row, ids(row.name))
+                        tally.add(row)
+                    show(tally.num_done, num_images, f"{tally.num_done} of {num_images}, {tally}")
+            with interruption.held_back(ignore=True):
+                folder.close()
+        finally:
+            folder.discard()
+    return _summarise(tally, out, was_interrupted=interruption.came)
+
+
+def _claim_ids(frames: Iterator[Frame], ids: ImageIds) -> int:
+    """Claim the ids of all images before any is read; returns the number of images.
+
+    Raises:
+        ValueError: there is nothing to read.
+    """
+    num_images, num_good, problems = 0, 0, []
+    for frame in frames:
+        ids.claim(frame.name)
+        num_images += 1
+        if frame.error is None:
+            num_good += 1
+        elif len(problems) < MAX_LISTED:
+            problems.append(f"{_printable(frame.name)}: {frame.error}")
+    if num_good == 0:
+        problems = problems or ["no source is left"]
+        raise ValueError("\n  ".join(["there is nothing to read:", *problems]))
+    return num_images
+
+
+def _predictor(arguments: argparse.Namespace) -> Predictor:
+    cv2.setNumThreads(1)  # files are read and drawn in threads already
+    return Predictor(
+        arguments.weights,
+        device=arguments.device,
+        mode=arguments.mode,
+        size=arguments.size,
+        scales=arguments.scales,
+        flip=arguments.flip,
+        batch_size=arguments.batch_size,
+        exif=not arguments.no_exif,
+    )
+
+
+def _rows(predictor: Predictor, frames: Iterator[Frame], folder: RunFolder) -> Iterator[Row]:
+    """The rows of the run in order; threads draw them while the network sees the next images."""
+    with contextlib.closing(predictor.stream(frames)) as predictions:
+        yield from map_ahead(
+            lambda numbered: folder.render(numbered[1], numbered[0]), enumerate(predictions)
+        )
+
+
+@contextlib.contextmanager
+def _native_messages_off() -> Iterator[None]:
+    """Hide what libpng, libjpeg and the like print about bad files: the summary names those files.
+
+    They write to file descriptor 2 themselves; Python's own messages go on to where it pointed.
+    """
+    shown = sys.stderr
+    try:
+        is_native = shown.fileno() == 2
+        kept = os.dup(2)
+    except (OSError, ValueError, AttributeError):  # captured by a test, or closed
+        yield
+        return
+    shown.flush()
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    if is_native:
+        sys.stderr = os.fdopen(
+            kept, "w", 1, encoding=shown.encoding, errors="backslashreplace", closefd=False
+        )
+    try:
+        yield
+    finally:
+        sys.stderr = shown
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def _summarise(tally: Tally, out: Path, *, was_interrupted: bool) -> int:
+    """Print what was done; returns the exit code."""
+    if was_interrupted:
+        print(f"interrupted after {tally.num_done} of {tally.num_images} images")
+    if tally.num_failed:
+        print(f"{_counted(tally.num_failed, 'file', 'files')} failed:")
+        for row in tally.failures:
+            print(f"  {_printable(row.name)}: {row.error}")
+        num_more = tally.num_failed - len(tally.failures)
+        if num_more:
+            print(f"  and {num_more} more, see {out / 'failures.json'}")
+    print(f"{_counted(tally.num_done, 'image', 'images')} in {tally.seconds:.1f} s, {tally}")
+    print(f"look at {_printable(str(out / 'index.html'))}")
+    if was_interrupted:
+        return exit_codes.INTERRUPTED
+    return exit_codes.SOME_FAILED if tally.num_failed else exit_codes.DONE
+
+
+def _counted(number: int, one: str, many: str) -> str:
+    return f"{number:,} {one if number == 1 else many}"
+
+
+def _printable(name: str) -> str:
+    """A file name on one line, whatever is in it."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in name
+    )
