@@ -25,7 +25,8 @@ def run(arguments: argparse.Namespace) -> int:
         ValueError: the checkpoint cannot be read or is of an unknown network.
         OSError: the file cannot be written.
     """
+    from bottomup.networks import BUILDERS
     from bottomup.weights.store import convert
 
-    print(convert(arguments.checkpoint, arguments.out))
+    print(convert(arguments.checkpoint, arguments.out, builders=BUILDERS))
     return exit_codes.DONE
