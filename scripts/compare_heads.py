@@ -28,7 +28,7 @@ from bottomup.data.coco import Annotations, Record, read_annotations
 from bottomup.data.scenes.crowd import Crowd
 from bottomup.data.training_sets import Draw, read_image
 from bottomup.evaluation import keypoints as metrics
-from bottomup.geometry import Transform, crop
+from bottomup.geometry import Transform
 from bottomup.networks import start_from
 from bottomup.skeleton import COCO
 from bottomup.topdown.box_metrics import corners
@@ -125,7 +125,7 @@ def val_people(annotations: Annotations) -> list[tuple[Record, np.ndarray, Trans
             corners(p) for p in annotations.raw["annotations"] if p["image_id"] == record.image_id
         ]
         people += [
-            (record, np.array(box), crop(box))
+            (record, np.array(box), Transform.crop(box))
             for box in boxes
             if box[2] > box[0] and box[3] > box[1]
         ]

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from bottomup.geometry import Transform, fit, official
+from bottomup.geometry import Transform
 from bottomup.images.sources import Frame, Source, is_unread, map_ahead, read, scan
 from bottomup.method.aggregation import Maps, aggregate, combine
 from bottomup.method.grouping import Grouper
@@ -203,13 +203,16 @@ class Predictor:
     def _warp(self, frame: Frame, image: UInt8[np.ndarray, "H W 3"]) -> _Ready:
         image_wh = (image.shape[1], image.shape[0])
         if self.mode == "official":
-            transforms = official(image_wh, self.size, self.scales)
+            transforms = Transform.official(image_wh, self.size, self.scales)
             nearest = min(range(len(self.scales)), key=lambda s: abs(self.scales[s] - 1))
             base_wh = transforms[nearest].input_wh
             back, size = transforms[-1], (base_wh[1], base_wh[0])
         else:
             multiple = self.net.size_multiple
-            back, size = fit(image_wh, self.size, side=self.net.input_side, multiple=multiple), None
+            back, size = (
+                Transform.fit(image_wh, self.size, side=self.net.input_side, multiple=multiple),
+                None,
+            )
             transforms = [
                 back if scale == 1 else back.scaled(scale, multiple) for scale in self.scales
             ]

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 
 from bottomup.data.image_ids import read_annotated
-from bottomup.geometry import fit
+from bottomup.geometry import Transform
 from bottomup.topdown.person_detector import CenterMaps, DetectorNet, read_centers
 from bottomup.weights.store import load_network
 
@@ -90,7 +90,7 @@ class CenterDetector:
     @torch.inference_mode()
     def __call__(self, image: UInt8[np.ndarray, "H W 3"], name: str = "") -> Boxes:
         """The boxes of one image, the best first; the name does not matter."""
-        transform = fit(
+        transform = Transform.fit(
             (image.shape[1], image.shape[0]),
             self.net.input_size,
             side="long",

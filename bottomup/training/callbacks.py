@@ -13,7 +13,7 @@ from pytorch_lightning.callbacks import WeightAveraging
 from torch import Tensor
 
 from bottomup.data.datamodule import PoseData
-from bottomup.geometry import fit
+from bottomup.geometry import Transform
 from bottomup.images.drawing import draw
 from bottomup.method.aggregation import Maps, combine
 from bottomup.training.estimator import PoseEstimator
@@ -89,7 +89,7 @@ def picture_of(estimator: PoseEstimator, image: Image) -> UInt8[np.ndarray, "h w
     """Side by side: the people, the strongest heatmap at every pixel, the tags of the strongest joint as colours."""
     poses = estimator.predictor(1)(image)
     network = estimator.network
-    transform = fit(
+    transform = Transform.fit(
         (image.shape[1], image.shape[0]),
         network.input_size,
         side=network.input_side,
