@@ -356,19 +356,13 @@ def _best_cell(
 def suppress_similar(poses: Poses, oks_threshold: float) -> Poses:
     """Drop every person that resembles a better one (a larger score) by an OKS above the threshold.
 
-    OKS is the object keypoint similarity of the COCO evaluation, here over the joints that both
-    have and with the area of the better one's box.
+    The area is that of the better person's box.
     """
-    variances = (2 * np.array(poses.skeleton.sigmas)) ** 2
     extent = poses.boxes[:, 2:] - poses.boxes[:, :2]
-    area = np.maximum(extent[:, 0] * extent[:, 1], 1)
-    has = poses.keypoint_scores > 0
+    areas = np.maximum(extent[:, 0] * extent[:, 1], 1)
     kept: list[int] = []
     for person in np.argsort(-poses.scores, kind="stable"):
-        squared = ((poses.keypoints[kept] - poses.keypoints[person]) ** 2).sum(2)  # kept K
-        both = has[kept] & has[person]
-        similarity = np.exp(-squared / (2 * variances * area[kept][:, None]))
-        oks = (similarity * both).sum(1) / np.maximum(both.sum(1), 1)
+        oks = poses[kept].similarity(poses[person], areas[kept])
         if not (oks > oks_threshold).any():
             kept.append(int(person))
     return poses[sorted(kept)]
