@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bottomup.inference import predictor as predictor_module
+from bottomup.inference import batching
 from bottomup.inference.predictor import Predictor
 from bottomup.method.grouping import Grouper
 from tests.support.dots import DOTS, crowd, dot_net, picture
@@ -144,7 +144,7 @@ def test_pictures_of_ever_new_sizes_are_held_in_bounds():
 
 
 def test_large_pictures_are_held_in_bounds(monkeypatch):
-    monkeypatch.setattr(predictor_module, "MAX_HELD_BYTES", 3 * 100 * 100 * 3)
+    monkeypatch.setattr(batching, "MAX_HELD_BYTES", 3 * 100 * 100 * 3)
     pulled = itertools.count()
     stream = Predictor(dot_net(), batch_size=50).stream(
         np.zeros((100, 100, 3), np.uint8) for _ in pulled
