@@ -1,4 +1,4 @@
-"""People drawn over their picture."""
+"""People drawn on their image."""
 
 import colorsys
 
@@ -8,14 +8,12 @@ from jaxtyping import Float, UInt8
 
 from bottomup.poses import Poses
 
-SCORE_THRESHOLD = (
-    0.21  # of the people above it, 87 in 100 are right by the labels of COCO (mini-100)
-)
+SCORE_THRESHOLD = 0.21  # above it, 87 of 100 people are right by the labels of COCO (mini-100)
 KEYPOINT_THRESHOLD = 0.1
 SUBPIXEL_BITS = 4  # OpenCV draws at sixteenths of a pixel
-SMALL = 90.0  # pixels; of a smaller person rims and white joints would hide more than they show
+SMALL = 90.0  # pixels; rims and white joints would hide a smaller person
 DARK, LIGHT = (0, 0, 0), (255, 255, 255)
-FAR = 1 << 24  # of a joint's position in sixteenths, beyond which OpenCV's arithmetic overflows
+FAR = 1 << 24  # sixteenths of a pixel; OpenCV's arithmetic overflows beyond
 
 
 def draw(
@@ -25,10 +23,10 @@ def draw(
     score_threshold: float = SCORE_THRESHOLD,
     keypoint_threshold: float = KEYPOINT_THRESHOLD,
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """A copy of the picture with everybody's limbs and joints, one colour per person.
+    """A copy of the image with everybody's limbs and joints, one colour per person.
 
-    Lines are as wide as suits the size of the person; better people are drawn later, over the
-    others.
+    The width of the lines depends on the size of the person. People of higher scores are drawn over
+    the others.
 
     Args:
         image: RGB.
@@ -41,15 +39,14 @@ def draw(
     for i in np.argsort(people.scores, kind="stable"):
         shown = people.keypoint_scores[i] >= max(keypoint_threshold, np.finfo(np.float32).tiny)
         if shown.any():
-            _draw_person(
-                canvas, people.keypoints[i], shown, people.skeleton.edges, person_color(int(i))
-            )
+            color = person_color(int(i))
+            _draw_person(canvas, people.keypoints[i], shown, people.skeleton.edges, color)
     return canvas
 
 
 def person_color(index: int) -> tuple[int, int, int]:
-    """RGB of the person with this index: neighbours in the list are far apart on the colour wheel."""
-    hue = (0.09 + index * 0.61803) % 1  # the golden ratio never comes back to a hue
+    """RGB of the person with this index; indices close to each other have different hues."""
+    hue = (0.09 + index * 0.61803) % 1  # steps of the golden ratio repeat no hue
     red, green, blue = colorsys.hls_to_rgb(hue, 0.58 if index % 2 else 0.68, 1.0)
     return round(255 * red), round(255 * green), round(255 * blue)
 
@@ -61,28 +58,26 @@ def _draw_person(
     edges: tuple[tuple[int, int], ...],
     color: tuple[int, int, int],
 ) -> None:
+    # the width of lines, and joints in fixed point
     extent = float(np.hypot(*(points[shown].max(axis=0) - points[shown].min(axis=0))))
     width = int(np.clip(round(extent / 70), 1, max(min(canvas.shape[:2]) // 60, 2)))
     rim = 1 if extent > SMALL else 0
     fixed = np.clip(np.round(points * (1 << SUBPIXEL_BITS)), -FAR, FAR).astype(int).tolist()
     limbs = [(fixed[a], fixed[b]) for a, b in edges if shown[a] and shown[b]]
-    if rim:  # a dark rim sets a person apart from any background and from the people behind
+
+    # limbs over a dark rim, which sets a person apart from the background and from others
+    if rim:
         for a, b in limbs:
             cv2.line(canvas, a, b, DARK, width + 2, cv2.LINE_AA, SUBPIXEL_BITS)
     for a, b in limbs:
         cv2.line(canvas, a, b, color, width, cv2.LINE_AA, SUBPIXEL_BITS)
+
+    # joints as discs
     radius = (width + rim) << (SUBPIXEL_BITS - 1)
+    fill = LIGHT if rim else color
     for joint in np.flatnonzero(shown):
+        center = fixed[joint]
         if rim:
-            cv2.circle(
-                canvas,
-                fixed[joint],
-                radius + (1 << SUBPIXEL_BITS),
-                DARK,
-                -1,
-                cv2.LINE_AA,
-                SUBPIXEL_BITS,
-            )
-        cv2.circle(
-            canvas, fixed[joint], radius, LIGHT if rim else color, -1, cv2.LINE_AA, SUBPIXEL_BITS
-        )
+            rim_radius = radius + (1 << SUBPIXEL_BITS)
+            cv2.circle(canvas, center, rim_radius, DARK, -1, cv2.LINE_AA, SUBPIXEL_BITS)
+        cv2.circle(canvas, center, radius, fill, -1, cv2.LINE_AA, SUBPIXEL_BITS)

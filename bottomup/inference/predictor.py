@@ -153,8 +153,8 @@ class Predictor:
     def stream(self, source: Source) -> Generator[Prediction]:
         """The predictions one by one, in the order of the source, which may be infinite.
 
-        A picture that fails is a prediction with an `error` in its place. No more than a few
-        batches are held, however the sizes of the pictures alternate.
+        An image that fails gives a prediction with an `error` in its place. No more than a few
+        batches are held, however the sizes of the images alternate.
         """
         prepared = map_ahead(self._prepare, scan(source), wanted=is_unread)
         yield from map_batches(

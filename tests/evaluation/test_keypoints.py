@@ -33,7 +33,7 @@ def crowdpose():
 
 
 def square_file(points, *, names=("a", "b", "c"), **person):
-    """Annotations of two images, with one person of three joints in the first and nobody in the second."""
+    """Annotations of two images: a person of three joints in the first, nobody in the second."""
     keypoints = [value for x, y in points for value in (x, y, 2)]
     person = {"id": 0, "image_id": 1, "category_id": 1, "keypoints": keypoints} | person
     category = {"id": 1, "name": "person", "keypoints": list(names)}

@@ -1,12 +1,13 @@
 import itertools
 import os
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from bottomup.images.sources import Frame, iterate, map_ahead, read, scan
+from bottomup.images.sources import Frame, is_unread, map_ahead, read, scan
 from tests.support.picture_files import HALVES, encode
 
 PNG = encode(HALVES, ".png")
@@ -18,6 +19,10 @@ def put(folder: Path, *names: str) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(PNG)
     return folder
+
+
+def iterate(source) -> Iterator[Frame]:
+    return map_ahead(read, scan(source), wanted=is_unread)
 
 
 def names_of(source, **kwargs) -> list[str]:
@@ -162,6 +167,10 @@ def test_a_file_too_large_is_not_read(tmp_path):
         file.truncate(1 << 34)
     (frame,) = iterate(tmp_path)
     assert "too large" in (frame.error or "")
+
+
+def test_a_folder_in_place_of_a_file_is_an_error(tmp_path):
+    assert read(Frame("1.png", tmp_path)).error == "cannot be read: Is a directory"
 
 
 def test_a_file_that_vanishes_is_an_error(tmp_path):

@@ -27,7 +27,7 @@ SIZES = [
 
 
 def errors(predictor: Predictor, sizes, *, seed: int = 0) -> np.ndarray:
-    """(E, 2) found minus true positions in pixels of the network's input, over pictures of all sizes."""
+    """(E, 2) found minus true positions in pixels of the network's input, over all sizes."""
     rng = np.random.default_rng(seed)
     found = []
     for wh in sizes:
