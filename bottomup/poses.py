@@ -29,17 +29,10 @@ class Poses:
     skeleton: Skeleton = COCO
 
     def __post_init__(self) -> None:
-        num_people, num_keypoints = len(self.scores), self.skeleton.num_keypoints
-        if self.keypoints.shape != (num_people, num_keypoints, 2):
-            raise ValueError(
-                f"keypoints have shape {self.keypoints.shape}, "
-                f"not ({num_people}, {num_keypoints}, 2)"
-            )
-        if self.keypoint_scores.shape != (num_people, num_keypoints):
-            raise ValueError(
-                f"keypoint_scores have shape {self.keypoint_scores.shape}, "
-                f"not ({num_people}, {num_keypoints})"
-            )
+        shape = (len(self.scores), self.skeleton.num_keypoints)
+        for name, expected in (("keypoints", (*shape, 2)), ("keypoint_scores", shape)):
+            if (given := getattr(self, name).shape) != expected:
+                raise ValueError(f"{name} have shape {given}, not {expected}")
 
     @classmethod
     def empty(cls, skeleton: Skeleton = COCO) -> "Poses":

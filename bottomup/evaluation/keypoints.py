@@ -24,12 +24,9 @@ THRESHOLDS = np.linspace(
 )  # object keypoint similarities above which a result is right
 RECALLS = np.linspace(0, 1, 101)  # where precision is averaged
 BOX_TO_AREA = 0.53  # mean share of its box that a person fills: stands in for a missing area
-
+# ranges of square pixels of a person, and of an image's crowdIndex
 AREAS = {"all": (0.0, 1e10), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
-"""Ranges of square pixels of a person."""
-
 CROWD_LEVELS = {"easy": (-np.inf, 0.2), "medium": (0.2, 0.8), "hard": (0.8, np.inf)}
-"""Ranges of an image's crowdIndex."""
 
 Entries = list[dict[str, Any]]
 
@@ -137,10 +134,8 @@ def match_results(
         name: _collect(outcomes[k * num_images : (k + 1) * num_images])
         for k, name in enumerate(areas)
     }
-    if not is_crowdpose:
-        return Matches(image_ids, ranges, None)
-    crowd_index = np.array([images[i]["crowdIndex"] for i in image_ids.tolist()], float)
-    return Matches(image_ids, ranges, crowd_index)
+    crowd = [images[i]["crowdIndex"] for i in image_ids.tolist()] if is_crowdpose else None
+    return Matches(image_ids, ranges, None if crowd is None else np.array(crowd, float))
 
 
 def summarise(matches: Matches, weights: Float[np.ndarray, " I"] | None = None) -> dict[str, float]:
@@ -151,17 +146,15 @@ def summarise(matches: Matches, weights: Float[np.ndarray, " I"] | None = None) 
         weights: (I,) of the images: 0 leaves one out, 2 counts it twice; None counts each once.
     """
     weights = np.ones(len(matches.image_ids)) if weights is None else weights
-    precision, recall = precision_recall(matches.ranges["all"], weights)
+    curves = {name: precision_recall(found, weights) for name, found in matches.ranges.items()}
     figures = {}
-    for name, values in (("AP", precision), ("AR", recall)):
+    for k, name in enumerate(("AP", "AR")):
+        values = curves["all"][k]
         figures |= {name: values.mean(), f"{name}50": values[0], f"{name}75": values[5]}
         if matches.crowd_index is None:
-            figures |= {f"{name}M": np.nan, f"{name}L": np.nan}  # set below; here for COCO's order
-    if matches.crowd_index is None:
-        for letter, area in (("M", "medium"), ("L", "large")):
-            precision, recall = precision_recall(matches.ranges[area], weights)
-            figures |= {f"AP{letter}": precision.mean(), f"AR{letter}": recall.mean()}
-    else:
+            medium, large = curves["medium"][k], curves["large"][k]
+            figures |= {f"{name}M": medium.mean(), f"{name}L": large.mean()}
+    if matches.crowd_index is not None:
         for level, (low, high) in CROWD_LEVELS.items():
             inside = (low <= matches.crowd_index) & (matches.crowd_index < high)
             precision, _ = precision_recall(matches.ranges["all"], weights * inside)
@@ -225,19 +218,18 @@ def _run_pycocotools(
 def _collect(outcomes: Sequence[dict[str, Any] | None]) -> RangeMatches:
     """Join the images' outcomes, best score first, then by image."""
     num_people = np.zeros(len(outcomes), int)
-    num_thresholds = len(THRESHOLDS)
     scores, images = [np.zeros(0)], [np.zeros(0, int)]
-    matched, ignored = [np.zeros((num_thresholds, 0), bool)], [np.zeros((num_thresholds, 0), bool)]
+    matched = [np.zeros((len(THRESHOLDS), 0), bool)]
+    ignored = [np.zeros((len(THRESHOLDS), 0), bool)]
     for i, outcome in enumerate(outcomes):
-        if outcome is None:
-            continue
-        num_people[i] = np.count_nonzero(np.equal(outcome["gtIgnore"], 0))
-        scores.append(np.array(outcome["dtScores"], float))
-        images.append(np.full(len(outcome["dtScores"]), i))
-        matched.append(np.array(outcome["dtMatches"]) > 0)
-        ignored.append(np.array(outcome["dtIgnore"], bool))
+        if outcome is not None:
+            num_people[i] = np.count_nonzero(np.equal(outcome["gtIgnore"], 0))
+            scores.append(np.array(outcome["dtScores"], float))
+            images.append(np.full(len(outcome["dtScores"]), i))
+            matched.append(np.array(outcome["dtMatches"]) > 0)
+            ignored.append(np.array(outcome["dtIgnore"], bool))
     order = np.argsort(-np.concatenate(scores), kind="stable")
-    hit, out = np.concatenate(matched, axis=1)[:, order], np.concatenate(ignored, axis=1)[:, order]
+    hit, out = (np.concatenate(parts, axis=1)[:, order] for parts in (matched, ignored))
     return RangeMatches(np.concatenate(images)[order], hit & ~out, ~hit & ~out, num_people)
 
 

@@ -90,8 +90,8 @@ def _is_cut_short(data: bytes) -> bool:
     if data.startswith(b"\x89PNG"):
         return not _png_is_whole(data)
     if data.startswith(b"RIFF"):
-        length = struct.unpack_from("<I", data, 4)[0]
-        return length + 8 > len(data) + 1  # some writers forget the byte of padding
+        # some writers forget the byte of padding
+        return struct.unpack_from("<I", data, 4)[0] + 8 > len(data) + 1
     return False
 
 

@@ -58,26 +58,21 @@ def _draw_person(
     edges: tuple[tuple[int, int], ...],
     color: tuple[int, int, int],
 ) -> None:
-    # the width of lines, and joints in fixed point
+    # pixels of a line's width, and points in fixed point
     extent = float(np.hypot(*(points[shown].max(axis=0) - points[shown].min(axis=0))))
     width = int(np.clip(round(extent / 70), 1, max(min(canvas.shape[:2]) // 60, 2)))
-    rim = 1 if extent > SMALL else 0
     fixed = np.clip(np.round(points * (1 << SUBPIXEL_BITS)), -FAR, FAR).astype(int).tolist()
+
+    # a dark rim sets a person apart from the background and from others; widths and diameters
+    strokes, discs = [(width + 2, DARK), (width, color)], [(width + 3, DARK), (width + 1, LIGHT)]
+    if extent <= SMALL:
+        strokes = discs = [(width, color)]
+
     limbs = [(fixed[a], fixed[b]) for a, b in edges if shown[a] and shown[b]]
-
-    # limbs over a dark rim, which sets a person apart from the background and from others
-    if rim:
+    for thickness, ink in strokes:
         for a, b in limbs:
-            cv2.line(canvas, a, b, DARK, width + 2, cv2.LINE_AA, SUBPIXEL_BITS)
-    for a, b in limbs:
-        cv2.line(canvas, a, b, color, width, cv2.LINE_AA, SUBPIXEL_BITS)
-
-    # joints as discs
-    radius = (width + rim) << (SUBPIXEL_BITS - 1)
-    fill = LIGHT if rim else color
+            cv2.line(canvas, a, b, ink, thickness, cv2.LINE_AA, SUBPIXEL_BITS)
     for joint in np.flatnonzero(shown):
-        center = fixed[joint]
-        if rim:
-            rim_radius = radius + (1 << SUBPIXEL_BITS)
-            cv2.circle(canvas, center, rim_radius, DARK, -1, cv2.LINE_AA, SUBPIXEL_BITS)
-        cv2.circle(canvas, center, radius, fill, -1, cv2.LINE_AA, SUBPIXEL_BITS)
+        for diameter, ink in discs:
+            radius = diameter << (SUBPIXEL_BITS - 1)
+            cv2.circle(canvas, fixed[joint], radius, ink, -1, cv2.LINE_AA, SUBPIXEL_BITS)

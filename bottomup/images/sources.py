@@ -22,12 +22,10 @@ from jaxtyping import UInt8
 
 from bottomup.images.decoding import DecodingError, decode
 
+# what a folder is searched for; a file that is named is read whatever its suffix
 SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff")
+    ".jpg .jpeg .jpe .jfif .png .webp .gif .bmp .dib .tif .tiff .ppm .pgm .pbm .pnm .avif".split()
 )
-SUFFIXES |= {".ppm", ".pgm", ".pbm", ".pnm", ".avif"}
-"""What a folder is searched for; a file that is named is tried whatever its suffix."""
-
 MAX_BYTES = 1 << 30  # of a file
 NUM_WORKERS = min(4, os.cpu_count() or 1)
 
@@ -163,15 +161,15 @@ def _scan_mixed(items: Iterable[Any], excluded: set[tuple[int, int]]) -> Iterato
 
 
 def _array_frame(array: Any, index: int) -> Frame:
-    name = f"#{index}"
-    if not isinstance(array, np.ndarray):
-        return Frame(name, error=f"an image is a path or a numpy array, not {type(array).__name__}")
-    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or array.size == 0:
-        shape = " x ".join(map(str, array.shape))
-        return Frame(
-            name, error=f"an image is an RGB array of H x W x 3 uint8, not {shape} {array.dtype}"
-        )
-    return Frame(name, image=array)
+    given = type(array).__name__
+    if isinstance(array, np.ndarray):
+        if array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 3 and array.size:
+            return Frame(f"#{index}", image=array)
+        given = f"{' x '.join(map(str, array.shape))} {array.dtype}"
+    return Frame(
+        f"#{index}",
+        error=f"an image is a path or an RGB array of H x W x 3 uint8, not {given}",
+    )
 
 
 def _scan_paths(

@@ -43,30 +43,22 @@ def map_batches(
         results = function([waiting.pop(place) for place in places])
         done.update(zip(places, results, strict=True))
 
-    def run_oldest() -> None:
-        run(key(next(iter(waiting.values()))))
-
     def is_too_much() -> bool:
         held = [*waiting.values(), *done.values()]
-        return (
-            len(held) > MAX_HELD_BATCHES * batch_size or sum(map(num_bytes, held)) > MAX_HELD_BYTES
-        )
+        is_many = len(held) > MAX_HELD_BATCHES * batch_size
+        return is_many or sum(map(num_bytes, held)) > MAX_HELD_BYTES
 
     next_place = 0
     for place, item in enumerate(items):
         kind = key(item)
-        if kind is None:
-            done[place] = item
-        else:
-            waiting[place] = item
-            if sum(key(other) == kind for other in waiting.values()) >= batch_size:
-                run(kind)
+        (done if kind is None else waiting)[place] = item
+        if sum(key(other) == kind for other in waiting.values()) >= batch_size:
+            run(kind)
         while waiting and is_too_much():
-            run_oldest()
+            run(key(next(iter(waiting.values()))))
         while next_place in done:
             yield done.pop(next_place)
             next_place += 1
     while waiting:
-        run_oldest()
-    for place in sorted(done):
-        yield done.pop(place)
+        run(key(next(iter(waiting.values()))))
+    yield from map(done.pop, sorted(done))

@@ -72,9 +72,8 @@ class _Ready:
 
 def _key(item: _Ready | Prediction) -> tuple[object, ...] | None:
     """Images with equal keys can share a batch; None for one that has failed already."""
-    if isinstance(item, Prediction):
-        return None
-    return (item.size, *(image.shape for image in item.inputs))
+    is_ready = isinstance(item, _Ready)
+    return (item.size, *(image.shape for image in item.inputs)) if is_ready else None
 
 
 def _num_bytes(item: _Ready | Prediction) -> int:

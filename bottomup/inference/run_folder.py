@@ -30,6 +30,7 @@ OVERLAYS = "overlays"
 JPEG_QUALITY = 90
 THUMBNAIL_QUALITY = 75
 MAX_JPEG_SIDE = 65500  # of libjpeg; a larger image becomes a PNG
+# errors that the name of an overlay may cause; any other, such as a full disk, ends the run
 NAME_ERRORS = frozenset(
     (
         errno.ENAMETOOLONG,
@@ -41,7 +42,6 @@ NAME_ERRORS = frozenset(
         errno.ENOENT,
     )
 )
-"""Errors that the name of an overlay may cause; any other, such as a full disk, ends the run."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -165,16 +165,13 @@ class RunFolder:
         """Complete all lists, then put them in place of those of an earlier run.
 
         Raises:
-            OSError: they cannot be completed; those of an earlier run are then as they were.
+            OSError: they cannot be completed. The lists of an earlier run are then as they were,
+                and `discard` removes the new ones.
         """
-        try:
-            for growing in self._lists:
-                growing.complete()
-            for growing in self._lists:
-                growing.put_in_place()
-        except OSError:
-            self.discard()
-            raise
+        for growing in self._lists:
+            growing.complete()
+        for growing in self._lists:
+            growing.put_in_place()
 
     def discard(self) -> None:
         """Remove the unfinished lists; the overlays stay. After `close` it does nothing."""

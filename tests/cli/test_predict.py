@@ -250,7 +250,7 @@ def test_an_interruption_before_the_first_image_leaves_valid_files(photos, tmp_p
     assert load(tmp_path / "out" / "results.json") == []
 
 
-@pytest.mark.parametrize("where", ["_write_picture", "add", "close"])
+@pytest.mark.parametrize("where", ["render", "add", "close"])
 def test_a_full_disk_is_one_line_and_leaves_the_earlier_run(
     photos, tmp_path, monkeypatch, capsys, where
 ):

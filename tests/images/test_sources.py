@@ -102,7 +102,7 @@ def test_arrays_lists_and_generators(tmp_path):
 def test_an_array_of_another_kind_is_an_error_that_says_what_is_wanted(array):
     (frame,) = scan([array])
     assert frame.image is None
-    assert "array" in (frame.error or "")
+    assert "RGB array of H x W x 3 uint8, not " in (frame.error or "")
 
 
 def test_a_source_of_another_kind_raises():
