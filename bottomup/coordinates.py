@@ -1,8 +1,8 @@
-"""Half a pixel, in one place.
+"""The one conversion of points between grids of pixels or cells.
 
-A point is (x, y), and the centre of the top-left pixel is (0, 0). So a grid of W x H pixels reaches
-from -0.5 to W - 0.5 and H - 0.5, and two grids that cover the same ground differ in more than a
-factor.
+A point is (x, y), and the centre of the top-left pixel is (0, 0). So a grid of W x H pixels covers
+the area from (-0.5, -0.5) to (W - 0.5, H - 0.5), and the points of two grids that cover the same
+area differ by a factor and a shift.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ import numpy as np
 
 
 def map_points(points: Any, from_wh: Sequence[int], to_wh: Sequence[int]) -> Any:
-    """Carry points from one grid of pixels or cells to another that covers the same ground.
+    """Convert points from one grid of pixels or cells to another that covers the same area.
 
     Args:
         points: (..., 2) x, y in pixels of the first grid; an array or a tensor of floats.

@@ -15,10 +15,10 @@ class Poses:
     """The people of one image. N may be 0: an image without people is an ordinary value.
 
     Attributes:
-        keypoints: (N, K, 2) float32, x and y in pixels, the centre of the top-left pixel being (0,
-            0). A joint that was not found stands at (0, 0).
-        keypoint_scores: (N, K) float32, the heatmap's value at each joint, 0 where the joint was
-            not found.
+        keypoints: (N, K, 2) float32, x and y in pixels; (0, 0) is the centre of the top-left pixel.
+            A joint that was not found is at (0, 0).
+        keypoint_scores: (N, K) float32, the heatmap's value at each joint, 0 if the joint was not
+            found.
         scores: (N,) float32, one confidence per person.
         skeleton: the names and limbs of the K joints.
     """
@@ -29,15 +29,10 @@ class Poses:
     skeleton: Skeleton = COCO
 
     def __post_init__(self) -> None:
-        num_people, num_keypoints = len(self.scores), self.skeleton.num_keypoints
-        if self.keypoints.shape != (num_people, num_keypoints, 2):
-            raise ValueError(
-                f"keypoints have shape {self.keypoints.shape}, not ({num_people}, {num_keypoints}, 2)"
-            )
-        if self.keypoint_scores.shape != (num_people, num_keypoints):
-            raise ValueError(
-                f"keypoint_scores have shape {self.keypoint_scores.shape}, not ({num_people}, {num_keypoints})"
-            )
+        shape = (len(self.scores), self.skeleton.num_keypoints)
+        for name, expected in (("keypoints", (*shape, 2)), ("keypoint_scores", shape)):
+            if (given := getattr(self, name).shape) != expected:
+                raise ValueError(f"{name} have shape {given}, not {expected}")
 
     @classmethod
     def empty(cls, skeleton: Skeleton = COCO) -> "Poses":
@@ -54,12 +49,10 @@ class Poses:
         return len(self.scores)
 
     def __getitem__(self, index: Any) -> "Poses":
-        """Some of the people: an int (still a `Poses`, of one), a slice, a list of ints or a boolean mask."""
+        """Some of the people, by an int (a `Poses` of one), a slice, a list of ints or a mask."""
         if isinstance(index, int | np.integer):
-            index = range(len(self))[
-                index
-            ]  # raises IndexError beyond the end, which also ends iteration
-            index = slice(index, index + 1)
+            # an IndexError beyond the end, which also ends iteration
+            index = [range(len(self))[index]]
         elif isinstance(index, list) and not index:
             index = slice(0)
         return Poses(
@@ -68,7 +61,7 @@ class Poses:
 
     @property
     def boxes(self) -> Float[np.ndarray, "N 4"]:
-        """(N, 4) x0, y0, x1, y1 in pixels, tight around the joints that were found; zeros for a person without any."""
+        """(N, 4) x0, y0, x1, y1 in pixels, around the joints that were found; zeros without any."""
         found = self.keypoint_scores[..., None] > 0
         low = np.where(found, self.keypoints, np.inf).min(axis=1)
         high = np.where(found, self.keypoints, -np.inf).max(axis=1)
@@ -78,6 +71,28 @@ class Poses:
     def filter(self, score: float) -> "Poses":
         """The people whose score is at least `score`."""
         return self[self.scores >= score]
+
+    def similarity(
+        self, other: "Poses", areas: Float[np.ndarray, " N"]
+    ) -> Float[np.ndarray, "N M"]:
+        """Object keypoint similarity (OKS) to the people of another `Poses`.
+
+        It is the mean of `keypoint_similarities` over the joints that both people have, 0 without
+        any. The COCO evaluation takes the mean over all joints of the labelled person; to get its
+        numbers, give every joint of the results a score above 0.
+
+        Args:
+            other: M people of the same skeleton.
+            areas: (N,) square pixels of the people of this `Poses`, above 0.
+
+        Returns:
+            (N, M) from 0 to 1.
+        """
+        similarities = keypoint_similarities(
+            self.keypoints[:, None], other.keypoints, areas[:, None], self.skeleton
+        )  # N M K
+        both = (self.keypoint_scores[:, None] > 0) & (other.keypoint_scores > 0)
+        return (similarities * both).sum(axis=2) / np.maximum(both.sum(axis=2), 1)
 
     def to_coco(self, image_id: int, category_id: int = 1) -> list[dict[str, Any]]:
         """One COCO keypoint result per person, ready for `json.dump` and `COCO.loadRes`.
@@ -100,7 +115,9 @@ class Poses:
 
     @classmethod
     def from_coco(cls, people: Iterable[dict[str, Any]], skeleton: Skeleton = COCO) -> "Poses":
-        """People from COCO results or annotations of one image; an annotation's visibility becomes the joint's score.
+        """People from COCO results or annotations of one image.
+
+        In annotations the visibility becomes the joint's score, and every person has the score 1.
 
         Raises:
             ValueError: an entry does not hold three numbers per joint of the skeleton.
@@ -111,10 +128,34 @@ class Poses:
             given = len(person.get("keypoints", ()))
             if given != expected:
                 raise ValueError(
-                    f"an entry of image {person.get('image_id')} has {given} keypoint numbers, not {expected}: "
-                    "pass the skeleton that the file was made with"
+                    f"an entry of image {person.get('image_id')} has {given} keypoint numbers, "
+                    f"not {expected}: pass the skeleton that the file was made with"
                 )
         triples = np.array([person["keypoints"] for person in people], np.float32)
         triples = triples.reshape(len(people), skeleton.num_keypoints, 3)
         scores = np.array([person.get("score", 1.0) for person in people], np.float32)
         return cls(triples[..., :2], triples[..., 2], scores, skeleton)
+
+
+def keypoint_similarities(
+    points: Float[np.ndarray, "*#any K 2"],
+    others: Float[np.ndarray, "*#any K 2"],
+    areas: Float[np.ndarray, "*#any"],
+    skeleton: Skeleton,
+) -> Float[np.ndarray, "... K"]:
+    """Similarity of joints by their distance d: exp(-d^2 / (2 area (2 sigma)^2)).
+
+    Args:
+        points: (..., K, 2) x, y in pixels.
+        others: (..., K, 2) x, y in pixels.
+        areas: (...) square pixels of one of the two people (COCO: the labelled one), above 0.
+        skeleton: whose sigmas are the tolerances.
+
+    Returns:
+        (..., K) from 0 to 1.
+
+    Source: the COCO keypoint evaluation, https://cocodataset.org/#keypoints-eval.
+    """
+    variances = (2 * np.array(skeleton.sigmas)) ** 2
+    squared = ((points - others) ** 2).sum(axis=-1)  # ... K
+    return np.exp(-squared / (2 * areas[..., None] * variances))

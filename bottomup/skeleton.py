@@ -1,12 +1,10 @@
-"""What a person is made of: the names of the joints, their limbs, mirror images, tolerances and visiting order."""
+"""The joints of a person: names, limbs, left-right pairs, tolerances and grouping order."""
 
 import dataclasses
 import functools
 from typing import Any
 
-DEFAULT_SIGMA = (
-    0.05  # OKS tolerance of a joint for which nobody measured one: about the mean of COCO's
-)
+DEFAULT_SIGMA = 0.05  # OKS tolerance of a joint without a measured one: about the mean of COCO's
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,9 +14,9 @@ class Skeleton:
     Attributes:
         keypoints: the K joint names, in channel order.
         edges: pairs of joint indices that are drawn as limbs.
-        sigmas: K object-keypoint-similarity tolerances (COCO keypoint evaluation).
-        grouping_order: the order in which the grouper visits joint types; stable joints (head,
-            torso) first.
+        sigmas: K tolerances of the object keypoint similarity (OKS) of the COCO evaluation.
+        grouping_order: the order in which the grouper visits the joints: those that are found most
+            reliably (head, torso) first.
     """
 
     keypoints: tuple[str, ...]
@@ -38,11 +36,13 @@ class Skeleton:
             )
         if sorted(self.grouping_order) != list(range(num_keypoints)):
             raise ValueError(
-                f"grouping_order must name each of 0..{num_keypoints - 1} once, not {self.grouping_order}"
+                f"grouping_order must name each of 0..{num_keypoints - 1} once, "
+                f"not {self.grouping_order}"
             )
         if any(not 0 <= joint < num_keypoints for edge in self.edges for joint in edge):
             raise ValueError(
-                f"edges must stay within 0..{num_keypoints - 1} (in files within 1..{num_keypoints}), not {self.edges}"
+                f"edges must stay within 0..{num_keypoints - 1} "
+                f"(in files within 1..{num_keypoints}), not {self.edges}"
             )
 
     @property
@@ -52,7 +52,7 @@ class Skeleton:
 
     @functools.cached_property
     def flip_indices(self) -> tuple[int, ...]:
-        """K indices: where each joint's mirror image stands, found by the names left_* and right_*."""
+        """K indices: of the other of left_* and right_*, or of the joint itself without one."""
         index = {name: k for k, name in enumerate(self.keypoints)}
         return tuple(index.get(_mirrored(name), k) for k, name in enumerate(self.keypoints))
 
@@ -63,10 +63,10 @@ class Skeleton:
         """Build a skeleton from a category of a COCO keypoint file.
 
         Args:
-            category: a dict with "keypoints" (names) and optionally "skeleton" (1-based pairs of
-                joints), "sigmas".
-            sigmas: OKS tolerances; None: the category's, COCO's or CrowdPose's if the names are
-                theirs, or else `DEFAULT_SIGMA` for all.
+            category: a dict with "keypoints" (names) and optionally "skeleton" (pairs of joints,
+                counted from 1) and "sigmas".
+            sigmas: OKS tolerances. None takes the category's, those of COCO or CrowdPose if the
+                names are theirs, or else `DEFAULT_SIGMA` for all.
 
         Raises:
             ValueError: the category names no keypoints, or its skeleton is not made of pairs of
@@ -85,7 +85,8 @@ class Skeleton:
             edges = tuple((int(a) - 1, int(b) - 1) for a, b in category.get("skeleton") or ())
         except (TypeError, ValueError) as error:
             raise ValueError(
-                f"skeleton must be pairs of numbers of joints, counted from 1, not {category['skeleton']}"
+                "skeleton must be pairs of numbers of joints, counted from 1, "
+                f"not {category['skeleton']}"
             ) from error
         order = COCO.grouping_order if names == COCO.keypoints else tuple(range(len(names)))
         return cls(names, edges, sigmas or (DEFAULT_SIGMA,) * len(names), order)
@@ -121,7 +122,8 @@ COCO = Skeleton(
         (7, 9), (8, 10), (1, 2), (0, 1), (0, 2), (1, 3), (2, 4), (3, 5), (4, 6),
     ),
     sigmas=(
-        .026, .025, .025, .035, .035, .079, .079, .072, .072, .062, .062, .107, .107, .087, .087, .089, .089,
+        .026, .025, .025, .035, .035, .079, .079, .072, .072, .062, .062, .107, .107,
+        .087, .087, .089, .089,
     ),
     grouping_order=(0, 1, 2, 3, 4, 5, 6, 11, 12, 7, 8, 9, 10, 13, 14, 15, 16),
 )  # fmt: skip
@@ -130,7 +132,8 @@ COCO = Skeleton(
 CROWDPOSE = Skeleton(
     keypoints=(
         "left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist",
-        "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle", "head", "neck",
+        "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle",
+        "head", "neck",
     ),
     edges=(
         (12, 13), (13, 0), (13, 1), (0, 1), (0, 2), (1, 3), (2, 4), (3, 5),
@@ -139,4 +142,7 @@ CROWDPOSE = Skeleton(
     sigmas=(.079, .079, .072, .072, .062, .062, .107, .107, .087, .087, .089, .089, .079, .079),
     grouping_order=(0, 1, 2, 3, 4, 5, 6, 11, 12, 7, 8, 9, 10, 13),
 )  # fmt: skip
-"""The 14 joints of CrowdPose. The order is the reference's: the first 14 entries of its list for 17 joints."""
+"""The 14 joints of CrowdPose.
+
+The grouping order is the reference's: the first 14 entries of its list for the 17 joints of COCO.
+"""

@@ -28,7 +28,9 @@ from bottomup.data.coco import Annotations, Record, read_annotations
 from bottomup.data.scenes.crowd import Crowd
 from bottomup.data.training_sets import Draw, read_image
 from bottomup.evaluation import keypoints as metrics
-from bottomup.geometry import Transform, crop
+from bottomup.evaluation.bootstrap import bootstrap
+from bottomup.geometry import Transform
+from bottomup.poses import keypoint_similarities
 from bottomup.skeleton import COCO
 from bottomup.topdown.box_metrics import corners
 from bottomup.topdown.detectors import Boxes
@@ -124,7 +126,7 @@ def val_people(annotations: Annotations) -> list[tuple[Record, np.ndarray, Trans
             corners(p) for p in annotations.raw["annotations"] if p["image_id"] == record.image_id
         ]
         people += [
-            (record, np.array(box), crop(box))
+            (record, np.array(box), Transform.crop(box))
             for box in boxes
             if box[2] > box[0] and box[3] > box[1]
         ]
@@ -149,16 +151,16 @@ class Validation:
                 np.reshape(person["keypoints"], (17, 3)),
                 np.reshape(result["keypoints"], (17, 3)),
             )
-            squared = ((found - true)[:, :2] ** 2).sum(1)
-            similarity = np.exp(-squared / (8 * np.square(COCO.sigmas) * person["area"]))
+            area = np.array(person["area"])
+            similarity = keypoint_similarities(found[:, :2], true[:, :2], area, COCO)
             values.append(similarity[true[:, 2] > 0].mean())
         return float(np.mean(values))
 
     def figures(self, net: PersonNet) -> dict[str, float]:
         """Average precision with the annotated boxes and its 95 % interval: also how well people are ranked."""
-        matches = metrics.match(self._results(net), self.truth)
+        matches = metrics.match_results(self._results(net), self.truth)
         figures = metrics.summarise(matches)
-        low, high = metrics.bootstrap(matches)["AP"]
+        low, high = bootstrap(matches)["AP"]
         return {"AP": figures["AP"], "AP50": figures["AP50"], "low": low, "high": high}
 
     def _results(self, net: PersonNet) -> list[dict[str, Any]]:

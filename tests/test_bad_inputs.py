@@ -1,4 +1,4 @@
-"""A folder with everything that has ever gone wrong: each file works or is one clear line, and the run goes on."""
+"""A folder of files that went wrong once: each works or is one clear line, and the run goes on."""
 
 import json
 import os

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bottomup import Poses
-from bottomup.geometry import crop, fit, official
+from bottomup.geometry import Transform
 
 SIZES = [(640, 480), (333, 500), (97, 1013), (1500, 1001), (40, 30)]
 
@@ -22,7 +22,9 @@ def geometry_cases(golden):
 
 def test_official_transforms_equal_the_reference(golden):
     for case in geometry_cases(golden):
-        transforms = official(tuple(case["image_wh"]), case["input_size"], case["scale_list"])
+        transforms = Transform.official(
+            tuple(case["image_wh"]), case["input_size"], case["scale_list"]
+        )
         for ours, expected in zip(transforms, case["scales"], strict=True):
             assert list(ours.input_wh) == expected["resized_wh"]
             np.testing.assert_allclose(ours.matrix, expected["affine"], rtol=1e-4, atol=1e-4)
@@ -34,7 +36,9 @@ def test_official_transforms_equal_the_reference(golden):
 
 def test_official_coordinates_equal_the_reference(golden):
     for case in geometry_cases(golden):
-        last = official(tuple(case["image_wh"]), case["input_size"], case["scale_list"])[-1]
+        last = Transform.official(tuple(case["image_wh"]), case["input_size"], case["scale_list"])[
+            -1
+        ]
         for final in case["final"].values():
             points = last.to_image(np.array(final["points"]), tuple(final["heatmap_wh"]))
             np.testing.assert_allclose(
@@ -42,7 +46,7 @@ def test_official_coordinates_equal_the_reference(golden):
             )
 
 
-def test_official_pictures_equal_the_reference(golden):
+def test_official_inputs_equal_the_reference(golden):
     cases = np.load(golden / "geometry/warp.npz", allow_pickle=False)
     for name in (name for name in cases.files if name.startswith("warped")):
         number, smallest, scale = name.removeprefix("warped").split("_")
@@ -50,7 +54,9 @@ def test_official_pictures_equal_the_reference(golden):
         scales = sorted(
             {float(smallest.removeprefix("min")), float(scale.removeprefix("s"))}, reverse=True
         )
-        transforms = dict(zip(scales, official(image.shape[1::-1], 64, scales), strict=True))
+        transforms = dict(
+            zip(scales, Transform.official(image.shape[1::-1], 64, scales), strict=True)
+        )
         difference = cv2.absdiff(
             transforms[float(scale.removeprefix("s"))].warp(image), cases[name]
         )
@@ -62,8 +68,8 @@ def test_official_pictures_equal_the_reference(golden):
 @pytest.mark.parametrize("side", ["long", "short"])
 @pytest.mark.parametrize("scale", [0.5, 1, 2])
 def test_a_blob_is_seen_where_it_is(image_wh, side, scale):
-    """The centre of gravity of a warped blob, taken back, is its centre: through shrinking and growing."""
-    transform = fit(image_wh, 256, side=side, multiple=32)
+    """The centre of gravity of a warped blob, taken back to the image, is the blob's centre."""
+    transform = Transform.fit(image_wh, 256, side=side, multiple=32)
     if scale != 1:
         transform = transform.scaled(scale, 32)
     width, height = image_wh
@@ -98,7 +104,7 @@ def test_a_blob_is_seen_where_it_is(image_wh, side, scale):
 )
 @settings(max_examples=50, deadline=None)
 def test_to_image_undoes_the_matrix(wide, high, size, side):
-    transform = fit((wide, high), size, side=side)
+    transform = Transform.fit((wide, high), size, side=side)
     points = np.random.default_rng(0).uniform(-50, 3000, (5, 2))
     at_input = points @ transform.matrix[:, :2].T + transform.matrix[:, 2]
     np.testing.assert_allclose(transform.to_image(at_input, transform.input_wh), points, atol=1e-6)
@@ -111,7 +117,7 @@ def test_to_image_undoes_the_matrix(wide, high, size, side):
 
 
 def test_sides_are_multiples_and_scales_see_the_same_ground():
-    base = fit((640, 427), 512, multiple=32)
+    base = Transform.fit((640, 427), 512, multiple=32)
     assert base.input_wh == (512, 352)
     half = base.scaled(0.5, 32)
     assert half.input_wh == (256, 192)
@@ -122,18 +128,20 @@ def test_sides_are_multiples_and_scales_see_the_same_ground():
         np.testing.assert_allclose(corner, [[-0.5, -0.5], [639.5, 439.5]], atol=0.6)
 
 
-def test_a_thin_picture_stays_within_four_sizes():
-    assert fit((20000, 40), 512, side="short").input_wh == (2048, 32)
-    assert fit((20000, 40), 512, side="long").warp(np.zeros((40, 20000, 3), np.uint8)).shape == (
+def test_a_thin_image_stays_within_four_sizes():
+    assert Transform.fit((20000, 40), 512, side="short").input_wh == (2048, 32)
+    assert Transform.fit((20000, 40), 512, side="long").warp(
+        np.zeros((40, 20000, 3), np.uint8)
+    ).shape == (
         32,
         512,
         3,
     )
-    assert fit((1, 1), 512).warp(np.full((1, 1, 3), 9, np.uint8)).shape == (512, 512, 3)
+    assert Transform.fit((1, 1), 512).warp(np.full((1, 1, 3), 9, np.uint8)).shape == (512, 512, 3)
 
 
 def test_an_input_beyond_all_reason_is_refused():
-    transform = official((20000, 40), 512)[0]
+    transform = Transform.official((20000, 40), 512)[0]
     with pytest.raises(ValueError, match="256000 x 512 pixels"):
         transform.warp(np.zeros((40, 20000, 3), np.uint8))
 
@@ -142,7 +150,7 @@ def test_absent_joints_stay_at_the_origin():
     poses = Poses(
         np.ones((1, 17, 2), np.float32), np.eye(1, 17, dtype=np.float32), np.ones(1, np.float32)
     )
-    moved = fit((640, 480), 512).poses_to_image(poses, (256, 192), offset=0.5)
+    moved = Transform.fit((640, 480), 512).poses_to_image(poses, (256, 192), offset=0.5)
     assert (moved.keypoints[0, 1:] == 0).all()
     np.testing.assert_allclose(moved.keypoints[0, 0], (1.5 * 2.5 - 0.5 + 0.5 * 1.25,) * 2)
 
@@ -151,7 +159,7 @@ def test_absent_joints_stay_at_the_origin():
     "box", [[300, 200, 420, 480], [300, 300, 520, 360], [100, 100, 118, 140], [-60, 30, 400, 700]]
 )
 def test_a_blob_is_seen_where_it_is_in_a_crop(box):
-    transform = crop(box)
+    transform = Transform.crop(box)
     size = np.subtract(box[2:], box[:2])
     sigma = size.min() / 12
     ys, xs = np.mgrid[:600, :800]
@@ -174,20 +182,20 @@ def test_a_blob_is_seen_where_it_is_in_a_crop(box):
 
 
 def test_a_crop_shows_the_box_and_a_quarter_more():
-    tall = crop([100, 100, 150, 300], (192, 256))
+    tall = Transform.crop([100, 100, 150, 300], (192, 256))
     edges = tall.to_image(np.array([[-0.5, -0.5], [191.5, 255.5]]), (192, 256))
     np.testing.assert_allclose(
         edges, [[125 - 93.75, 200 - 125], [125 + 93.75, 200 + 125]], atol=1e-9
     )
-    wide = crop([100, 100, 400, 150], (192, 256), padding=1.0)
+    wide = Transform.crop([100, 100, 400, 150], (192, 256), padding=1.0)
     edges = wide.to_image(np.array([[-0.5, -0.5], [191.5, 255.5]]), (192, 256))
     np.testing.assert_allclose(edges, [[100, 125 - 200], [400, 125 + 200]], atol=1e-9)
 
 
-def test_a_crop_costs_what_it_shows_and_equals_that_of_the_whole_picture():
+def test_a_crop_costs_what_it_shows_and_equals_that_of_the_whole_image():
     image = np.random.default_rng(0).integers(0, 256, (700, 1000, 3)).astype(np.uint8)
     image = cv2.GaussianBlur(image, (0, 0), 4)
-    transform = crop([420, 100, 800, 640])
+    transform = Transform.crop([420, 100, 800, 640])
     shrunk = cv2.resize(
         image,
         None,
@@ -204,10 +212,10 @@ def test_a_crop_costs_what_it_shows_and_equals_that_of_the_whole_picture():
 
 
 @pytest.mark.parametrize("box", [[5, 5, 5, 9], [9, 5, 5, 9], [0, 0, np.inf, 5], [np.nan, 0, 5, 5]])
-def test_a_box_that_is_none_is_refused(box):
+def test_an_invalid_box_is_refused(box):
     with pytest.raises(ValueError, match="ascending"):
-        crop(box)
+        Transform.crop(box)
 
 
-def test_a_crop_beside_the_picture_is_black():
-    assert crop([900, 900, 950, 990]).warp(np.full((50, 60, 3), 255, np.uint8)).max() == 0
+def test_a_crop_beside_the_image_is_black():
+    assert Transform.crop([900, 900, 950, 990]).warp(np.full((50, 60, 3), 255, np.uint8)).max() == 0

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -52,6 +53,45 @@ def test_coco_round_trip(three):
     np.testing.assert_allclose(back.keypoints, three.keypoints, atol=1e-4)
     np.testing.assert_allclose(back.keypoint_scores, three.keypoint_scores, atol=1e-4)
     np.testing.assert_allclose(back.scores, three.scores)
+
+
+def test_similarity_is_that_of_the_coco_evaluation(three, capsys):
+    from pycocotools import coco, cocoeval
+
+    # the evaluation counts all joints of a labelled person, whatever the scores of the result's
+    shift = np.random.default_rng(1).normal(0, 3, (3, 17, 2)).astype(np.float32)
+    results = dataclasses.replace(
+        three, keypoints=three.keypoints + shift, keypoint_scores=np.ones((3, 17), np.float32)
+    )
+    areas = np.array([6400.0, 100.0, 2500.0])
+    truth = coco.COCO()
+    truth.dataset = {
+        "images": [{"id": 1}],
+        "categories": [{"id": 1}],
+        "annotations": [
+            person | {"id": i, "area": area, "bbox": [0, 0, 1, 1], "iscrowd": 0, "num_keypoints": 1}
+            for i, (person, area) in enumerate(zip(three.to_coco(1), areas, strict=True), start=1)
+        ],
+    }
+    truth.createIndex()
+    evaluation = cocoeval.COCOeval(truth, truth.loadRes(results.to_coco(1)), "keypoints")
+    evaluation.evaluate()
+    capsys.readouterr()
+    best_first = np.argsort(-results.scores)
+    found = three.similarity(results, areas)[:, best_first]
+    np.testing.assert_allclose(found, evaluation.ious[1, 1].T, atol=1e-5)
+
+
+def test_similarity_is_over_the_joints_that_both_have(three):
+    areas = np.full(3, 900, np.float32)
+    np.testing.assert_array_equal(np.diag(three.similarity(three, areas)), np.ones(3))
+    np.testing.assert_allclose(three.similarity(three, areas), three.similarity(three, areas).T)
+    apart = dataclasses.replace(
+        three[1], keypoint_scores=1 - np.sign(three.keypoint_scores[1:2]), scores=three.scores[1:2]
+    )
+    assert three[1].similarity(apart, areas[:1]).tolist() == [[0]]
+    assert three.similarity(Poses.empty(), areas).shape == (3, 0)
+    assert Poses.empty().similarity(three, np.zeros(0)).shape == (0, 3)
 
 
 def test_nobody_is_an_ordinary_value():

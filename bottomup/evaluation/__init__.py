@@ -1,1 +1,1 @@
-"""Average precision of keypoint results, with intervals."""
+"""Average precision of keypoint results, and bootstrap intervals of it."""

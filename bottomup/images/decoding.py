@@ -1,8 +1,11 @@
-"""Bytes of an image file to pixels, safely: what a header claims is checked before anything is allocated for it.
+"""From the bytes of an image file to pixels, safely.
 
-Whatever is not an 8-bit RGB picture becomes one: grayscale and palettes are spread to three
-channels, 16 bits are scaled to 8, CMYK is converted, an alpha channel is dropped, an animation
-gives its first frame.
+OpenCV decodes, but it is not handed everything. It allocates whatever a header claims, and it gives
+a file that ends too early as an image that is grey from there on. So the header's size is read here
+first, for every kind of file, and a file without its end is refused.
+
+Every image becomes 8-bit RGB: grayscale and palettes are spread to three channels, 16 bits are
+scaled to 8, CMYK is converted, an alpha channel is dropped, an animation gives its first frame.
 """
 
 import re
@@ -19,22 +22,24 @@ Size = tuple[int, int]
 
 
 class DecodingError(ValueError):
-    """Why a file gives no picture, in words for its owner."""
+    """Why a file cannot be decoded, in words for its owner."""
 
 
 def decode(data: bytes, *, exif: bool = True) -> UInt8[np.ndarray, "H W 3"]:
     """Decode an image file.
 
-    A file that ends too early is refused: half a picture, the rest of it grey, would lose people
-    silently. A JPEG that is complete but damaged within is decoded as far as the decoder can make
-    sense of it.
+    A file that ends too early is refused, since people would be lost silently. A JPEG that has its
+    end but is damaged within is decoded as far as the decoder gets.
 
     Args:
         data: the whole content of the file.
-        exif: turn the picture as its EXIF orientation says.
+        exif: turn the image as its EXIF orientation says.
+
+    Returns:
+        RGB.
 
     Raises:
-        DecodingError: it is no image of a known kind, is damaged, or is too large.
+        DecodingError: it is not an image of a known kind, is damaged, or is too large.
     """
     size = declared_size(data)
     if min(size) < 1:
@@ -44,7 +49,7 @@ def decode(data: bytes, *, exif: bool = True) -> UInt8[np.ndarray, "H W 3"]:
             f"its header claims {size[0]} x {size[1]} pixels, more than {MAX_PIXELS:,}"
         )
     if _is_cut_short(data):
-        raise DecodingError("truncated: the file ends before its picture does")
+        raise DecodingError("truncated: the file ends before its image does")
     flags = cv2.IMREAD_COLOR if exif else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
@@ -78,17 +83,15 @@ def declared_size(data: bytes) -> Size:
 
 
 def _is_cut_short(data: bytes) -> bool:
-    """Whether the mark of the end is missing, for the kinds that have one or state their length."""
+    """Whether the end is missing, for the kinds that mark it or state their length."""
     if data.startswith(b"\xff\xd8"):
-        return data.rfind(b"\xff\xd9") < _jpeg_frame_header(
-            data
-        )  # the end of image; a thumbnail's comes earlier
+        # the end of a thumbnail comes before the frame header
+        return data.rfind(b"\xff\xd9") < _jpeg_frame_header(data)
     if data.startswith(b"\x89PNG"):
         return not _png_is_whole(data)
     if data.startswith(b"RIFF"):
-        return (
-            struct.unpack_from("<I", data, 4)[0] + 8 > len(data) + 1
-        )  # writers forget the byte of padding
+        # some writers forget the byte of padding
+        return struct.unpack_from("<I", data, 4)[0] + 8 > len(data) + 1
     return False
 
 
@@ -98,7 +101,7 @@ def _jpeg_size(data: bytes) -> Size:
 
 
 def _jpeg_frame_header(data: bytes) -> int:
-    """Where the frame header (SOFn) begins: walk from segment to segment, past embedded thumbnails.
+    """Where the frame header (SOFn) begins, found from segment to segment past thumbnails.
 
     Raises:
         IndexError: there is none.
@@ -121,7 +124,7 @@ def _png_size(data: bytes) -> Size | None:
 
 
 def _png_is_whole(data: bytes) -> bool:
-    """Whether every chunk up to the last lies within the file; libpng would make room for whatever one claims."""
+    """Whether all chunks lie within the file; libpng would allocate whatever a chunk claims."""
     at = 8
     while at + 12 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, at)
@@ -156,7 +159,7 @@ def _webp_size(data: bytes) -> Size | None:
 
 
 def _tiff_size(data: bytes) -> Size | None:
-    """From the first directory; the ends of the numbers are those that the first two bytes name."""
+    """From the first directory, in the byte order that the first two bytes name."""
     order = "<" if data[:2] == b"II" else ">"
     directory = struct.unpack_from(order + "I", data, 4)[0]
     found: dict[int, int] = {}
@@ -175,11 +178,9 @@ def _pnm_size(data: bytes) -> Size | None:
 
 
 def _avif_size(data: bytes) -> Size | None:
-    """The largest of the stated extents: a picture may be made of tiles."""
-    extents = [
-        struct.unpack_from(">II", data, match.end() + 4)
-        for match in re.finditer(b"ispe", data[:65536])
-    ]
+    """The largest of the stated extents, since an image may be made of tiles."""
+    places = [match.end() + 4 for match in re.finditer(b"ispe", data[:65536])]
+    extents = [struct.unpack_from(">II", data, place) for place in places]
     return max(extents, key=lambda size: size[0] * size[1], default=None)
 
 
@@ -193,4 +194,4 @@ _HEADERS = (
     (rb"P[1-6]\s", _pnm_size),
     (rb"....ftyp(avif|avis)", _avif_size),
 )
-"""What files of each kind begin with, and where they state their size."""
+"""What files of each kind begin with, and how to read the size that they state."""

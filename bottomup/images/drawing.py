@@ -1,4 +1,4 @@
-"""People drawn over their picture."""
+"""People drawn on their image."""
 
 import colorsys
 
@@ -10,9 +10,9 @@ from bottomup.images.thresholds import KEYPOINT_THRESHOLD, SCORE_THRESHOLD
 from bottomup.poses import Poses
 
 SUBPIXEL_BITS = 4  # OpenCV draws at sixteenths of a pixel
-SMALL = 90.0  # pixels; of a smaller person rims and white joints would hide more than they show
+SMALL = 90.0  # pixels; rims and white joints would hide a smaller person
 DARK, LIGHT = (0, 0, 0), (255, 255, 255)
-FAR = 1 << 24  # of a joint's position in sixteenths, beyond which OpenCV's arithmetic overflows
+FAR = 1 << 24  # sixteenths of a pixel; OpenCV's arithmetic overflows beyond
 
 
 def draw(
@@ -22,10 +22,10 @@ def draw(
     score_threshold: float = SCORE_THRESHOLD,
     keypoint_threshold: float = KEYPOINT_THRESHOLD,
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """A copy of the picture with everybody's limbs and joints, one colour per person.
+    """A copy of the image with everybody's limbs and joints, one colour per person.
 
-    Lines are as wide as suits the size of the person; better people are drawn later, over the
-    others.
+    The width of the lines depends on the size of the person. People of higher scores are drawn over
+    the others.
 
     Args:
         image: RGB.
@@ -38,15 +38,14 @@ def draw(
     for i in np.argsort(people.scores, kind="stable"):
         shown = people.keypoint_scores[i] >= max(keypoint_threshold, np.finfo(np.float32).tiny)
         if shown.any():
-            _draw_person(
-                canvas, people.keypoints[i], shown, people.skeleton.edges, person_color(int(i))
-            )
+            color = person_color(int(i))
+            _draw_person(canvas, people.keypoints[i], shown, people.skeleton.edges, color)
     return canvas
 
 
 def person_color(index: int) -> tuple[int, int, int]:
-    """RGB of the person with this index: neighbours in the list are far apart on the colour wheel."""
-    hue = (0.09 + index * 0.61803) % 1  # the golden ratio never comes back to a hue
+    """RGB of the person with this index; indices close to each other have different hues."""
+    hue = (0.09 + index * 0.61803) % 1  # steps of the golden ratio repeat no hue
     red, green, blue = colorsys.hls_to_rgb(hue, 0.58 if index % 2 else 0.68, 1.0)
     return round(255 * red), round(255 * green), round(255 * blue)
 
@@ -58,28 +57,21 @@ def _draw_person(
     edges: tuple[tuple[int, int], ...],
     color: tuple[int, int, int],
 ) -> None:
+    # pixels of a line's width, and points in fixed point
     extent = float(np.hypot(*(points[shown].max(axis=0) - points[shown].min(axis=0))))
     width = int(np.clip(round(extent / 70), 1, max(min(canvas.shape[:2]) // 60, 2)))
-    rim = 1 if extent > SMALL else 0
     fixed = np.clip(np.round(points * (1 << SUBPIXEL_BITS)), -FAR, FAR).astype(int).tolist()
+
+    # a dark rim sets a person apart from the background and from others; widths and diameters
+    strokes, discs = [(width + 2, DARK), (width, color)], [(width + 3, DARK), (width + 1, LIGHT)]
+    if extent <= SMALL:
+        strokes = discs = [(width, color)]
+
     limbs = [(fixed[a], fixed[b]) for a, b in edges if shown[a] and shown[b]]
-    if rim:  # a dark rim sets a person apart from any background and from the people behind
+    for thickness, ink in strokes:
         for a, b in limbs:
-            cv2.line(canvas, a, b, DARK, width + 2, cv2.LINE_AA, SUBPIXEL_BITS)
-    for a, b in limbs:
-        cv2.line(canvas, a, b, color, width, cv2.LINE_AA, SUBPIXEL_BITS)
-    radius = (width + rim) << (SUBPIXEL_BITS - 1)
+            cv2.line(canvas, a, b, ink, thickness, cv2.LINE_AA, SUBPIXEL_BITS)
     for joint in np.flatnonzero(shown):
-        if rim:
-            cv2.circle(
-                canvas,
-                fixed[joint],
-                radius + (1 << SUBPIXEL_BITS),
-                DARK,
-                -1,
-                cv2.LINE_AA,
-                SUBPIXEL_BITS,
-            )
-        cv2.circle(
-            canvas, fixed[joint], radius, LIGHT if rim else color, -1, cv2.LINE_AA, SUBPIXEL_BITS
-        )
+        for diameter, ink in discs:
+            radius = diameter << (SUBPIXEL_BITS - 1)
+            cv2.circle(canvas, fixed[joint], radius, ink, -1, cv2.LINE_AA, SUBPIXEL_BITS)

@@ -1,8 +1,8 @@
-"""Where pictures come from: paths, folders, globs, lists of them, arrays, generators of arrays.
+"""Where images come from: paths, folders, globs, lists of them, arrays, generators of arrays.
 
-A source is first listed, lazily and in a fixed order, as frames without pixels; reading fills them
-in, some way ahead in threads. Whatever is wrong with a file becomes the `error` of its frame, so
-the run goes on.
+A source is listed lazily and in a fixed order as frames without pixels. Threads then read the
+frames a little ahead. What is wrong with a file becomes the `error` of its frame, so the run goes
+on.
 """
 
 import collections
@@ -22,17 +22,35 @@ from jaxtyping import UInt8
 
 from bottomup.images.decoding import DecodingError, decode
 
+# what a folder is searched for; a file that is named is read whatever its suffix
 SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff")
+    [
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".png",
+        ".webp",
+        ".gif",
+        ".bmp",
+        ".dib",
+        ".tif",
+        ".tiff",
+        ".ppm",
+        ".pgm",
+        ".pbm",
+        ".pnm",
+        ".avif",
+    ]
 )
-SUFFIXES |= {".ppm", ".pgm", ".pbm", ".pnm", ".avif"}
-"""What a folder is searched for; a file that is named is tried whatever its suffix."""
-
 MAX_BYTES = 1 << 30  # of a file
 NUM_WORKERS = min(4, os.cpu_count() or 1)
 
 Source = Any
-"""A path, a folder, a glob, an RGB uint8 array, or an iterable of these or of frames (which may be infinite)."""
+"""A path, a folder, a glob, an RGB uint8 array, or an iterable of these or of frames.
+
+The iterable may be infinite.
+"""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -40,14 +58,14 @@ R = TypeVar("R")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Frame:
-    """One picture of a source.
+    """One image of a source.
 
     Attributes:
         name: unique within the source: the path relative to the source's folder, with forward
             slashes, or #INDEX.
         path: the file; None for an array.
         image: (H, W, 3) uint8 RGB; None if it is not read yet, or cannot be.
-        error: why there is no image; None if all is well.
+        error: why it cannot be read; None if all is well.
     """
 
     name: str
@@ -56,18 +74,13 @@ class Frame:
     error: str | None = None
 
 
-def iterate(source: Source, *, exif: bool = True) -> Iterator[Frame]:
-    """Read the pictures of a source in order, a few files ahead of the caller.
+def read(frame: Frame, *, exif: bool = True) -> Frame:
+    """The frame with its pixels, or with the reason why it has none.
 
     Args:
-        source: see `Source`. Folders are searched recursively for files with one of `SUFFIXES`.
-        exif: turn pictures as their EXIF orientation says.
+        frame: of a file. One with an image or an error is returned as it is.
+        exif: turn the image as its EXIF orientation says.
     """
-    return map_ahead(lambda frame: read(frame, exif=exif), scan(source), wanted=is_unread)
-
-
-def read(frame: Frame, *, exif: bool = True) -> Frame:
-    """The frame with its pixels, or with the reason why it has none. Arrays and failures pass through."""
     if frame.path is None or not is_unread(frame):
         return frame
     try:
@@ -75,9 +88,8 @@ def read(frame: Frame, *, exif: bool = True) -> Frame:
     except DecodingError as error:
         return dataclasses.replace(frame, error=str(error))
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
-        return dataclasses.replace(
-            frame, error=f"cannot be read: {getattr(error, 'strerror', None) or error}"
-        )
+        reason = getattr(error, "strerror", None) or error
+        return dataclasses.replace(frame, error=f"cannot be read: {reason}")
     except (MemoryError, cv2.error):
         return dataclasses.replace(frame, error="too large for the memory of this computer")
 
@@ -94,15 +106,14 @@ def map_ahead(
     wanted: Callable[[T], bool] = lambda item: True,
     num_workers: int = NUM_WORKERS,
 ) -> Iterator[R]:
-    """`map` in threads: results in order, never more than a few items ahead of the caller.
+    """`map` in threads: the results in order, a few items ahead of the caller.
 
     Args:
         function: called in one of the threads.
-        items: pulled by the caller's own thread.
-        wanted: items that are worth a thread; the others are done when it is their turn, and
-            nothing is pulled from `items` beyond them: a camera's frame is not held back for the
-            sake of the next.
-        num_workers: the threads.
+        items: pulled in the caller's thread.
+        wanted: which items are worth a thread. The others are computed when it is their turn, and
+            no item after them is pulled before, so a camera's frame does not wait for the next.
+        num_workers: the number of threads.
     """
     pool = concurrent.futures.ThreadPoolExecutor(num_workers, thread_name_prefix="bottomup")
     running: collections.deque[concurrent.futures.Future[R]] = collections.deque()
@@ -125,20 +136,21 @@ def map_ahead(
 def scan(source: Source, *, exclude: Iterable[str | Path] = ()) -> Iterator[Frame]:
     """List a source without reading any file.
 
-    The order is that of the source, names sorted within a folder or a glob. What cannot be found, a
-    folder that cannot be opened, and a folder or a glob without images each give one frame with an
-    error.
+    The order is that of the source, with names sorted within a folder or a glob. Folders are
+    searched recursively for files with one of `SUFFIXES`. What cannot be found, a folder that
+    cannot be opened, and a folder or a glob without images each give one frame with an error.
 
     Args:
         source: see `Source`.
-        exclude: folders to leave out wherever they turn up, such as the one that results are
-            written to.
+        exclude: folders to leave out wherever they are found, such as the output folder.
+
+    Raises:
+        ValueError: the source is of another type.
     """
     excluded = {key for folder in exclude if (key := _identity(folder)) is not None}
     if isinstance(source, str | os.PathLike):
-        yield from _scan_paths(
-            [source], excluded
-        )  # names differ by themselves, and may be millions
+        # the names are unique already, and remembering millions of them would cost memory
+        yield from _scan_paths([source], excluded)
     elif isinstance(source, np.ndarray):
         yield from [_array_frame(source, 0)] if source.ndim < 4 else _scan_mixed(source, excluded)
     elif isinstance(source, list | tuple) and all(
@@ -166,32 +178,27 @@ def _scan_mixed(items: Iterable[Any], excluded: set[tuple[int, int]]) -> Iterato
 
 
 def _array_frame(array: Any, index: int) -> Frame:
-    name = f"#{index}"
-    if not isinstance(array, np.ndarray):
-        return Frame(
-            name, error=f"a picture is a path or a numpy array, not {type(array).__name__}"
-        )
-    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or array.size == 0:
-        shape = " x ".join(map(str, array.shape))
-        return Frame(
-            name, error=f"a picture is an RGB array of H x W x 3 uint8, not {shape} {array.dtype}"
-        )
-    return Frame(name, image=array)
+    given = type(array).__name__
+    if isinstance(array, np.ndarray):
+        if array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 3 and array.size:
+            return Frame(f"#{index}", image=array)
+        given = f"{' x '.join(map(str, array.shape))} {array.dtype}"
+    return Frame(
+        f"#{index}",
+        error=f"an image is a path or an RGB array of H x W x 3 uint8, not {given}",
+    )
 
 
 def _scan_paths(
     paths: Iterable[str | os.PathLike[str]], excluded: set[tuple[int, int]]
 ) -> Iterator[Frame]:
-    """Files by their paths relative to the deepest folder that holds all of the given paths."""
-    found: list[tuple[str, bool]] = []  # path, is it a folder
-    missing: dict[int, str] = {}  # what to say in the place of found[i]
+    """Files, named relative to the deepest folder that holds all of the given paths."""
+    found: list[tuple[str, bool]] = []  # path, whether it is a folder
+    missing: dict[int, str] = {}  # the error of found[i]
     for path in (os.fspath(path) for path in paths):
         if not os.path.lexists(path) and glob.has_magic(path):
-            matches = [
-                match
-                for match in sorted(glob.glob(path, recursive=True))
-                if _is_wanted(match, excluded)
-            ]
+            matches = sorted(glob.glob(path, recursive=True))
+            matches = [match for match in matches if _is_wanted(match, excluded)]
             found += [(match, False) for match in matches]
             if matches:
                 continue
@@ -223,14 +230,17 @@ def _is_wanted(match: str, excluded: set[tuple[int, int]]) -> bool:
 def _common_folder(folders: set[str]) -> str:
     try:
         return os.path.commonpath(folders)
-    except ValueError:  # nothing in common, such as two drives of Windows
+    except ValueError:  # nothing in common, as for two drives of Windows
         return os.sep
 
 
 def _walk(top: str, base: str, visited: set[tuple[int, int]]) -> Iterator[Frame]:
-    """The images of a folder and the folders in it; links are followed, but no folder is entered twice."""
+    """The images of a folder and of the folders in it.
+
+    Links are followed, but no folder is entered twice.
+    """
     is_empty = True
-    ahead = [iter([(top, True)])]
+    ahead = [iter([(top, True)])]  # what is left of each folder on the path to the current one
     while ahead:
         path, is_folder = next(ahead[-1], (None, False))
         if path is None:
@@ -272,10 +282,10 @@ def _list_folder(folder: str) -> list[tuple[str, bool]]:
 
 
 class _UniqueNames:
-    """A file that is named twice keeps its name once; the next ones get ~2, ~3 before the suffix."""
+    """The first frame of a name keeps it; the next ones get ~2, ~3 before the suffix."""
 
     def __init__(self) -> None:
-        self._seen: set[int] = set()  # hashes: a third of the memory of the names
+        self._seen: set[int] = set()  # hashes, in a third of the memory of the names
 
     def __call__(self, frame: Frame) -> Frame:
         name, count = frame.name, 1
@@ -293,6 +303,7 @@ def _relative(path: str, base: str) -> str:
 
 
 def _identity(path: str | Path) -> tuple[int, int] | None:
+    """The same for all paths of one file or folder; None if it does not exist."""
     try:
         status = os.stat(path)
     except OSError:
@@ -301,16 +312,12 @@ def _identity(path: str | Path) -> tuple[int, int] | None:
 
 
 def _read_bytes(path: Path) -> bytes:
-    """The content of a regular file; a pipe or a device is not waited for."""
-    descriptor = os.open(
-        path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    )
-    with open(descriptor, "rb") as file:
+    """The content of a regular file; a pipe or a device is refused without waiting for it."""
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    with open(os.open(path, flags), "rb") as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
-            raise DecodingError(
-                "not a file" if not stat.S_ISDIR(status.st_mode) else "a folder, not a file"
-            )
+            raise DecodingError("not a file")
         if status.st_size > MAX_BYTES:
             raise DecodingError(f"too large: {status.st_size:,} bytes, more than {MAX_BYTES:,}")
         return file.read(MAX_BYTES + 1)

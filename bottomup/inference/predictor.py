@@ -17,16 +17,14 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from bottomup.geometry import Transform, fit, official
+from bottomup.geometry import Transform
 from bottomup.images.sources import Frame, Source, is_unread, map_ahead, read, scan
+from bottomup.inference.batching import map_batches
 from bottomup.method.aggregation import Maps, aggregate, combine
 from bottomup.method.grouping import RULES, Grouper
 from bottomup.models.pose_net import PoseNet
 from bottomup.poses import Poses
 from bottomup.weights.store import load_model
-
-MAX_HELD_BATCHES = 4  # pictures that wait for others, in batches ...
-MAX_HELD_BYTES = 1 << 29  # ... and in bytes of their pictures
 
 FAILURES = (
     RuntimeError,
@@ -71,10 +69,16 @@ class _Ready:
     inputs: tuple[np.ndarray, ...]
     size: tuple[int, int] | None
 
-    @property
-    def key(self) -> tuple[object, ...]:
-        """Pictures with equal keys can share a batch."""
-        return (self.size, *(image.shape for image in self.inputs))
+
+def _key(item: _Ready | Prediction) -> tuple[object, ...] | None:
+    """Images with equal keys can share a batch; None for one that has failed already."""
+    is_ready = isinstance(item, _Ready)
+    return (item.size, *(image.shape for image in item.inputs)) if is_ready else None
+
+
+def _num_bytes(item: _Ready | Prediction) -> int:
+    image = item.image if isinstance(item, Prediction) else item.frame.image
+    return 0 if image is None else image.size
 
 
 class Predictor:
@@ -145,46 +149,13 @@ class Predictor:
     def stream(self, source: Source) -> Generator[Prediction]:
         """The predictions one by one, in the order of the source, which may be infinite.
 
-        A picture that fails is a prediction with an `error` in its place. No more than a few
-        batches are held, however the sizes of the pictures alternate.
+        An image that fails gives a prediction with an `error` in its place. No more than a few
+        batches are held, however the sizes of the images alternate.
         """
-        waiting: dict[int, _Ready] = {}  # for the network, by place in the source, oldest first
-        done: dict[int, Prediction] = {}  # for an earlier picture
-        place = 0
-        for index, ready in enumerate(map_ahead(self._prepare, scan(source), wanted=is_unread)):
-            if isinstance(ready, Prediction):
-                done[index] = ready
-            else:
-                waiting[index] = ready
-                if sum(other.key == ready.key for other in waiting.values()) >= self.batch_size:
-                    self._run_batch(ready.key, waiting, done)
-            while waiting and self._is_too_much(waiting, done):
-                self._run_batch(next(iter(waiting.values())).key, waiting, done)
-            while place in done:
-                yield done.pop(place)
-                place += 1
-        while waiting:
-            self._run_batch(next(iter(waiting.values())).key, waiting, done)
-        for index in sorted(done):
-            yield done.pop(index)
-
-    def _is_too_much(self, waiting: dict[int, _Ready], done: dict[int, Prediction]) -> bool:
-        if len(waiting) + len(done) > MAX_HELD_BATCHES * self.batch_size:
-            return True
-        images = [ready.frame.image for ready in waiting.values()] + [
-            prediction.image for prediction in done.values()
-        ]
-        return sum(image.size for image in images if image is not None) > MAX_HELD_BYTES
-
-    def _run_batch(
-        self, key: tuple[object, ...], waiting: dict[int, _Ready], done: dict[int, Prediction]
-    ) -> None:
-        """Move the pictures of one key, the oldest of them, from `waiting` to `done`."""
-        batch = [index for index, ready in waiting.items() if ready.key == key][: self.batch_size]
-        predictions = self._predict([waiting[index] for index in batch])
-        for index, prediction in zip(batch, predictions, strict=True):
-            del waiting[index]
-            done[index] = prediction
+        prepared = map_ahead(self._prepare, scan(source), wanted=is_unread)
+        yield from map_batches(
+            self._predict, prepared, key=_key, num_bytes=_num_bytes, batch_size=self.batch_size
+        )
 
     def _prepare(self, frame: Frame) -> _Ready | Prediction:
         """Read a picture and warp it to the network's inputs."""
@@ -200,14 +171,14 @@ class Predictor:
     def _warp(self, frame: Frame, image: UInt8[np.ndarray, "H W 3"]) -> _Ready:
         image_wh = (image.shape[1], image.shape[0])
         if self.mode == "official":
-            transforms = official(image_wh, self.size, self.scales)
+            transforms = Transform.official(image_wh, self.size, self.scales)
             nearest = min(range(len(self.scales)), key=lambda s: abs(self.scales[s] - 1))
             base_wh = transforms[nearest].input_wh
             back, size = transforms[-1], (base_wh[1], base_wh[0])
         else:
             wanted, size = self.net.preprocessing, None
             multiple = wanted.multiple
-            back = fit(image_wh, self.size, side=wanted.side, multiple=multiple)
+            back = Transform.fit(image_wh, self.size, side=wanted.side, multiple=multiple)
             transforms = [
                 back if scale == 1 else back.scaled(scale, multiple) for scale in self.scales
             ]

@@ -1,8 +1,8 @@
-"""The folder of a run: COCO results, images, failures, pictures with people drawn on them, a page to look through them.
+"""The folder of a run: results, images and failures as JSON, overlays, and a page to look through.
 
-Lists are written as they grow and put in place together at the end, so memory does not grow with
-the number of images, and a folder never holds half a file. Files of others in the folder are left
-alone.
+The lists are written beside their places as they grow and moved there together at the end, so
+memory does not grow with the number of images, and the folder never holds half a file. Other files
+in the folder are left alone.
 """
 
 import contextlib
@@ -11,7 +11,6 @@ import errno
 import json
 import os
 import re
-import threading
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -19,6 +18,8 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
+from bottomup.coordinates import map_points
+from bottomup.files import write_whole
 from bottomup.images.drawing import draw
 from bottomup.images.sources import SUFFIXES
 from bottomup.images.thresholds import KEYPOINT_THRESHOLD, SCORE_THRESHOLD
@@ -28,18 +29,18 @@ from bottomup.poses import Poses
 
 OVERLAYS = "overlays"
 JPEG_QUALITY = 90
-MAX_JPEG_SIDE = 65500  # of libjpeg; a larger picture becomes a PNG
-NAME_ERRORS = (
-    frozenset(  # what a name may be to blame for; anything else, such as a full disk, ends the run
-        (
-            errno.ENAMETOOLONG,
-            errno.ENOTDIR,
-            errno.EISDIR,
-            errno.EEXIST,
-            errno.EILSEQ,
-            errno.EINVAL,
-            errno.ENOENT,
-        )
+THUMBNAIL_QUALITY = 75
+MAX_JPEG_SIDE = 65500  # of libjpeg; a larger image becomes a PNG
+# errors that the name of an overlay may cause; any other, such as a full disk, ends the run
+NAME_ERRORS = frozenset(
+    (
+        errno.ENAMETOOLONG,
+        errno.ENOTDIR,
+        errno.EISDIR,
+        errno.EEXIST,
+        errno.EILSEQ,
+        errno.EINVAL,
+        errno.ENOENT,
     )
 )
 
@@ -52,10 +53,9 @@ class Row:
         name: of the image within the source.
         wh: width and height; None if it could not be read.
         poses: the people; None if the image failed.
-        num_shown: the people above the score threshold; None if the image failed.
-        overlay: path of the drawn picture within the folder, with forward slashes; None if there is
-            none.
-        thumbnail: a small drawn picture, a JPEG; None if there is none.
+        num_shown: the number of people above the score threshold; None if the image failed.
+        overlay: path of the overlay within the folder, with forward slashes; None without one.
+        thumbnail: a small overlay as a JPEG; None without one.
         error: what went wrong; None if all is well.
     """
 
@@ -73,7 +73,7 @@ class RunFolder:
 
     Args:
         folder: made if it does not exist.
-        overlays: whether to draw every picture.
+        overlays: whether to draw every image.
         score_threshold: people below it are not drawn or counted; results.json has them all.
         keypoint_threshold: joints below it are not drawn.
 
@@ -102,7 +102,7 @@ class RunFolder:
             self._results = self._open("results.json", "[", "]")
             self._images = self._open("images.json", '{"images": [', "]}")
             self._failures = self._open("failures.json", "[", "]")
-            self._page = self._open("index.html", gallery.START, gallery.END)
+            self._page = self._open("index.html", *gallery.split_page())
         except OSError:
             self.discard()
             raise
@@ -112,21 +112,21 @@ class RunFolder:
         return self._lists[-1]
 
     def render(self, prediction: Prediction, index: int) -> Row:
-        """Draw a picture and write its overlay; may be called in several threads at once.
+        """Draw an image and write its overlay; may be called in several threads at once.
 
         Args:
-            prediction: the people and the picture.
-            index: of the picture in the run; the first ones get thumbnails.
+            prediction: the image and its people.
+            index: of the image in the run; the first ones get thumbnails.
 
         Raises:
             OSError: the disk is full, or the like.
         """
         image, poses, name = prediction.image, prediction.poses, prediction.name
+        wh = None if image is None else (image.shape[1], image.shape[0])
         if image is None or poses is None:
-            wh = None if image is None else (image.shape[1], image.shape[0])
             return Row(name, wh, error=prediction.error)
         num_shown = len(poses.filter(self._thresholds["score_threshold"]))
-        row = Row(name, (image.shape[1], image.shape[0]), poses, num_shown)
+        row = Row(name, wh, poses, num_shown)
         if index < gallery.MAX_THUMBNAILS:
             row = dataclasses.replace(row, thumbnail=self._thumbnail(image, poses))
         if not self._overlays:
@@ -134,7 +134,7 @@ class RunFolder:
         drawn = draw(image, poses, **self._thresholds)
         overlay = overlay_name(name, is_large=max(drawn.shape[:2]) > MAX_JPEG_SIDE)
         try:
-            self._write_picture(self.folder / OVERLAYS / overlay, drawn)
+            _write_image(self.folder / OVERLAYS / overlay, drawn)
         except OSError as error:
             if error.errno not in NAME_ERRORS:
                 raise
@@ -148,8 +148,9 @@ class RunFolder:
         if row.poses is not None and row.wh is not None:
             for person in row.poses.to_coco(image_id):
                 self._results.add(person)
+            width, height = row.wh
             self._images.add(
-                {"id": image_id, "file_name": row.name, "width": row.wh[0], "height": row.wh[1]}
+                {"id": image_id, "file_name": row.name, "width": width, "height": height}
             )
         if row.error is not None:
             self._failures.add({"file": row.name, "reason": row.error})
@@ -165,51 +166,38 @@ class RunFolder:
         """Complete all lists, then put them in place of those of an earlier run.
 
         Raises:
-            OSError: they cannot be completed; those of an earlier run are then as they were.
+            OSError: they cannot be completed. The lists of an earlier run are then as they were,
+                and `discard` removes the new ones.
         """
-        try:
-            for growing in self._lists:
-                growing.complete()
-            for growing in self._lists:
-                growing.put_in_place()
-        except OSError:
-            self.discard()
-            raise
+        for growing in self._lists:
+            growing.complete()
+        for growing in self._lists:
+            growing.put_in_place()
 
     def discard(self) -> None:
-        """Leave nothing behind but the overlays that were finished; after `close` there is nothing left to do."""
+        """Remove the unfinished lists; the overlays stay. After `close` it does nothing."""
         for growing in self._lists:
             growing.discard()
 
     def _thumbnail(self, image: UInt8[np.ndarray, "H W 3"], poses: Poses) -> bytes:
-        """The people on a reduced picture, so that their lines stay visible."""
+        """The image is reduced before people are drawn on it, so that lines stay visible."""
         height, width = image.shape[:2]
         scale = min(gallery.THUMBNAIL_SIDE / max(height, width), 1.0)
         wh = (max(round(width * scale), 1), max(round(height * scale), 1))
         small = cv2.resize(image, wh, interpolation=cv2.INTER_AREA)
-        factor = np.array(wh, np.float32) / np.array((width, height), np.float32)
-        reduced = dataclasses.replace(
-            poses, keypoints=(poses.keypoints + np.float32(0.5)) * factor - np.float32(0.5)
-        )
-        return _encode(draw(small, reduced, **self._thresholds), ".jpg", quality=75)
-
-    def _write_picture(self, path: Path, image: UInt8[np.ndarray, "H W 3"]) -> None:
-        """Write beside the pictures and move: a picture is there as a whole or not at all."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = self.folder / OVERLAYS / f".{threading.get_ident()}.part"
-        try:
-            part.write_bytes(_encode(image, path.suffix.lower(), quality=JPEG_QUALITY))
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
+        keypoints = map_points(poses.keypoints, (width, height), wh)
+        reduced = dataclasses.replace(poses, keypoints=keypoints)
+        return _encode(draw(small, reduced, **self._thresholds), ".jpg", THUMBNAIL_QUALITY)
 
 
 def overlay_name(name: str, *, is_large: bool = False) -> str:
-    """The file name of an overlay: that of a JPEG stays, others get .jpg behind; two names never become one.
+    """The file name of an overlay, different for different images.
+
+    A JPEG keeps its name, others get .jpg behind it.
 
     Args:
         name: of the image within the source.
-        is_large: the picture is too large for a JPEG and becomes a PNG.
+        is_large: the image is too large for a JPEG and becomes a PNG.
     """
     path = PurePosixPath(re.sub(r"(^|/)(\.\./|/)+", r"\1", name))
     inner = PurePosixPath(path.stem).suffix.lower()
@@ -222,14 +210,23 @@ def overlay_name(name: str, *, is_large: bool = False) -> str:
     return f"{kept}.png" if is_large else kept
 
 
-def _encode(image: UInt8[np.ndarray, "H W 3"], suffix: str, *, quality: int) -> bytes:
+def _write_image(path: Path, image: UInt8[np.ndarray, "H W 3"]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with write_whole(path, sync=False) as file:
+        file.write(_encode(image, path.suffix.lower(), JPEG_QUALITY))
+
+
+def _encode(image: UInt8[np.ndarray, "H W 3"], suffix: str, quality: int) -> bytes:
     options = [cv2.IMWRITE_JPEG_QUALITY, quality] if suffix != ".png" else []
     _, data = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
     return data.tobytes()
 
 
 class _GrowingList:
-    """A text file with a list of JSON values that is written beside its place and moved there in the end."""
+    """A text file with a list of JSON values, written beside its place and moved there at the end.
+
+    `write_whole` completes and moves at once; here several lists are completed before any is moved.
+    """
 
     def __init__(self, path: Path, start: str, end: str) -> None:
         self._path, self._end = path, end
@@ -239,7 +236,7 @@ class _GrowingList:
         self._separator = "\n"
 
     def add(self, value: Any) -> None:
-        # "<" would end the script of a page early; in JSON it may as well be written by its number
+        # "<" could end the script of the page early; its escape means the same in JSON
         text = json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
         self._file.write(self._separator + text)
         self._separator = ",\n"

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 
 from bottomup.data.image_ids import read_annotated
-from bottomup.geometry import fit
+from bottomup.geometry import Transform
 from bottomup.topdown.person_detector import BUILDERS, CenterMaps, DetectorNet, read_centers
 from bottomup.weights.store import load_network
 
@@ -89,7 +89,7 @@ class CenterDetector:
         """The boxes of one image, the best first; the name does not matter."""
         wanted = self.net.preprocessing
         image_wh = (image.shape[1], image.shape[0])
-        transform = fit(image_wh, wanted.size, side=wanted.side, multiple=wanted.multiple)
+        transform = Transform.fit(image_wh, wanted.size, side=wanted.side, multiple=wanted.multiple)
         batch = (
             torch.from_numpy(transform.warp(image))[None].to(self.device).permute(0, 3, 1, 2)
         )  # 1 3 H W

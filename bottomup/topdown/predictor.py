@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 
-from bottomup.geometry import Transform, crop
+from bottomup.geometry import Transform
 from bottomup.images.sources import Frame, Source, is_unread, map_ahead, read, scan
 from bottomup.inference.predictor import FAILURES, Prediction, choose_device, poses_of, reason
 from bottomup.poses import Poses
@@ -104,7 +104,7 @@ class TopDownPredictor:
         if not len(boxes):
             return Poses.empty(self.net.skeleton)
         with self.stages("pose"):
-            transforms = [crop(box, self.net.crop_wh) for box in boxes.boxes]
+            transforms = [Transform.crop(box, self.net.crop_wh) for box in boxes.boxes]
             crops = [transform.warp(image) for transform in transforms]
             points, scores = self._run(crops)
         with self.stages("group"):

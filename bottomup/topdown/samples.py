@@ -16,7 +16,7 @@ from bottomup.data.coco import Annotations, Record
 from bottomup.data.samples import Sample
 from bottomup.data.scenes.crowd import Crowd, draw_scene
 from bottomup.data.training_sets import Draw, known_pixels, load_sample
-from bottomup.geometry import crop
+from bottomup.geometry import Transform
 from bottomup.skeleton import COCO, Skeleton
 
 MIN_SHARE = 0.2  # of a box that a sample must show for the person to count
@@ -80,7 +80,7 @@ class CropAugment:
         cos, sin = factor * np.cos(angle), factor * np.sin(angle)
         linear = np.array([[cos, -sin], [sin, cos]]) * ([[-1], [1]] if mirrored else 1)
         middle = (np.array(wh) - 1) / 2
-        still = crop(box, wh).matrix
+        still = Transform.crop(box, wh).matrix
         return np.column_stack(
             [linear @ still[:, :2], linear @ (still[:, 2] - middle) + middle + shift]
         )

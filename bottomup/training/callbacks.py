@@ -13,7 +13,7 @@ from pytorch_lightning.callbacks import WeightAveraging
 from torch import Tensor
 
 from bottomup.data.datamodule import PoseData
-from bottomup.geometry import fit
+from bottomup.geometry import Transform
 from bottomup.images.drawing import draw
 from bottomup.method.aggregation import Maps, combine
 from bottomup.training.estimator import PoseEstimator
@@ -91,7 +91,7 @@ def picture_of(estimator: PoseEstimator, image: Image) -> UInt8[np.ndarray, "h w
     network = estimator.network
     wanted = network.preprocessing
     image_wh = (image.shape[1], image.shape[0])
-    transform = fit(image_wh, wanted.size, side=wanted.side, multiple=wanted.multiple)
+    transform = Transform.fit(image_wh, wanted.size, side=wanted.side, multiple=wanted.multiple)
     warped = transform.warp(image)
     with torch.inference_mode(), torch.autocast(estimator.device.type, enabled=False):
         images = torch.from_numpy(warped.transpose(2, 0, 1))[None].to(estimator.device)

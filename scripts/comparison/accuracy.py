@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
+from bottomup.evaluation.bootstrap import draw_images, percentile_interval
 from bottomup.evaluation.keypoints import (
     CROWD_LEVELS,
     MAX_PEOPLE,
     Matches,
     RangeMatches,
-    draw_images,
-    match,
-    percentile_interval,
+    match_results,
     precision_recall,
     summarise,
 )
@@ -123,7 +122,7 @@ def by_people(
         inside = (low <= counts) & (counts <= high)
         chosen, is_standard = matches, high <= MAX_PEOPLE
         if inside.any() and not is_standard:
-            chosen = match(list(entries), truth, max_people=int(counts.max()))
+            chosen = match_results(list(entries), truth, max_people=int(counts.max()))
         part = keep(chosen.ranges["all"], inside)
         bins.append(_bin(name, part, num_samples, seed, is_standard=is_standard))
     return bins
@@ -148,7 +147,7 @@ def by_size(
 ) -> list[Bin]:
     """AP by the size of a person, the square root of the area; results on people of other sizes do not count."""
     areas = {name: (float(low) ** 2, float(high) ** 2) for name, (low, high) in SIZES.items()}
-    matches = match(list(entries), truth, areas=areas)
+    matches = match_results(list(entries), truth, areas=areas)
     return [_bin(name, matches.ranges[name], num_samples, seed) for name in SIZES]
 
 

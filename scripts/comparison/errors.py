@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from bottomup.poses import keypoint_similarities
 from bottomup.skeleton import COCO
 from comparison.datasets import keypoints_of
 
@@ -31,7 +32,6 @@ GOOD, CLOSE, FOUND = 0.85, 0.5, 0.1
 RIGHT = 0.5  # OKS from which on a person counts as found, for the F1
 KINDS = ("good", "jitter", "inversion", "swap", "miss")
 UNLABELLED = -1
-VARIANCES = (2 * np.array(COCO.sigmas)) ** 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,8 +120,7 @@ def similarities(
     areas: Float[np.ndarray, "*#any"],
 ) -> Float[np.ndarray, "... 17"]:
     """Keypoint similarity of places to the joints of people, joint by joint; 0 to a joint that is not labelled."""
-    squares = ((points - people[..., :2]) ** 2).sum(-1)
-    near = np.exp(-squares / (2 * np.maximum(areas, 1e-9)[..., None] * VARIANCES))
+    near = keypoint_similarities(points, people[..., :2], np.maximum(areas, 1e-9), COCO)
     return near * (people[..., 2] > 0)
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from bottomup.evaluation.keypoints import Matches, match
+from bottomup.evaluation.keypoints import Matches, match_results
 from comparison.datasets import Dataset, write_json
 from comparison.timing import UNAVAILABLE, Timing, TimingError, read_timing
 
@@ -285,7 +285,7 @@ def _read(folder: Path, dataset: Dataset) -> Outcome:
     try:
         timing = read_timing(folder / "timing.json")
         with MATCHING:
-            matches = match(folder / "results.json", dataset.annotations)
+            matches = match_results(folder / "results.json", dataset.annotations)
         entries = json.loads((folder / "results.json").read_bytes())
     except TimingError as error:
         return Outcome("failed", str(error))

@@ -8,11 +8,8 @@ import pytest
 
 from bottomup import Skeleton
 from bottomup.evaluation.keypoints import (
-    bootstrap,
-    draw_images,
     evaluate,
-    match,
-    percentile_interval,
+    match_results,
     precision_recall,
     summarise,
 )
@@ -36,7 +33,7 @@ def crowdpose():
 
 
 def square_file(points, *, names=("a", "b", "c"), **person):
-    """Annotations of two images, the second without people, and one person of three joints in the first."""
+    """Annotations of two images: a person of three joints in the first, nobody in the second."""
     keypoints = [value for x, y in points for value in (x, y, 2)]
     person = {"id": 0, "image_id": 1, "category_id": 1, "keypoints": keypoints} | person
     category = {"id": 1, "name": "person", "keypoints": list(names)}
@@ -136,7 +133,7 @@ def test_sigmas_of_own_joints():
 
 def test_weights_leave_images_out_and_count_them_twice(coco):
     results, truth = coco
-    matches = match(results, truth)
+    matches = match_results(results, truth)
     kept = np.arange(len(matches.image_ids)) % 2 == 0
     ids = set(matches.image_ids[kept].tolist())
     half = {
@@ -147,25 +144,6 @@ def test_weights_leave_images_out_and_count_them_twice(coco):
     expected = evaluate([entry for entry in results if entry["image_id"] in ids], half)
     assert summarise(matches, kept.astype(float)) == pytest.approx(expected)
     assert summarise(matches, np.full(len(kept), 2.0)) == pytest.approx(summarise(matches))
-
-
-def test_bootstrap_intervals_surround_the_figures(crowdpose):
-    matches = match(*crowdpose)
-    figures, intervals = summarise(matches), bootstrap(matches, num_samples=100)
-    assert intervals == bootstrap(matches, num_samples=100)
-    for name, value in figures.items():
-        low, high = intervals[name]
-        assert low < value < high, name
-    narrow = bootstrap(matches, num_samples=100, confidence=0.5)["AP"]
-    assert intervals["AP"][0] < narrow[0] < narrow[1] < intervals["AP"][1]
-
-
-def test_bootstrap_of_images_that_are_all_alike_has_no_width():
-    intervals = bootstrap(match([result(POINTS)], square_file(POINTS)), num_samples=20)
-    assert intervals["AP"] == pytest.approx(
-        (1, 1)
-    )  # samples without the one person say nothing and are left out
-    assert np.isnan(intervals["APL"]).all()
 
 
 def test_pycocotools_own_sums_agree(coco, capsys):
@@ -264,16 +242,10 @@ def test_other_ranges_of_areas_and_more_people_than_the_standard_counts():
         for i in range(25)
     ]
     results = [result([(x + 200 * i, y) for x, y in POINTS], score=1 - i / 100) for i in range(25)]
-    assert summarise(match(results, truth))["AR"] == pytest.approx(20 / 25)
-    matches = match(results, truth, areas={"tiny": (0, 5299), "fit": (5300, 1e10)}, max_people=25)
+    assert summarise(match_results(results, truth))["AR"] == pytest.approx(20 / 25)
+    matches = match_results(
+        results, truth, areas={"tiny": (0, 5299), "fit": (5300, 1e10)}, max_people=25
+    )
     ones = np.ones(2)
     assert precision_recall(matches.ranges["fit"], ones)[1].mean() == pytest.approx(1)
     assert matches.ranges["tiny"].num_people.sum() == 0
-
-
-def test_samples_and_their_intervals():
-    draws = draw_images(7, 5, seed=3)
-    assert draws.sum(axis=1).tolist() == [7] * 5
-    np.testing.assert_array_equal(draws, draw_images(7, 5, seed=3))
-    assert percentile_interval(np.array([np.nan, *range(101)])) == pytest.approx((2.5, 97.5))
-    assert np.isnan(percentile_interval(np.array([np.nan]))).all()

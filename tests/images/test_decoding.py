@@ -12,7 +12,7 @@ KINDS = (".jpg", ".png", ".webp", ".gif", ".bmp", ".tiff", ".ppm")
 
 
 @pytest.mark.parametrize("suffix", [*KINDS, ".avif"])
-def test_declared_size_is_that_of_the_picture(suffix):
+def test_declared_size_is_that_of_the_image(suffix):
     try:
         data = encode(HALVES, suffix)
     except Exception:
@@ -135,7 +135,7 @@ def test_animation_gives_its_first_frame(data):
         (files.png(10, 10), "cannot be decoded"),
     ],
 )
-def test_what_is_no_picture_is_refused_in_one_line(data, reason):
+def test_what_is_no_image_is_refused_in_one_line(data, reason):
     with pytest.raises(DecodingError, match=reason) as caught:
         decode(data)
     assert "\n" not in str(caught.value)

@@ -28,7 +28,7 @@ def test_draws_on_a_copy():
     assert (drawn != GRAY).any(axis=2).mean() > 0.05
 
 
-def test_nobody_leaves_the_picture_as_it_is():
+def test_nobody_leaves_the_image_as_it_is():
     np.testing.assert_array_equal(draw(GRAY, Poses.empty()), GRAY)
     np.testing.assert_array_equal(draw(GRAY, standing(), score_threshold=0.95), GRAY)
     np.testing.assert_array_equal(draw(GRAY, standing(), keypoint_threshold=0.6), GRAY)
@@ -82,5 +82,5 @@ def test_any_shape_and_any_coordinates(shape):
     )
 
 
-def test_a_view_of_a_picture_may_be_drawn_on():
+def test_a_view_of_an_image_may_be_drawn_on():
     assert draw(GRAY[::-1, ::2], standing()).shape == (120, 80, 3)

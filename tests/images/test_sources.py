@@ -1,12 +1,13 @@
 import itertools
 import os
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from bottomup.images.sources import Frame, iterate, map_ahead, read, scan
+from bottomup.images.sources import Frame, is_unread, map_ahead, read, scan
 from tests.support.picture_files import HALVES, encode
 
 PNG = encode(HALVES, ".png")
@@ -18,6 +19,10 @@ def put(folder: Path, *names: str) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(PNG)
     return folder
+
+
+def iterate(source) -> Iterator[Frame]:
+    return map_ahead(read, scan(source), wanted=is_unread)
 
 
 def names_of(source, **kwargs) -> list[str]:
@@ -97,7 +102,7 @@ def test_arrays_lists_and_generators(tmp_path):
 def test_an_array_of_another_kind_is_an_error_that_says_what_is_wanted(array):
     (frame,) = scan([array])
     assert frame.image is None
-    assert "array" in (frame.error or "")
+    assert "RGB array of H x W x 3 uint8, not " in (frame.error or "")
 
 
 def test_a_source_of_another_kind_raises():
@@ -162,6 +167,10 @@ def test_a_file_too_large_is_not_read(tmp_path):
         file.truncate(1 << 34)
     (frame,) = iterate(tmp_path)
     assert "too large" in (frame.error or "")
+
+
+def test_a_folder_in_place_of_a_file_is_an_error(tmp_path):
+    assert read(Frame("1.png", tmp_path)).error == "cannot be read: Is a directory"
 
 
 def test_a_file_that_vanishes_is_an_error(tmp_path):

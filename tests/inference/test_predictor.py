@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bottomup.inference import predictor as predictor_module
+from bottomup.inference import batching
 from bottomup.inference.predictor import Predictor
 from bottomup.method.grouping import Grouper
 from bottomup.method.matching import OFFICIAL
@@ -28,7 +28,7 @@ SIZES = [
 
 
 def errors(predictor: Predictor, sizes, *, seed: int = 0) -> np.ndarray:
-    """(E, 2) found minus true positions in pixels of the network's input, over pictures of all sizes."""
+    """(E, 2) found minus true positions in pixels of the network's input, over all sizes."""
     rng = np.random.default_rng(seed)
     found = []
     for wh in sizes:
@@ -59,7 +59,7 @@ def test_people_are_where_they_are(arguments):
 
 @settings(max_examples=15, deadline=None)
 @given(st.integers(60, 700), st.integers(60, 700), st.integers(0, 99))
-def test_people_are_where_they_are_in_pictures_of_any_size(width, height, seed):
+def test_people_are_where_they_are_in_images_of_any_size(width, height, seed):
     if max(width, height) < 3 * min(width, height):
         assert np.abs(errors(Predictor(dot_net()), [(width, height)], seed=seed)).max() < 0.3
 
@@ -97,7 +97,7 @@ def some_pictures(num: int, *, seed: int = 0) -> list[np.ndarray]:
 @pytest.mark.parametrize(
     "arguments", [{}, {"flip": True, "scales": (1, 0.5)}, {"mode": "official"}]
 )
-def test_a_batch_gives_what_its_pictures_give_one_by_one(arguments):
+def test_a_batch_gives_what_its_images_give_one_by_one(arguments):
     pictures = some_pictures(13)
     together = Predictor(dot_net(), batch_size=4, **arguments)(pictures)
     for image, poses in zip(pictures, together, strict=True):
@@ -133,7 +133,7 @@ def test_a_rare_size_does_not_hold_up_the_rest():
     assert next(pulled) <= 4 * 4 + 2
 
 
-def test_pictures_of_ever_new_sizes_are_held_in_bounds():
+def test_images_of_ever_new_sizes_are_held_in_bounds():
     pulled = itertools.count(1)
     stream = Predictor(dot_net(input_size=32), batch_size=4).stream(
         np.zeros((32 * (1 + i % 29), 32 * (1 + i % 31), 3), np.uint8) for i in pulled
@@ -144,8 +144,8 @@ def test_pictures_of_ever_new_sizes_are_held_in_bounds():
     stream.close()
 
 
-def test_large_pictures_are_held_in_bounds(monkeypatch):
-    monkeypatch.setattr(predictor_module, "MAX_HELD_BYTES", 3 * 100 * 100 * 3)
+def test_large_images_are_held_in_bounds(monkeypatch):
+    monkeypatch.setattr(batching, "MAX_HELD_BYTES", 3 * 100 * 100 * 3)
     pulled = itertools.count()
     stream = Predictor(dot_net(), batch_size=50).stream(
         np.zeros((100, 100, 3), np.uint8) for _ in pulled
@@ -201,7 +201,7 @@ def test_a_bad_file_is_an_error_in_its_place(tmp_path):
         Predictor(dot_net())("nowhere.jpg")
 
 
-def test_a_picture_that_no_input_fits_is_an_error():
+def test_an_image_that_no_input_fits_is_an_error():
     extreme = np.zeros((40, 20000, 3), np.uint8)
     assert len(Predictor(dot_net())(extreme)) == 0
     (prediction,) = Predictor(dot_net(), mode="official", size=512).stream([extreme])

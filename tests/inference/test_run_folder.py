@@ -102,7 +102,7 @@ def test_the_page_is_bounded(tmp_path, monkeypatch):
     assert len(load(tmp_path / "images.json")["images"]) == 5
 
 
-def test_without_overlays_the_page_still_has_small_pictures(tmp_path):
+def test_without_overlays_the_page_still_has_small_images(tmp_path):
     write(tmp_path, [prediction("a.jpg")], overlays=False)
     assert not (tmp_path / "overlays").exists()
     assert "t" in rows_of(tmp_path / "index.html")[0]
@@ -202,7 +202,7 @@ def test_a_name_too_long_for_an_overlay_fails_alone(tmp_path):
     assert "overlay" in failure["reason"]
 
 
-def test_a_picture_too_wide_for_a_jpeg_becomes_a_png(tmp_path):
+def test_an_image_too_wide_for_a_jpeg_becomes_a_png(tmp_path):
     write(tmp_path, [prediction("wide.jpg", image=np.zeros((2, 70000, 3), np.uint8))])
     assert decode((tmp_path / "overlays" / "wide.jpg.png").read_bytes()).shape == (2, 70000, 3)
     assert load(tmp_path / "failures.json") == []

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from comparison import accuracy
 
-from bottomup.evaluation.keypoints import bootstrap, match, summarise
+from bottomup.evaluation.bootstrap import bootstrap
+from bottomup.evaluation.keypoints import match_results, summarise
 from tests.scripts.comparison.people import result, standing, truth
 
 
@@ -24,7 +25,7 @@ def perfect(content, *, until=99):
 
 
 def test_intervals_are_those_of_the_bootstrap(crowd):
-    matches = match(perfect(crowd, until=12), crowd)
+    matches = match_results(perfect(crowd, until=12), crowd)
     found = accuracy.intervals(accuracy.figure_samples(matches, num_samples=30, seed=5))
     expected = bootstrap(matches, num_samples=30, seed=5)
     for name, value in summarise(matches).items():
@@ -33,8 +34,8 @@ def test_intervals_are_those_of_the_bootstrap(crowd):
 
 
 def test_a_method_does_not_differ_from_itself_and_a_worse_one_does(crowd):
-    good = accuracy.figure_samples(match(perfect(crowd), crowd), num_samples=50)
-    poor = accuracy.figure_samples(match(perfect(crowd, until=8), crowd), num_samples=50)
+    good = accuracy.figure_samples(match_results(perfect(crowd), crowd), num_samples=50)
+    poor = accuracy.figure_samples(match_results(perfect(crowd, until=8), crowd), num_samples=50)
     same = accuracy.differences(good, good)["AP"]
     assert (same.value, same.low, same.high) == (0, 0, 0)
     worse = accuracy.differences(poor, good)["AP"]
@@ -44,7 +45,7 @@ def test_a_method_does_not_differ_from_itself_and_a_worse_one_does(crowd):
 
 def test_bins_by_people_have_their_images_and_their_own_precision(crowd):
     entries = perfect(crowd, until=10)  # all who are alone, nobody else
-    bins = accuracy.by_people(entries, crowd, match(entries, crowd), num_samples=5)
+    bins = accuracy.by_people(entries, crowd, match_results(entries, crowd), num_samples=5)
     assert [(one.name, one.images, one.people) for one in bins] == [
         ("1", 10, 10), ("2-4", 5, 15), ("5-9", 0, 0), ("10-19", 0, 0), ("20+", 0, 0),
     ]  # fmt: skip
@@ -60,7 +61,7 @@ def test_beyond_twenty_people_as_many_results_count():
     ]
     content = truth(people)
     entries = perfect(content)
-    matches = match(entries, content)
+    matches = match_results(entries, content)
     assert summarise(matches)["AR"] == pytest.approx(20 / 24)
     assert accuracy.by_people(entries, content, matches, num_samples=2)[
         -1
@@ -82,7 +83,7 @@ def test_the_crowd_index_counts_joints_of_others():
 
 def test_images_are_easy_or_hard_by_their_crowd_index():
     content = truth([standing(40, 80), standing(140, 80)], [standing(60, 80), standing(60, 80)])
-    bins = accuracy.by_crowding(match(perfect(content), content), content, num_samples=2)
+    bins = accuracy.by_crowding(match_results(perfect(content), content), content, num_samples=2)
     assert [(one.name, one.people) for one in bins] == [("easy", 2), ("medium", 0), ("hard", 2)]
 
 
