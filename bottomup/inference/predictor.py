@@ -1,7 +1,7 @@
-"""The front door in Python: pictures in, people out.
+"""From images to people: preprocess, network, postprocess.
 
-Reading and resizing run ahead in threads; pictures whose network inputs are equally large share a
-batch; results come in the order of the source.
+Images are read and preprocessed ahead, in threads. Images whose network inputs are equally large
+share a batch. Results come in the order of the source.
 """
 
 import contextlib
@@ -26,23 +26,19 @@ from bottomup.models.pose_net import PoseNet
 from bottomup.poses import Poses
 from bottomup.weights.store import load_model
 
-FAILURES = (
-    RuntimeError,
-    MemoryError,
-    ValueError,
-    cv2.error,
-)  # what one picture may cause, so that it fails alone
+FAILURES = (RuntimeError, MemoryError, ValueError, cv2.error)
+"""What one image may raise; it then fails alone."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Prediction:
-    """The people of one picture, or why there are none to be had.
+    """The people of one image, or why it failed.
 
     Attributes:
-        name: of the picture, unique within the source, see `Frame`.
+        name: of the image, unique within the source, see `Frame`.
         path: the file; None for an array.
         image: (H, W, 3) uint8 RGB; None if it could not be read.
-        poses: the people, perhaps none; None if the picture failed.
+        poses: the people, perhaps none; None if the image failed.
         error: why it failed; None if all is well.
     """
 
@@ -54,14 +50,14 @@ class Prediction:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class _Ready:
-    """A picture on its way to the network.
+class _Prepared:
+    """An image on its way to the network.
 
     Attributes:
-        frame: the picture.
-        transform: from the picture to the input whose ground the maps cover.
+        frame: the image.
+        transform: from the image to the input that the maps cover.
         inputs: one (H, W, 3) uint8 array per scale.
-        size: H, W to which the maps are resized; None leaves them at the finest.
+        size: H, W to which the maps are resized; None leaves them as they are.
     """
 
     frame: Frame
@@ -70,37 +66,37 @@ class _Ready:
     size: tuple[int, int] | None
 
 
-def _key(item: _Ready | Prediction) -> tuple[object, ...] | None:
+def _key(item: _Prepared | Prediction) -> tuple[object, ...] | None:
     """Images with equal keys can share a batch; None for one that has failed already."""
-    is_ready = isinstance(item, _Ready)
-    return (item.size, *(image.shape for image in item.inputs)) if is_ready else None
+    if isinstance(item, Prediction):
+        return None
+    return (item.size, *(image.shape for image in item.inputs))
 
 
-def _num_bytes(item: _Ready | Prediction) -> int:
+def _num_bytes(item: _Prepared | Prediction) -> int:
     image = item.image if isinstance(item, Prediction) else item.frame.image
     return 0 if image is None else image.size
 
 
 class Predictor:
-    """Finds the people in pictures.
+    """Finds the people in images.
 
     Args:
-        weights: the name of bundled weights, a file of ours, or a network (which is moved to the
-            device).
+        weights: the name of weights, a file, or a network (which is moved to the device).
         device: "auto" (CUDA if there is any, else the CPU), "cpu", "cuda", "cuda:1", "mps".
         mode: "robust", or "official" for the numbers of the reference implementation.
         size: pixels of the input's side at scale 1; None is what the network was made for.
-        scales: the network sees each picture at all of them; more find more, and cost more.
-        flip: it also sees each mirrored, for better accuracy at twice the cost.
-        batch_size: pictures per forward pass; None is 8, but 1 on the CPU, which more only slow
-            down: what lies between two layers no longer fits its caches.
+        scales: the network is run on each image at all of them; more find more, and cost more.
+        flip: it is also run on each image mirrored: more accurate, at twice the cost.
+        batch_size: images per forward pass; None is 8, but 1 on the CPU, where larger batches are
+            slower: what lies between two layers no longer fits the caches.
         grouper: assembles people; None is the one of `mode` with its default thresholds.
-        exif: turn pictures as their EXIF orientation says.
-        stages: entered with "read" (of a picture), "pose", "aggregate" and "group" (of a batch), to
+        exif: turn images as their EXIF orientation says.
+        stages: entered with "read" (of an image), "pose", "aggregate" and "group" (of a batch), to
             time them.
 
     Raises:
-        ValueError: an argument makes no sense; the weights cannot be had (`WeightsError`).
+        ValueError: an argument is out of range, or the weights cannot be used (`WeightsError`).
     """
 
     def __init__(
@@ -121,7 +117,8 @@ class Predictor:
             raise ValueError(f"mode is {mode!r}; choose 'robust' or 'official'")
         if not scales or min(scales) <= 0 or max(scales) > 8:
             raise ValueError(
-                f"scales are {tuple(scales)}; give one or more numbers above 0 and up to 8, such as 0.5 1 2"
+                f"scales are {tuple(scales)}; "
+                "give one or more numbers above 0 and up to 8, such as 0.5 1 2"
             )
         if size is not None and size < 1:
             raise ValueError(f"size is {size}; give the pixels of the network's input, such as 512")
@@ -139,10 +136,10 @@ class Predictor:
         self.grouper = grouper or Grouper(rules=RULES[mode], skeleton=net.skeleton)
 
     def __call__(self, source: Source) -> Poses | list[Poses]:
-        """The people of one picture (a path or an array), or a list of them for any other finite source.
+        """The people of one image (a path or an array), or a list of them for any other source.
 
         Raises:
-            ValueError: a picture cannot be read. `stream` goes on after such a one.
+            ValueError: an image cannot be read. `stream` goes on after such an image.
         """
         return poses_of(self.stream(source), source)
 
@@ -152,25 +149,41 @@ class Predictor:
         An image that fails gives a prediction with an `error` in its place. No more than a few
         batches are held, however the sizes of the images alternate.
         """
-        prepared = map_ahead(self._prepare, scan(source), wanted=is_unread)
+        prepared = map_ahead(self._read, scan(source), wanted=is_unread)
         yield from map_batches(
             self._predict, prepared, key=_key, num_bytes=_num_bytes, batch_size=self.batch_size
         )
 
-    def _prepare(self, frame: Frame) -> _Ready | Prediction:
-        """Read a picture and warp it to the network's inputs."""
+    def _read(self, frame: Frame) -> _Prepared | Prediction:
+        """Read and preprocess an image."""
         with self.stages("read"):
             frame = read(frame, exif=self.exif)
             if frame.image is None:
-                return _failed(frame, frame.error)
+                return failed(frame, frame.error)
             try:
-                return self._warp(frame, frame.image)
+                return self._preprocess(frame, frame.image)
             except FAILURES as error:
-                return _failed(frame, reason(error))
+                return failed(frame, reason(error))
 
-    def _warp(self, frame: Frame, image: UInt8[np.ndarray, "H W 3"]) -> _Ready:
+    def _predict(self, batch: Sequence[_Prepared]) -> list[Prediction]:
+        """Run a batch; if that fails, run its images one by one."""
+        try:
+            people = self._postprocess(batch, self._run_network(batch))
+        except FAILURES as error:
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            if len(batch) == 1:
+                return [failed(batch[0].frame, reason(error))]
+            return [prediction for item in batch for prediction in self._predict([item])]
+        frames = [item.frame for item in batch]
+        return [Prediction(f.name, f.path, f.image, p) for f, p in zip(frames, people, strict=True)]
+
+    def _preprocess(self, frame: Frame, image: UInt8[np.ndarray, "H W 3"]) -> _Prepared:
+        """Resize an image to the network's input at every scale."""
         image_wh = (image.shape[1], image.shape[0])
-        if self.mode == "official":
+        if (
+            self.mode == "official"
+        ):  # maps are resized to the input of scale 1, taken back by the last
             transforms = Transform.official(image_wh, self.size, self.scales)
             nearest = min(range(len(self.scales)), key=lambda s: abs(self.scales[s] - 1))
             base_wh = transforms[nearest].input_wh
@@ -179,88 +192,77 @@ class Predictor:
             wanted, size = self.net.preprocessing, None
             multiple = wanted.multiple
             back = Transform.fit(image_wh, self.size, side=wanted.side, multiple=multiple)
-            transforms = [
-                back if scale == 1 else back.scaled(scale, multiple) for scale in self.scales
-            ]
-        return _Ready(frame, back, tuple(transform.warp(image) for transform in transforms), size)
-
-    def _predict(self, batch: Sequence[_Ready]) -> list[Prediction]:
-        """Run a batch; if that fails, for want of memory or any other reason, run its pictures one by one."""
-        try:
-            poses = self._infer(batch)
-        except FAILURES as error:
-            if self.device.type == "cuda":
-                torch.cuda.empty_cache()
-            if len(batch) == 1:
-                return [_failed(batch[0].frame, reason(error))]
-            return [prediction for ready in batch for prediction in self._predict([ready])]
-        frames = [ready.frame for ready in batch]
-        return [Prediction(f.name, f.path, f.image, p) for f, p in zip(frames, poses, strict=True)]
+            transforms = [back if s == 1 else back.scaled(s, multiple) for s in self.scales]
+        return _Prepared(frame, back, tuple(t.warp(image) for t in transforms), size)
 
     @torch.inference_mode()
-    def _infer(self, batch: Sequence[_Ready]) -> list[Poses]:
-        """The people of pictures of one key, in pixels of each picture."""
+    def _run_network(self, batch: Sequence[_Prepared]) -> Maps:
+        """The aggregated maps of images of one key."""
         with self.stages("pose"):
-            maps = [(scale, self._look(batch, s)) for s, scale in enumerate(self.scales)]
+            maps = []
+            for s, scale in enumerate(self.scales):
+                images = torch.from_numpy(np.stack([item.inputs[s] for item in batch]))  # B H W 3
+                images = images.to(self.device).permute(0, 3, 1, 2)  # B 3 H W, channels last
+                outputs = self.net.read(self.net(images))
+                flipped = self.net.read(self.net(images.flip(3))) if self.flip else None
+                flip_indices = self.net.skeleton.flip_indices
+                maps.append((scale, combine(outputs, flipped, flip_indices=flip_indices)))
         with self.stages("aggregate"):
-            heatmaps, tags = aggregate(maps, batch[0].size)  # B K H W, B K H W L
-        map_wh = (heatmaps.shape[3], heatmaps.shape[2])
-        offset = self.net.preprocessing.offset if self.mode == "robust" else 0.0
-        with self.stages("group"):
-            people = self.grouper(heatmaps, tags)
-        results = [
-            r.transform.poses_to_image(p, map_wh, offset)
-            for r, p in zip(batch, people, strict=True)
-        ]
-        if not all(
-            np.isfinite(poses.keypoints).all() and np.isfinite(poses.scores).all()
-            for poses in results
-        ):
-            raise ValueError("the network gave numbers that are not finite")
-        return results
+            return aggregate(maps, batch[0].size)
 
-    def _look(self, batch: Sequence[_Ready], s: int) -> Maps:
-        """The maps of pictures of one key at one scale."""
-        images = torch.from_numpy(np.stack([ready.inputs[s] for ready in batch]))  # B H W 3
-        images = images.to(self.device).permute(0, 3, 1, 2)  # B 3 H W, channels last in memory
-        outputs = self.net.read(self.net(images))
-        flipped = self.net.read(self.net(images.flip(3))) if self.flip else None
-        return combine(outputs, flipped, flip_indices=self.net.skeleton.flip_indices)
+    def _postprocess(self, batch: Sequence[_Prepared], maps: Maps) -> list[Poses]:
+        """Group the joints of each image into people, in pixels of the image."""
+        with self.stages("group"):
+            grouped = self.grouper(maps.heatmaps, maps.tags)
+        map_wh = (maps.heatmaps.shape[3], maps.heatmaps.shape[2])
+        offset = self.net.preprocessing.offset if self.mode == "robust" else 0.0
+        return [
+            require_finite(item.transform.poses_to_image(poses, map_wh, offset))
+            for item, poses in zip(batch, grouped, strict=True)
+        ]
 
 
 def poses_of(predictions: Iterable[Prediction], source: Source) -> Poses | list[Poses]:
-    """The people of the one picture that the source is, or a list of them for any other finite source.
+    """The people of the one image that the source is, or a list of them for any other source.
 
     Raises:
-        ValueError: a picture cannot be read.
+        ValueError: an image cannot be read.
     """
     results = []
     for prediction in predictions:
         if prediction.poses is None:
             raise ValueError(
-                f"{prediction.name}: {prediction.error} (use `stream` to go on after a bad picture)"
+                f"{prediction.name}: {prediction.error} (use `stream` to go on after a bad image)"
             )
         results.append(prediction.poses)
     is_file = isinstance(source, str | os.PathLike) and os.path.isfile(source)
-    return (
-        results[0] if is_file or (isinstance(source, np.ndarray) and source.ndim == 3) else results
-    )
+    is_image = isinstance(source, np.ndarray) and source.ndim == 3
+    return results[0] if is_file or is_image else results
 
 
-def _failed(frame: Frame, error: str | None) -> Prediction:
+def failed(frame: Frame, error: str | None) -> Prediction:
+    """A prediction without people."""
     return Prediction(frame.name, frame.path, frame.image, None, error)
 
 
+def require_finite(poses: Poses) -> Poses:
+    """The same people.
+
+    Raises:
+        ValueError: a coordinate or a score is not finite.
+    """
+    if not (np.isfinite(poses.keypoints).all() and np.isfinite(poses.scores).all()):
+        raise ValueError("the network gave numbers that are not finite")
+    return poses
+
+
 def reason(error: Exception) -> str:
-    """What went wrong, in one line for the owner of the picture."""
+    """Why an image failed, in one line for its owner."""
+    signs = ("allocate memory", "Insufficient memory", "Failed to allocate")
     is_memory = isinstance(error, MemoryError | torch.cuda.OutOfMemoryError)
-    if is_memory or any(
-        sign in str(error)
-        for sign in ("allocate memory", "Insufficient memory", "Failed to allocate")
-    ):
+    if is_memory or any(sign in str(error) for sign in signs):
         return "out of memory: choose a smaller size, fewer scales or another device"
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def choose_device(device: str | torch.device) -> torch.device:
@@ -275,8 +277,7 @@ def choose_device(device: str | torch.device) -> torch.device:
         chosen = torch.device(device)
         torch.zeros(1, device=chosen)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).strip().splitlines()[0]
         raise ValueError(
-            f"device {str(device)!r} cannot be used ({reason}); choose auto or cpu"
+            f"device {str(device)!r} cannot be used ({reason(error)}); choose auto or cpu"
         ) from error
     return chosen
