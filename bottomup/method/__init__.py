@@ -1,12 +1,11 @@
 """Associative embedding, in reading order.
 
 1. `targets`: from annotated people to the maps that the network should predict.
-2. `losses`: from the network's outputs and those targets to numbers to bring down; `voting_losses`
-   for the head whose people vote for the places of their joints.
-3. `aggregation`: from the outputs of several resolutions, scales and a mirrored image to one stack
-   of maps.
-4. `peaks`: from maps to candidates for joints.
-5. `grouping`: from candidates to people.
+2. `losses`: from outputs and targets to losses; `voting_losses` for the head whose people vote.
+3. `aggregation`: maps of several resolutions, scales and of a mirrored image become one.
+4. `peaks`: from maps to candidates for joints, and to positions finer than a cell.
+5. `matching`: from candidates to people, with numpy and scipy alone.
+6. `grouping`: from maps to `Poses`, by the two before.
 """
 
 from typing import Any
@@ -16,6 +15,9 @@ from bottomup.lazy import load
 _FILES = {
     "Criterion": "losses",
     "Grouper": "grouping",
+    "OFFICIAL": "matching",
+    "ROBUST": "matching",
+    "Rules": "matching",
     "VotingCriterion": "voting_losses",
 }
 

@@ -1,6 +1,6 @@
-"""One stack of heatmaps and of tags from many: resolutions, a mirrored image, scales.
+"""Aggregation: maps of several resolutions, of a mirrored image and of several scales become one.
 
-The rules are those of HigherHRNet (Cheng et al., 2020, section 3.4); every resize is bilinear with
+The rules are those of HigherHRNet (Cheng et al., 2020, section 3.4). Every resize is bilinear with
 align_corners=False.
 """
 
@@ -15,7 +15,7 @@ from bottomup.models.heads import HeadOutput, resize
 
 
 class Maps(NamedTuple):
-    """What the grouper reads.
+    """Heatmaps and tags of a batch of images, from which people are grouped.
 
     Attributes:
         heatmaps: one per joint.
@@ -32,15 +32,15 @@ def combine(
     *,
     flip_indices: Sequence[int] = (),
 ) -> Maps:
-    """Join the resolutions of one forward pass, and those of the mirrored images if there are any.
+    """Combine the resolutions of one forward pass, and those of the mirrored images.
 
     Heatmaps of all resolutions are averaged at the finest one; tags of the resolutions that have
-    any are stacked. The mirrored maps are turned back, left and right joints swapped; heatmaps are
-    averaged, tags stacked.
+    tags are stacked. Maps of the mirrored images are mirrored back, with left and right joints
+    swapped. Then heatmaps are averaged, and tags stacked.
 
     Args:
-        outputs: the network's, coarse to fine.
-        flipped: its outputs for the images mirrored left to right, as they came.
+        outputs: of the network, coarse to fine.
+        flipped: of the network for the mirrored images, as they came; None without a flip test.
         flip_indices: K, see `Skeleton.flip_indices`; needed with `flipped`.
 
     Raises:
@@ -48,15 +48,10 @@ def combine(
     """
     size = outputs[-1].heatmaps.shape[2:]
     heatmaps = torch.stack([resize(output.heatmaps, size) for output in outputs]).mean(0)
-    all_tags = [
-        resize(output.tags.flatten(1, 2), size) for output in outputs if output.tags is not None
-    ]
+    all_tags = [_resize_tags(output.tags, size) for output in outputs if output.tags is not None]
     if not all_tags:
         raise ValueError("the network predicts no tags: its people cannot be told apart")
-    tags = torch.cat(
-        [tags.unflatten(1, (heatmaps.shape[1], -1)) for tags in all_tags], dim=2
-    )  # B K L H W
-    maps = Maps(heatmaps, tags.permute(0, 1, 3, 4, 2))
+    maps = Maps(heatmaps, torch.cat(all_tags, dim=2).permute(0, 1, 3, 4, 2))
     if flipped is None:
         return maps
 
@@ -67,23 +62,21 @@ def combine(
 
 
 def aggregate(maps: Sequence[tuple[float, Maps]], size: tuple[int, int] | None = None) -> Maps:
-    """Join several scales: heatmaps are averaged, tags are those of scale 1.
+    """Combine several scales: heatmaps are averaged, tags are those of the scale nearest to 1.
 
     Args:
         maps: (scale, maps of all images at that scale).
         size: H, W of the result; None is the largest of the given sizes.
-
-    Returns:
-        The joined maps; tags come from the scale nearest to 1 if none is 1.
     """
-    if size is None:
-        height, width = max(tuple(m.heatmaps.shape[2:]) for _, m in maps)
-    else:
-        height, width = size
-    heatmaps = torch.stack([resize(m.heatmaps, (height, width)) for _, m in maps]).mean(0)
+    wanted = size or max(tuple(m.heatmaps.shape[2:]) for _, m in maps)
+    heatmaps = torch.stack([resize(m.heatmaps, wanted) for _, m in maps]).mean(0)
     tags = min(maps, key=lambda pair: abs(pair[0] - 1))[1].tags
-    if tags.shape[2:4] != (height, width):
-        num_keypoints = tags.shape[1]
-        flat = resize(tags.permute(0, 1, 4, 2, 3).flatten(1, 2), (height, width))
-        tags = flat.unflatten(1, (num_keypoints, -1)).permute(0, 1, 3, 4, 2)
+    if tags.shape[2:4] != tuple(wanted):
+        tags = _resize_tags(tags.permute(0, 1, 4, 2, 3), wanted).permute(0, 1, 3, 4, 2)
     return Maps(heatmaps, tags)
+
+
+def _resize_tags(
+    tags: Float[Tensor, "B K L h w"], size: Sequence[int]
+) -> Float[Tensor, "B K L H W"]:
+    return resize(tags.flatten(1, 2), size).unflatten(1, tags.shape[1:3])

@@ -108,19 +108,16 @@ def place_loss(
 
     Args:
         tags: the tag of every joint; anything where there is none.
-        keypoints: x, y in pixels of the map that the tags come from; the third number does not
-            count.
+        keypoints: x, y in cells of the map that the tags come from; the third number is unused.
         present: which joints there are.
-        anchor: `tag_anchor` of the head, the difference between the tags of neighbouring cells to
-            start with.
+        anchor: `tag_anchor` of the head.
     """
     weights = present.float()
     num_joints = weights.sum(2)[..., None, None]  # B N 1 1
     points = keypoints[..., :2] - 0.5  # the centre of cell c is c
-    centre = (points * weights[..., None]).sum(2, keepdim=True) / num_joints.clamp(min=1)  # B N 1 2
-    error = F.smooth_l1_loss(
-        _precise(tags), (anchor * centre).expand_as(tags), reduction="none", beta=0.1
-    ).sum(3)
+    middle = (points * weights[..., None]).sum(2, keepdim=True) / num_joints.clamp(min=1)  # B N 1 2
+    target = (anchor * middle).expand_as(tags)
+    error = F.smooth_l1_loss(_precise(tags), target, reduction="none", beta=0.1).sum(3)
     return (error * weights).sum() / weights.sum().clamp(min=1)
 
 
