@@ -9,8 +9,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from bottomup.data.datamodule import PoseData
-from bottomup.data.evaluation_sets import EvaluationImage
-from bottomup.data.samples import Batch
+from bottomup.data.samples import Batch, EvaluationImage
 from bottomup.evaluation import keypoints as metrics
 from bottomup.inference.predictor import Predictor
 from bottomup.method.grouping import Grouper
