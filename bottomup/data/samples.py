@@ -83,14 +83,17 @@ class Source(Protocol):
     @property
     def skeleton(self) -> Skeleton:
         """The joints of all images."""
+        ...
 
     def __len__(self) -> int: ...
 
     def load(self, position: int, rng: np.random.Generator, /) -> LabelledImage:
         """Read or draw an image; all randomness comes from the generator."""
+        ...
 
     def name(self, position: int, seed: int, /) -> str:
         """How messages call the image at a position, of a training set with this seed."""
+        ...
 
 
 Augmentation = Callable[[LabelledImage, Sequence[int], np.random.Generator], Sample]
@@ -107,6 +110,7 @@ class TrainingSet(Protocol):
     @property
     def skeleton(self) -> Skeleton:
         """The joints of all samples."""
+        ...
 
     def __len__(self) -> int: ...
 
@@ -114,6 +118,7 @@ class TrainingSet(Protocol):
 
     def name(self, position: int, /) -> str:
         """How messages call the sample at a position."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

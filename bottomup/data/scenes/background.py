@@ -53,7 +53,7 @@ def _draw_thing(rng: np.random.Generator, image: Image) -> None:
     else:
         skin = SKIN_TONES[rng.integers(len(SKIN_TONES))] * rng.uniform(0.6, 1.1)
         step = np.array([np.cos(angle), np.sin(angle)]) * min(long, 60)
-        ends = np.array([[x, y], [x, y] + step]).astype(int).tolist()
+        a, b = np.array([[x, y], [x + step[0], y + step[1]]]).astype(int).tolist()
         tone = skin.tolist() if rng.random() < 0.5 else colour
         thickness = max(int(min(long, 60) * short * 0.6), 1)
-        cv2.line(image, *ends, tone, thickness, cv2.LINE_AA)
+        cv2.line(image, a, b, tone, thickness, cv2.LINE_AA)
