@@ -14,7 +14,7 @@ import os
 import re
 from pathlib import Path
 
-from bottomup.data.coco import read_lists
+from bottomup.data.coco import read_raw
 from bottomup.files import write_whole
 from bottomup.images.decoding import decode
 
@@ -33,7 +33,7 @@ def main() -> None:
     )
     arguments = parser.parse_args()
 
-    labels = read_lists(arguments.annotations, "images")
+    labels = read_raw(arguments.annotations, "images")
     root = Path(os.path.commonpath([arguments.photos.resolve(), arguments.empty.resolve()]))
     for image in labels["images"]:
         image["file_name"] = str(

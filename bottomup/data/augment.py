@@ -5,6 +5,7 @@ through the same matrix; the centre of the top-left pixel is (0, 0).
 """
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import cv2
@@ -42,18 +43,15 @@ class Augment:
     grey: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.size < 1:
-            raise ValueError(f"size must be 1 or more, not {self.size}")
+        limits = {"size": (1, math.inf), "rotation": (0, math.inf), "translation": (0, math.inf)}
+        limits |= dict.fromkeys(("flip", "colour", "blur", "grey"), (0, 1))
+        for name, (low, high) in limits.items():
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(f"{name} must be from {low} to {high}, not {getattr(self, name)}")
         if not 0 < self.scale[0] <= self.scale[1]:
             raise ValueError(
                 f"scale must be two positive numbers in ascending order, not {self.scale}"
             )
-        for name in ("rotation", "translation"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)}")
-        for name in ("flip", "colour", "blur", "grey"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be from 0 to 1, not {getattr(self, name)}")
 
     def __call__(
         self, image: LabelledImage, flip_indices: Sequence[int], rng: np.random.Generator

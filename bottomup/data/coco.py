@@ -91,9 +91,7 @@ def read_annotations(
     """
     if missing not in ("error", "skip"):
         raise ValueError(f"missing must be 'error' or 'skip', not {missing!r}")
-    raw = read_lists(path, "images", "annotations", "categories")
-    category = _checked_category(path, raw)
-    skeleton = _skeleton(path, category, sigmas)
+    raw, category, skeleton = _read_category(path, sigmas)
     _check(path, raw, category["id"], skeleton.num_keypoints)
 
     # the people of each image, in the order of the file
@@ -119,16 +117,15 @@ def read_skeleton(path: str | Path, sigmas: tuple[float, ...] | None = None) -> 
     Raises:
         ValueError: it is not a keypoint file.
     """
-    raw = read_lists(path, "images", "annotations", "categories")
-    return _skeleton(path, _checked_category(path, raw), sigmas)
+    return _read_category(path, sigmas)[2]
 
 
-def read_lists(source: str | Path | dict[str, Any], *keys: str) -> dict[str, Any]:
-    """The content of an annotation file, with the lists that are needed.
+def read_raw(source: str | Path | dict[str, Any], *lists: str) -> dict[str, Any]:
+    """The content of an annotation file.
 
     Args:
         source: the file, or its content.
-        keys: the lists: "images", "annotations", "categories".
+        lists: those that it must have: "images", "annotations", "categories".
 
     Raises:
         ValueError: the file cannot be read, or lacks a list.
@@ -138,7 +135,7 @@ def read_lists(source: str | Path | dict[str, Any], *keys: str) -> dict[str, Any
         raise ValueError(
             f"{name} holds a {type(raw).__name__}, not annotations: is it a results file?"
         )
-    for key in keys:
+    for key in lists:
         if not isinstance(raw.get(key), list):
             raise ValueError(f"{name} has no list {key!r}: is it a COCO keypoint file?")
     return raw
@@ -228,16 +225,15 @@ def _name(source: Any, what: str) -> str:
     return f"{what} {str(source)!r}" if isinstance(source, str | Path) else what
 
 
-def _checked_category(path: str | Path, raw: dict[str, Any]) -> dict[str, Any]:
+def _read_category(
+    path: str | Path, sigmas: tuple[float, ...] | None
+) -> tuple[dict[str, Any], dict[str, Any], Skeleton]:
+    """The content of a file, its keypoint category and the joints of that."""
+    raw = read_raw(path, "images", "annotations", "categories")
     _unique(path, "categories", raw["categories"], checks.category_fault)
-    return keypoint_category(raw["categories"], path)
-
-
-def _skeleton(
-    path: str | Path, category: dict[str, Any], sigmas: tuple[float, ...] | None
-) -> Skeleton:
+    category = keypoint_category(raw["categories"], path)
     try:
-        return Skeleton.from_category(category, sigmas)
+        return raw, category, Skeleton.from_category(category, sigmas)
     except ValueError as error:
         raise ValueError(f"{path}: category {category.get('name')!r}: {error}") from error
 

@@ -63,7 +63,7 @@ class PoseData(LightningDataModule):
             allow it.
         files: the annotated photos; a subclass makes training samples of them.
         photo_turns: how often an epoch visits each sample of the photos.
-        drawn: the training samples of drawings.
+        drawn: the training samples of drawings; None: none.
         drawn_evaluation: what to validate on without photos; None: nothing.
     """
 
@@ -78,9 +78,9 @@ class PoseData(LightningDataModule):
         seed: int,
         eval_batch_size: int,
         *,
-        files: PhotoFiles,
+        files: PhotoFiles = PhotoFiles(),
         photo_turns: int = 1,
-        drawn: Samples,
+        drawn: Samples | None = None,
         drawn_evaluation: DrawnEvaluation | None = None,
     ):
         super().__init__()
@@ -278,7 +278,7 @@ class DrawnData(PoseData):
         eval_batch_size: int = 8,
     ):
         super().__init__(
-            batch_size, num_workers, seed, eval_batch_size, files=PhotoFiles(),
+            batch_size, num_workers, seed, eval_batch_size,
             drawn=draw_samples(crowd, train_length, augment, seed=seed, repeat=repeat),
             drawn_evaluation=DrawnEvaluation(crowd, val_length, val_seed),
         )  # fmt: skip

@@ -62,7 +62,7 @@ def draw_samples(
 
 
 class DrawnEvaluation:
-    """A fixed set of drawn crowds; an `EvaluationSet`. Image ids count from 1.
+    """A fixed set of drawn crowds to evaluate on. Image ids count from 1.
 
     Each image is drawn once and kept in memory.
 

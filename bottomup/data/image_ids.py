@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from bottomup.data.coco import read_lists
+from bottomup.data.coco import read_raw
 
 MAX_DIGITS = 15  # of an id: every JSON reader keeps that many
 
@@ -78,7 +78,7 @@ def read_annotated(path: str | Path) -> dict[str, int]:
         ValueError: the file cannot be read, is not a COCO file, or has two ids for one image or
             one id for two.
     """
-    name, images = f"annotations {str(path)!r}", read_lists(path, "images")["images"]
+    name, images = f"annotations {str(path)!r}", read_raw(path, "images")["images"]
     try:
         pairs = [(str(image["file_name"]), int(image["id"])) for image in images]
     except (ValueError, KeyError, TypeError) as error:

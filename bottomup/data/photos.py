@@ -21,9 +21,9 @@ class Photos:
 
     Attributes:
         annotations: the photos and their people.
-        empty_images: whether photos without labelled people belong to it.
-        one_person: whether a position is one person of a photo. People whose box has no area are
-            left out.
+        empty_images: whether to include photos without labelled people.
+        one_person: whether each position is one person of a photo, not all of them. People whose
+            box has no area are left out.
     """
 
     annotations: Annotations
@@ -90,21 +90,16 @@ class PastedPhotos(Photos):
         return paste_people(photo, read_labelled(donor), outlines, self.skeleton.edges, rng)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
 class PhotoEvaluation:
-    """Photos to evaluate on, as they are; an `EvaluationSet`."""
+    """Photos to evaluate on, as they are.
 
-    annotations: Annotations
+    Args:
+        annotations: the photos and their people.
+    """
 
-    @property
-    def skeleton(self) -> Skeleton:
-        """The joints of all people."""
-        return self.annotations.skeleton
-
-    @property
-    def category_id(self) -> int:
-        """The category of people in the annotation file."""
-        return self.annotations.category_id
+    def __init__(self, annotations: Annotations):
+        self.annotations = annotations
+        self.skeleton, self.category_id = annotations.skeleton, annotations.category_id
 
     def __len__(self) -> int:
         return len(self.annotations.records)

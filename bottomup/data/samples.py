@@ -129,7 +129,8 @@ class Samples:
         source: where the labelled images come from.
         augmentation: how they become samples; None takes them as they are.
         seed: the start of all randomness, with the draw and the streams.
-        stream: keeps the randomness of this set apart from that of others with the same seed.
+        stream: keeps its randomness apart from that of other sets with the same seed; our data use
+            0 to 6.
         augmentation_stream: the same for the augmentation; None: it shares the generator of the
             source.
         repeat: the number of epochs in which the source gives the same images.

@@ -19,7 +19,7 @@ from bottomup.data.coco import (
     box_of,
     keypoint_category,
     num_labelled_joints,
-    read_lists,
+    read_raw,
     read_results,
 )
 from bottomup.skeleton import COCO, CROWDPOSE, Skeleton
@@ -123,7 +123,7 @@ def match(
         areas: other ranges of areas, in square pixels, than those of the evaluation.
         max_people: how many results of an image count at most.
     """
-    truth = read_lists(annotations, "images", "categories")
+    truth = read_raw(annotations, "images", "categories")
     category = keypoint_category(truth["categories"], annotations)
     skeleton = skeleton or _skeleton_of(category)
     images = {image["id"]: image for image in truth["images"]}

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
 
-from bottomup.data.coco import num_labelled_joints, read_lists, read_results
+from bottomup.data.coco import num_labelled_joints, read_raw, read_results
 from bottomup.data.image_ids import read_annotated
 from bottomup.geometry import fit
 from bottomup.topdown.person_detector import CenterMaps, DetectorNet, read_centers
@@ -165,7 +165,7 @@ class TrueBoxes:
         self.ids = read_annotated(annotations)
         people = [
             person | {"score": 1.0, "category_id": 1}
-            for person in read_lists(annotations).get("annotations", [])
+            for person in read_raw(annotations).get("annotations", [])
             if not person.get("iscrowd") and num_labelled_joints(person)
         ]
         self._boxes = _by_image(people, str(annotations), 1, 0.0)

@@ -40,7 +40,7 @@ class CropAugment:
     def __call__(
         self, image: LabelledImage, flip_indices: Sequence[int], rng: np.random.Generator
     ) -> Sample:
-        """Crop one of the labelled people; without any, the whole image, without labels.
+        """Crop one of the labelled people, or the whole image where nobody is labelled.
 
         The sample holds the joints of that person only; see `Augmentation`.
         """

@@ -13,7 +13,7 @@ from bottomup.data.coco import (
     corners_of,
     num_labelled_joints,
     read_annotations,
-    read_lists,
+    read_raw,
     read_results,
     read_skeleton,
 )
@@ -203,8 +203,8 @@ def test_the_box_and_area_of_a_person():
 
 def test_files_and_their_content_are_read_alike(folder):
     content = annotations()
-    assert read_lists(write(folder, content), "images") == content
-    assert read_lists(content, "images", "categories") is content
+    assert read_raw(write(folder, content), "images") == content
+    assert read_raw(content, "images", "categories") is content
     assert read_results(write(folder, [{"score": 1}])) == [{"score": 1}]
     with pytest.raises(ValueError, match=r"boxes '.*\.json' holds a dict, not a list of results"):
         read_results(write(folder, content), "boxes")

@@ -121,8 +121,8 @@ class Brush:
 
     def _to_canvas(self, points: np.ndarray) -> np.ndarray:
         """Points of the image in sixteenths of a pixel of the canvas."""
-        scaled = (points - self.origin) * (16 * self.zoom) + 8 * (self.zoom - 1)
-        return np.rint(scaled).astype(np.int32)
+        moved = (points - self.origin) * (16 * self.zoom) + 8 * (self.zoom - 1)
+        return np.rint(moved).astype(np.int32)
 
     def _fill(self, corners: np.ndarray, material: int, shade: float) -> None:
         red, green, blue = (self.look.palette[material] * shade).tolist()

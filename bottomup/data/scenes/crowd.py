@@ -136,8 +136,10 @@ def arrange(crowd: Crowd, rng: np.random.Generator) -> list[Figure]:
             centre = (box[:2] + box[2:]) / 2 + rng.uniform(-0.35, 0.35, 2) * (box[2:] - box[:2])
         unit = float(size / extent.max())
         half = extent * unit / 2
-        if not onto_another:
-            centre = _keep_inside(centre, half, crowd)
+        if not onto_another:  # inside the image, as far as it fits
+            wh = np.array([crowd.width, crowd.height])
+            inside = np.clip(centre, half, np.maximum(wh - half, half))
+            centre = np.where(2 * half < wh, inside, wh / 2)
         if rng.random() < crowd.truncation:
             centre = _cut_off(centre, half, crowd, rng)
         points = (pose.points - (pose.points.min(0) + pose.points.max(0)) / 2) * unit + centre
@@ -162,12 +164,6 @@ def render(figures: list[Figure], crowd: Crowd, rng: np.random.Generator) -> Sce
         if np.count_nonzero(owner == number) >= max(MIN_VISIBLE * drawn[number - 1], 1):
             keypoints[number - 1] = _label(figure, owner, number)
     return Scene(_photograph(image, crowd, rng), keypoints, owner)
-
-
-def _keep_inside(centre: np.ndarray, half: np.ndarray, crowd: Crowd) -> np.ndarray:
-    """Move a box inside the image, as far as it fits."""
-    size = np.array([crowd.width, crowd.height])
-    return np.where(2 * half < size, np.clip(centre, half, np.maximum(size - half, half)), size / 2)
 
 
 def _cut_off(
@@ -227,7 +223,7 @@ def _pattern(
         cells = (max(int(height * wave / 6), 2), max(int(width * wave / 6), 2))
         noise = rng.standard_normal(np.minimum(cells, 64), np.float32)
         return cv2.resize(noise, (width, height), interpolation=cv2.INTER_LINEAR) > 0.4
-    x, y = np.arange(width, dtype=np.float32)[None], np.arange(height, dtype=np.float32)[:, None]
+    x, y = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
     along = np.sin((x * np.cos(look.angle) + y * np.sin(look.angle)) * wave) > 0
     if look.pattern == "stripes":
         return along
@@ -239,8 +235,8 @@ def _draw_occluder(image: np.ndarray, owner: np.ndarray, rng: np.random.Generato
     height, width = owner.shape
     x, y = rng.uniform((0, 0), (width, height))
     long, short = rng.uniform(0.1, 0.5) * height, rng.uniform(0.03, 0.15) * width
-    corners = cv2.boxPoints(((x, y), (short, long), rng.uniform(-20, 20)))
-    corners = np.round(corners).astype(np.int32)
+    box = (x, y), (short, long), rng.uniform(-20, 20)
+    corners = np.round(cv2.boxPoints(box)).astype(np.int32)
     cv2.fillConvexPoly(image, corners, rng.uniform(0, 255, 3).tolist(), cv2.LINE_AA)
     cv2.fillConvexPoly(owner, corners, 0)
 
@@ -252,8 +248,7 @@ def _label(figure: Figure, owner: np.ndarray, number: int) -> np.ndarray:
     inside = (cells >= 0).all(1) & (cells < (width, height)).all(1) & figure.pose.shown
     x, y = np.where(inside[:, None], cells, 0).T
     visibility = np.where(inside, np.where(owner[y, x] == number, 2, 1), 0)
-    points = figure.points * inside[:, None]
-    return np.concatenate([points, visibility[:, None]], 1).astype(np.float32)
+    return np.column_stack([figure.points * inside[:, None], visibility]).astype(np.float32)
 
 
 def _photograph(image: np.ndarray, crowd: Crowd, rng: np.random.Generator) -> np.ndarray:
