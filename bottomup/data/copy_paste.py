@@ -93,7 +93,7 @@ def _paint(
 def _draw_matrix(
     keypoints: Float[np.ndarray, "K 3"], wh: tuple[int, int], rng: np.random.Generator
 ) -> Float[np.ndarray, "2 3"]:
-    """A random position for the person's middle, 0.15 to 0.9 of the image's short side tall."""
+    """Map a person to a random position, 0.15 to 0.9 of the image's short side tall."""
     box = box_around(keypoints)
     extent = max(float((box[2:] - box[:2]).max()), 8.0)
     # enlarging by more than 2 would show

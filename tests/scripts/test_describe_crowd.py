@@ -6,7 +6,7 @@ from scripts.describe_crowd import SYNTHETIC, evaluation_set, intersection_over_
 
 
 def test_the_evaluation_set_is_as_hard_as_demanded():
-    """At least 30 percent overlap another by IoU > 0.3, at least 20 percent are cut off; 1 to 10, 32 to 200 pixels."""
+    """At least 30 % overlap by IoU > 0.3, at least 20 % are cut off; 32 to 200 pixels."""
     images = evaluation_set(SYNTHETIC)
     assert len(images) == 200
     assert (images.crowd.people, images.crowd.sizes) == ((1, 10), (32.0, 200.0))

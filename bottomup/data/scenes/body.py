@@ -147,12 +147,12 @@ def paint(brush: Brush, pose: Pose, points: Float[np.ndarray, "17 2"], unit: flo
     """Paint a person from back to front.
 
     Args:
-        brush: paints.
+        brush: with the canvas and the look.
         pose: which parts of the face are visible.
         points: (17, 2) the joints in pixels of the image.
         unit: pixels of one unit of `pose`.
     """
-    # which way the body faces, and so what hides what
+    # the direction of the body decides what hides what
     look = brush.look
     size = unit * look.build
     up = _unit(points[[5, 6]].mean(0) - points[[11, 12]].mean(0))
