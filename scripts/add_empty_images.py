@@ -1,11 +1,11 @@
-"""Add a folder of photos without people to an annotation file: a network has to learn what is nobody, too.
+"""Add a folder of photos without people to an annotation file.
 
     python scripts/add_empty_images.py person_keypoints_train.json train/ negatives/ OUT.json
     --without ID ...
 
-The new file names its photos relative to the folder that holds both folders. Look at the photos
-first: those with people that nobody labelled are left out by their ids, the digits at the end of
-their names.
+A network must also see that there may be nobody. The new file names its photos relative to the
+folder that holds both folders. Look at the photos first, and leave out those with unlabelled people
+by their ids, the digits at the end of their names.
 """
 
 import argparse
@@ -14,6 +14,8 @@ import os
 import re
 from pathlib import Path
 
+from bottomup.data.coco import read_raw
+from bottomup.files import write_whole
 from bottomup.images.decoding import decode
 
 
@@ -31,7 +33,7 @@ def main() -> None:
     )
     arguments = parser.parse_args()
 
-    labels = json.loads(arguments.annotations.read_text())
+    labels = read_raw(arguments.annotations, "images")
     root = Path(os.path.commonpath([arguments.photos.resolve(), arguments.empty.resolve()]))
     for image in labels["images"]:
         image["file_name"] = str(
@@ -47,9 +49,11 @@ def main() -> None:
         labels["images"].append(
             {"id": image_id, "file_name": name, "width": width, "height": height}
         )
-    arguments.out.write_text(json.dumps(labels))
+    with write_whole(arguments.out) as file:
+        file.write(json.dumps(labels).encode())
     print(
-        f"{arguments.out}: {len(labels['images'])} photos in {root}, {len(chosen)} of them without people"
+        f"{arguments.out}: {len(labels['images'])} photos in {root}, "
+        f"{len(chosen)} of them without people"
     )
 
 

@@ -12,7 +12,7 @@ import torch
 
 
 def alternate(functions: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Median seconds of each function, called in turns so that a busy machine slows all of them alike."""
+    """Median seconds of each function; they take turns, so a busy machine slows all alike."""
     times: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(repeats + 1):
         for name, function in functions.items():
@@ -30,7 +30,8 @@ def loss(arguments: argparse.Namespace) -> None:
         seconds = alternate(_losses(num_people), arguments.repeats)
         ratio = seconds["loop"] / seconds["bottomup"]
         print(
-            f"{num_people:6} {seconds['bottomup'] * 1e3:12.2f} {seconds['loop'] * 1e3:20.1f} {ratio:6.1f}",
+            f"{num_people:6} {seconds['bottomup'] * 1e3:12.2f} {seconds['loop'] * 1e3:20.1f} "
+            f"{ratio:6.1f}",
             flush=True,
         )
 
@@ -64,25 +65,26 @@ def _losses(num_people: int) -> dict[str, Callable[[], object]]:
 
 
 def train(arguments: argparse.Namespace) -> None:
-    """The data path alone, per core; then whole steps against the bare network's, W32 at 256; and peak memory."""
+    """The data path alone, per core; then whole training steps beside bare ones; peak memory."""
     from bottomup.data.augment import Augment
+    from bottomup.data.drawings import draw_samples
+    from bottomup.data.samples import Draw
     from bottomup.data.scenes.crowd import Crowd
-    from bottomup.data.training_sets import Draw, DrawnTraining
 
     torch.set_num_threads(1)
     augment = Augment(size=arguments.size)
     crowd = Crowd(width=arguments.size, height=arguments.size)
-    drawn, again = DrawnTraining(crowd, 10**6), DrawnTraining(crowd, 10**6, augment)
+    drawn, again = draw_samples(crowd, 10**6), draw_samples(crowd, 10**6, augment)
     print(f"data path, {arguments.size} pixels, images/s of one core")
     for name, data in (("drawn", drawn), ("drawn and augmented", again)):
         start = time.process_time()
         for position in range(arguments.images):
             data[Draw(0, position)]
         print(f"  {name:24} {arguments.images / (time.process_time() - start):8.1f}", flush=True)
-    sample = drawn[Draw(0, 0)]
+    image = drawn.source.load(0, np.random.default_rng(0))
     start = time.process_time()
     for position in range(arguments.images):
-        augment(sample, drawn.skeleton.flip_indices, np.random.default_rng(position))
+        augment(image, drawn.skeleton.flip_indices, np.random.default_rng(position))
     print(
         f"  {'augmented only':24} {arguments.images / (time.process_time() - start):8.1f}",
         flush=True,
@@ -104,24 +106,23 @@ def measure_memory(what: str, size: int, batch_size: int, steps: int) -> None:
     run = {"bare": bare, "whole": whole}[what]
     for _ in range(2):
         run()
-    print(
-        f"peak memory, {what} steps: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB",
-        flush=True,
-    )
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"peak memory, {what} steps: {peak:.0f} MiB", flush=True)
     if what == "whole":
         seconds = alternate({"bare": bare, "whole": whole}, steps)
         print(
-            f"W32 at {size}, batch {batch_size}, {torch.get_num_threads()} threads, one loader worker: "
-            f"bare step {seconds['bare']:.3f} s, whole step {seconds['whole']:.3f} s, "
-            f"{batch_size / seconds['whole']:.2f} images/s, ratio {seconds['whole'] / seconds['bare']:.3f}"
+            f"W32 at {size}, batch {batch_size}, {torch.get_num_threads()} threads, one loader "
+            f"worker: bare step {seconds['bare']:.3f} s, whole step {seconds['whole']:.3f} s, "
+            f"{batch_size / seconds['whole']:.2f} images/s, "
+            f"ratio {seconds['whole'] / seconds['bare']:.3f}"
         )
 
 
 def make_steps(size: int, batch_size: int) -> tuple[Callable[[], None], Callable[[], None]]:
-    """A bare step (forward, backward, optimiser on random tensors), and one with data, targets and losses."""
+    """A bare step (forward, backward, optimiser on random tensors), and a whole one with data."""
+    from bottomup.data.drawings import draw_samples
     from bottomup.data.loader import EpochSampler, ResumableLoader
     from bottomup.data.scenes.crowd import Crowd
-    from bottomup.data.training_sets import DrawnTraining
     from bottomup.method.losses import Criterion
     from bottomup.models.pose_net import higherhrnet
 
@@ -129,7 +130,7 @@ def make_steps(size: int, batch_size: int) -> tuple[Callable[[], None], Callable
     optimizer = torch.optim.Adam(net.parameters())
     images = torch.randint(0, 256, (batch_size, 3, size, size), dtype=torch.uint8)
     images = images.contiguous(memory_format=torch.channels_last)
-    data = DrawnTraining(Crowd(width=size, height=size), 10**5)
+    data = draw_samples(Crowd(width=size, height=size), 10**5)
     batches = iter(ResumableLoader(data, EpochSampler(10**5, batch_size), num_workers=1))
     criterion = Criterion()
 

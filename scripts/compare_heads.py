@@ -24,20 +24,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bottomup.data.coco import Annotations, Record, read_annotations
+from bottomup.data.coco import Annotations, Record, corners_of, read_annotations
+from bottomup.data.drawings import Drawings
+from bottomup.data.photos import Photos, read_image
+from bottomup.data.samples import Draw, Samples
 from bottomup.data.scenes.crowd import Crowd
-from bottomup.data.training_sets import Draw, read_image
 from bottomup.evaluation import keypoints as metrics
 from bottomup.evaluation.bootstrap import bootstrap
 from bottomup.geometry import Transform
 from bottomup.poses import keypoint_similarities
 from bottomup.skeleton import COCO
-from bottomup.topdown.box_metrics import corners
 from bottomup.topdown.detectors import Boxes
 from bottomup.topdown.losses import PersonCriterion
 from bottomup.topdown.person_net import BUILDERS, PersonNet
 from bottomup.topdown.predictor import to_poses
-from bottomup.topdown.samples import CropAugment, DrawnCrops, PhotoCrops
+from bottomup.topdown.samples import CropAugment
 from bottomup.weights.store import save_model, start_from
 
 KINDS = tuple(BUILDERS)
@@ -66,12 +67,12 @@ def extract(arguments: argparse.Namespace) -> None:
     """The features of augmented crops of the training people and of drawn ones, and of the validation people."""
     arguments.out.mkdir(parents=True, exist_ok=True)
     net = build(KINDS[0])
-    val = read_annotations(*arguments.val)
-    people = val_people(val)
+    people = val_people(read_annotations(*arguments.val))
     crops = ((transform.warp(read_image(record)), NOTHING) for record, _, transform in people)
     _write(arguments.out / "val.pt", net, crops, len(people))
-    photos = PhotoCrops(read_annotations(*arguments.train), CropAugment())
-    drawn = DrawnCrops(CROWD, arguments.drawn, CropAugment())
+    annotations = read_annotations(*arguments.train)
+    photos = Samples(Photos(annotations, one_person=True), CropAugment(), stream=3)
+    drawn = Samples(Drawings(CROWD, arguments.drawn), CropAugment(), stream=4)
     for view in range(arguments.views):
         sets = [photos] if view else [drawn, photos]
         samples = (
@@ -122,14 +123,9 @@ def val_people(annotations: Annotations) -> list[tuple[Record, np.ndarray, Trans
     """Every annotated person of the validation photos, with its box and the transform to its crop."""
     people = []
     for record in annotations.records:
-        boxes = [
-            corners(p) for p in annotations.raw["annotations"] if p["image_id"] == record.image_id
-        ]
-        people += [
-            (record, np.array(box), Transform.crop(box))
-            for box in boxes
-            if box[2] > box[0] and box[3] > box[1]
-        ]
+        entries = (p for p in annotations.raw["annotations"] if p["image_id"] == record.image_id)
+        boxes = map(corners_of, entries)
+        people += [(record, box, crop(box)) for box in boxes if (box[2:] > box[:2]).all()]
     return people
 
 
@@ -143,7 +139,8 @@ class Validation:
 
     def similarity(self, net: PersonNet) -> float:
         """Mean object keypoint similarity (OKS) of a person: how well joints are located, whatever their scores."""
-        people = {(p["image_id"], *np.round(corners(p), 3)): p for p in self.truth["annotations"]}
+        entries = self.truth["annotations"]
+        people = {(p["image_id"], *np.round(corners_of(p), 3)): p for p in entries}
         values = []
         for (record, box, _), result in zip(self.people, self._results(net), strict=True):
             person = people[(record.image_id, *np.round(box, 3))]

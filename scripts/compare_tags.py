@@ -20,10 +20,9 @@ import numpy as np
 import torch
 
 from bottomup import networks
-from bottomup.data.evaluation_sets import DrawnEvaluation
+from bottomup.data.drawings import DrawnEvaluation, draw_samples
 from bottomup.data.loader import EpochSampler, ResumableLoader
 from bottomup.data.scenes.crowd import Crowd
-from bottomup.data.training_sets import DrawnTraining
 from bottomup.evaluation import keypoints as metrics
 from bottomup.method import targets
 from bottomup.method.aggregation import combine
@@ -87,7 +86,7 @@ def main() -> None:
 
 def train(net: PoseNet, criterion: Criterion, crowd: Crowd, arguments: argparse.Namespace) -> None:
     """AdamW with one cycle of the rate."""
-    data = DrawnTraining(crowd, arguments.steps * arguments.batch_size, seed=arguments.seed)
+    data = draw_samples(crowd, arguments.steps * arguments.batch_size, seed=arguments.seed)
     sampler = EpochSampler(len(data), arguments.batch_size, seed=arguments.seed)
     optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(

@@ -1,10 +1,10 @@
-"""How hard the drawn images are that a recipe validates on: people, sizes, overlap and truncation, counted.
+"""Count people, sizes, overlap and truncation in the drawn images that a recipe validates on.
 
     python scripts/describe_crowd.py [configs/synthetic.yaml]
 
-A person counts if they are labelled, as in the average precision. Boxes are those around all joints
-of a person, also hidden ones and those beyond the border; beside them stand the boxes of what can
-be seen, as annotated.
+Labelled people count, as in the average precision. Boxes are those around all joints of a person,
+including hidden ones and those beyond the border. The overlap of the annotated boxes, around the
+visible pixels, is counted too.
 """
 
 import argparse
@@ -16,11 +16,11 @@ import numpy as np
 import yaml
 from jaxtyping import Float
 
-from bottomup.data.evaluation_sets import DrawnEvaluation
+from bottomup.data.drawings import DrawnEvaluation
 from bottomup.data.scenes.crowd import Crowd, arrange, render
 
 SYNTHETIC = Path(__file__).resolve().parents[1] / "configs" / "synthetic.yaml"
-OVERLAP = 0.3  # intersection over union of two boxes from which on people count as overlapping
+OVERLAP = 0.3  # intersection over union of boxes above which people overlap
 
 
 class Person(NamedTuple):
@@ -29,9 +29,8 @@ class Person(NamedTuple):
     Attributes:
         size: longer side of the box around all joints, pixels.
         overlaps: whether that box overlaps another's, of any person drawn.
-        seen_overlaps: the same of the boxes of what can be seen.
-        is_cut: whether joints lie beyond the border, by more than a pixel: those that touch it are
-            not cut off.
+        seen_overlaps: the same for the boxes around visible pixels.
+        is_cut: whether joints lie beyond the border by more than a pixel.
         hidden: share of the joints inside the image that somebody or something covers.
     """
 
@@ -68,11 +67,11 @@ def people_of(crowd: Crowd, seed: tuple[int, int]) -> list[Person]:
 
 def _overlaps(boxes: list[Float[np.ndarray, " 4"]], i: int) -> bool:
     return any(
-        _intersection_over_union(boxes[i], box) > OVERLAP for j, box in enumerate(boxes) if j != i
+        intersection_over_union(boxes[i], box) > OVERLAP for j, box in enumerate(boxes) if j != i
     )
 
 
-def _intersection_over_union(a: Float[np.ndarray, " 4"], b: Float[np.ndarray, " 4"]) -> float:
+def intersection_over_union(a: Float[np.ndarray, " 4"], b: Float[np.ndarray, " 4"]) -> float:
     shared = np.prod(np.maximum(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0))
     return float(shared / max(np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2]) - shared, 1e-9))
 
@@ -97,17 +96,20 @@ def main() -> None:
     people = list(itertools.chain.from_iterable(groups))
     counts, sizes = [len(group) for group in groups], [person.size for person in people]
     print(
-        f"{len(groups)} images, {len(people)} labelled people, {min(counts)} to {max(counts)} in an image"
+        f"{len(groups)} images, {len(people)} labelled people, "
+        f"{min(counts)} to {max(counts)} in an image"
     )
     low, middle, high = np.quantile(sizes, (0, 0.5, 1))
     print(f"sizes {low:.0f} to {high:.0f} pixels, median {middle:.0f}")
     print(
-        f"{np.mean([p.overlaps for p in people]):.1%} overlap another by IoU > {OVERLAP} (boxes around all joints)"
+        f"{np.mean([p.overlaps for p in people]):.1%} overlap another by IoU > {OVERLAP} "
+        "(boxes around all joints)"
     )
-    print(f"{np.mean([p.seen_overlaps for p in people]):.1%} do with what can be seen of them")
+    print(f"{np.mean([p.seen_overlaps for p in people]):.1%} do by the boxes around visible pixels")
     print(f"{np.mean([p.is_cut for p in people]):.1%} are cut off by the border")
     print(
-        f"{np.mean([p.hidden for p in people]):.1%} of a person's joints inside the image are covered, on average"
+        f"{np.mean([p.hidden for p in people]):.1%} of a person's joints inside the image are "
+        "covered, on average"
     )
 
 

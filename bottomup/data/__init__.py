@@ -1,4 +1,4 @@
-"""Images with people and their keypoints: files in COCO's format, drawn crowds, and what is done to both."""
+"""Images with people and their keypoints: COCO files, drawn crowds, augmentation and loaders."""
 
 from typing import Any
 

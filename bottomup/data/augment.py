@@ -1,36 +1,36 @@
-"""Augmentation: one affine map for image, mask and keypoints, and a few changes of colour.
+"""Augmentation: one affine map for image, mask and keypoints, and changes of colour.
 
-Everything random is drawn from the generator that is passed in, in a fixed order, so that a sample
-is a function of its generator's seed. Points and pixels go through the same matrix, in which pixel
-centres are whole numbers.
+All randomness comes from the generator that is passed in, in a fixed order. Pixels and points go
+through the same matrix; the centre of the top-left pixel is (0, 0).
 """
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from bottomup.data.samples import Sample
+from bottomup.data.samples import LabelledImage, Sample
 
 
 @dataclasses.dataclass(frozen=True)
 class Augment:
-    """Turns a labelled image of any size into a training sample of a fixed one.
+    """Makes a square sample of a labelled image.
 
     The defaults are those of the published networks (HigherHRNet), which leave the colours alone.
 
     Attributes:
-        size: side of the square sample in pixels.
-        scale: range of the factor on the image's short side that fills the sample; above 1 shows
-            more than that.
-        rotation: largest turn to either side, degrees.
-        translation: largest shift along either axis, as a share of the short side.
-        flip: how likely the image is mirrored.
+        size: side of the sample in pixels.
+        scale: range of the part of the image that fills the sample, in short sides of the image;
+            above 1 shows more than the short side.
+        rotation: largest rotation to either side, degrees.
+        translation: largest shift along either axis, in short sides of the image.
+        flip: probability that the image is mirrored.
         colour: strength of the changes of brightness, contrast, saturation and hue, 0 (none) to 1.
-        blur: how likely the image is blurred a little.
-        grey: how likely the image loses its colours.
+        blur: probability that the image is blurred a little.
+        grey: probability that the image loses its colours.
     """
 
     size: int = 512
@@ -43,54 +43,41 @@ class Augment:
     grey: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.size < 1:
-            raise ValueError(f"size must be 1 or more, not {self.size}")
+        limits = {"size": (1, math.inf), "rotation": (0, math.inf), "translation": (0, math.inf)}
+        limits |= dict.fromkeys(("flip", "colour", "blur", "grey"), (0, 1))
+        for name, (low, high) in limits.items():
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(f"{name} must be from {low} to {high}, not {getattr(self, name)}")
         if not 0 < self.scale[0] <= self.scale[1]:
             raise ValueError(
                 f"scale must be two positive numbers in ascending order, not {self.scale}"
             )
-        for name in ("rotation", "translation"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)}")
-        for name in ("flip", "colour", "blur", "grey"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be from 0 to 1, not {getattr(self, name)}")
 
     def __call__(
-        self, sample: Sample, flip_indices: Sequence[int], rng: np.random.Generator
+        self, image: LabelledImage, flip_indices: Sequence[int], rng: np.random.Generator
     ) -> Sample:
-        """Augment one sample.
-
-        Args:
-            sample: the labelled image.
-            flip_indices: K, see `Skeleton.flip_indices`.
-            rng: the source of randomness.
-        """
-        height, width = sample.image.shape[:2]
+        """Augment one image; see `Augmentation`."""
+        height, width = image.mask.shape
         mirrored = bool(rng.random() < self.flip)
         matrix = self.draw_matrix(width, height, mirrored, rng)
-        sample = warp(sample, matrix, self.size)
-        if mirrored:
-            sample = sample._replace(keypoints=sample.keypoints[:, list(flip_indices)])
+        sample = warp(image, matrix, (self.size, self.size), flip_indices if mirrored else None)
         return sample._replace(image=self.recolour(sample.image, rng))
 
     def draw_matrix(
         self, width: int, height: int, mirrored: bool, rng: np.random.Generator
     ) -> Float[np.ndarray, "2 3"]:
-        """Draw the affine map from the image's pixels to the sample's."""
+        """Draw the affine map from pixels of the image to pixels of the sample."""
         short = min(width, height)
         factor = self.size / (short * rng.uniform(*self.scale))
-        angle = np.radians(rng.uniform(-self.rotation, self.rotation))
+        linear = similarity(factor, rng.uniform(-self.rotation, self.rotation), mirrored)
         shift = rng.uniform(-self.translation, self.translation, 2) * short
-        cos, sin = factor * np.cos(angle), factor * np.sin(angle)
-        linear = np.array([[cos, -sin], [sin, cos]]) * ([[-1], [1]] if mirrored else 1)
         centre = np.array([width - 1, height - 1]) / 2 + shift
         return np.column_stack([linear, (self.size - 1) / 2 - linear @ centre])
 
     def recolour(
         self, image: UInt8[np.ndarray, "H W 3"], rng: np.random.Generator
     ) -> UInt8[np.ndarray, "H W 3"]:
-        """Change colours, and blur, as the attributes say; the geometry stays."""
+        """Change the colours and blur; the geometry stays."""
         if self.colour > 0:
             image = _jitter(image, self.colour, rng)
         if rng.random() < self.grey:
@@ -100,44 +87,57 @@ class Augment:
         return image
 
 
-def warp(sample: Sample, matrix: Float[np.ndarray, "2 3"], size: int | tuple[int, int]) -> Sample:
-    """Carry image, mask and keypoints through one affine map.
+def similarity(factor: float, degrees: float, mirrored: bool) -> Float[np.ndarray, "2 2"]:
+    """The matrix that scales and rotates, then mirrors left and right if asked to."""
+    angle = np.radians(degrees)
+    cos, sin = factor * np.cos(angle), factor * np.sin(angle)
+    return np.array([[cos, -sin], [sin, cos]]) * ([[-1], [1]] if mirrored else 1)
 
-    Image and mask travel together, as one picture of four channels. What lies beyond the image is
-    black and counts as known to be empty. Joints that leave the sample lose their label. An image
-    that shrinks to less than half is averaged down to twice its final size first.
+
+def warp(
+    image: LabelledImage,
+    matrix: Float[np.ndarray, "2 3"],
+    wh: tuple[int, int],
+    flip_indices: Sequence[int] | None = None,
+) -> Sample:
+    """Map image, mask and keypoints.
+
+    Image and mask are warped together, as four channels. Pixels beyond the image are black and not
+    ignored. Joints that leave the sample lose their label. An image that shrinks to less than half
+    is averaged down to twice its final size first.
 
     Args:
-        sample: the labelled image.
+        image: the labelled image.
         matrix: from pixels of the image to pixels of the sample.
-        size: width and height of the sample, or the side of a square one.
+        wh: width and height of the sample.
+        flip_indices: K, if the matrix mirrors: left and right joints change places.
     """
-    wh = (size, size) if isinstance(size, int) else size
-    keypoints = sample.keypoints.copy()
-    keypoints[..., :2] = keypoints[..., :2] @ matrix[:, :2].T.astype(np.float32) + matrix[
-        :, 2
-    ].astype(np.float32)
+    keypoints = image.keypoints.copy()
+    linear, shift = matrix[:, :2].T.astype(np.float32), matrix[:, 2].astype(np.float32)
+    keypoints[..., :2] = keypoints[..., :2] @ linear + shift
     points = keypoints[..., :2]
     inside = ((points >= -0.5) & (points < np.array(wh) - 0.5)).all(-1, keepdims=True)
     keypoints *= inside & (keypoints[..., 2:] > 0)
+    if flip_indices is not None:
+        keypoints = keypoints[:, list(flip_indices)]
 
-    hidden = np.where(sample.mask, 0, 255).astype(np.uint8)
-    planes, matrix = average_down(cv2.merge([*cv2.split(sample.image), hidden]), matrix)
-    planes = cv2.warpAffine(planes, matrix, wh, flags=cv2.INTER_LINEAR)
+    ignored = np.where(image.mask, 0, 255).astype(np.uint8)
+    planes, matrix = average_down(cv2.merge([*cv2.split(image.image), ignored]), matrix)
+    planes = cv2.warpAffine(planes, matrix, wh, flags=cv2.INTER_LINEAR)  # H W 4
     return Sample(np.ascontiguousarray(planes[..., :3]), keypoints, planes[..., 3] < 128)
 
 
 def average_down(
     planes: UInt8[np.ndarray, "H W C"], matrix: Float[np.ndarray, "2 3"]
 ) -> tuple[UInt8[np.ndarray, "h w C"], Float[np.ndarray, "2 3"]]:
-    """Shrink a picture that a map will shrink to less than half, so that fine texture does not turn to noise.
+    """Shrink an image that a map shrinks to less than half, so that fine texture gives no noise.
 
     Args:
-        planes: the picture.
+        planes: the image.
         matrix: from its pixels to those of the result.
 
     Returns:
-        the picture at twice its final size, if it was larger, and the map from there.
+        the image at twice its final size, if it was larger, and the map from there.
     """
     shrink = int(0.5 / max(np.linalg.norm(matrix[:, 0]), 1e-6))
     if shrink < 2:
@@ -153,13 +153,14 @@ def average_down(
 
 def _jitter(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
     """Change brightness, contrast, colour balance, saturation and hue."""
+    # brightness, contrast and colour balance, by a table for each channel
     contrast = 1 + strength * rng.uniform(-0.4, 0.4)
     balance = 1 + strength * rng.uniform(-0.12, 0.12, 3)
     lift = strength * rng.uniform(-40, 40) + 128
-    table = np.clip((np.arange(256)[:, None] - 128) * contrast * balance + lift, 0, 255).astype(
-        np.uint8
-    )
-    image = cv2.LUT(image, table[None])
+    values = (np.arange(256)[:, None] - 128) * contrast * balance + lift  # 256 3
+    image = cv2.LUT(image, np.clip(values, 0, 255).astype(np.uint8)[None])
+
+    # hue and saturation, likewise
     colours = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
     hue = (np.arange(256) + round(strength * rng.uniform(-12, 12))) % 180
     saturation = np.clip(np.arange(256) * (1 + strength * rng.uniform(-0.5, 0.5)), 0, 255)

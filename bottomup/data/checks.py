@@ -1,22 +1,17 @@
-"""What can be wrong with an entry of an annotation file, in words; None where nothing is.
+"""Faults of the entries of an annotation file, as messages; None for an entry without faults.
 
-Whatever would stop a training after hours, or silently lose people, is found here, before it
-starts.
+Whatever would stop a training after hours, or silently lose people, is found before it starts.
 """
 
 from typing import Any
 
-import numpy as np
-
-LARGEST = 1e6  # of a coordinate: beyond any image; also refuses infinity and NaN
+MAX_COORDINATE = 1e6  # beyond any image; also refuses infinity and NaN
 
 
 def category_fault(category: Any) -> str | None:
     """What is wrong with a category."""
-    if not isinstance(category, dict):
-        return f"is {category!r}, not an object"
-    if not _is_whole(category.get("id")):
-        return f"'id' is {category.get('id')!r}, not a whole number"
+    if fault := _id_fault(category):
+        return fault
     names = category.get("keypoints")
     if names is not None and not (
         isinstance(names, list) and all(isinstance(name, str) for name in names)
@@ -27,10 +22,8 @@ def category_fault(category: Any) -> str | None:
 
 def image_fault(info: Any) -> str | None:
     """What is wrong with an image."""
-    if not isinstance(info, dict):
-        return f"is {info!r}, not an object"
-    if not _is_whole(info.get("id")):
-        return f"'id' is {info.get('id')!r}, not a whole number"
+    if fault := _id_fault(info):
+        return fault
     if not isinstance(info.get("file_name"), str) or not info["file_name"]:
         return f"'file_name' is {info.get('file_name')!r}, not the name of a file"
     for key in ("width", "height"):
@@ -51,15 +44,12 @@ def person_fault(
     Args:
         person: the annotation.
         images: the images by id.
-        categories: ids of all categories; annotations of others than `category_id` are not looked
-            at further.
-        category_id: of the people.
+        categories: ids of all categories.
+        category_id: of people; other annotations are not checked further.
         num_keypoints: K, the joints of the category.
     """
-    if not isinstance(person, dict):
-        return f"is {person!r}, not an object"
-    if not _is_whole(person.get("id")):
-        return f"'id' is {person.get('id')!r}, not a whole number"
+    if fault := _id_fault(person):
+        return fault
     if not _is_whole(person.get("image_id")) or person["image_id"] not in images:
         return f"image_id {person.get('image_id')!r} is not among the images"
     if not _is_whole(person.get("category_id")) or person["category_id"] not in categories:
@@ -74,12 +64,12 @@ def person_fault(
     )
 
 
-def disagreement(person: dict[str, Any]) -> bool:
-    """Whether `num_keypoints` calls a person unlabelled that has labelled joints, or the other way round."""
-    count = person.get("num_keypoints")
-    return count is not None and (count > 0) != any(
-        v > 0 for v in (person.get("keypoints") or ())[2::3]
-    )
+def _id_fault(entry: Any) -> str | None:
+    if not isinstance(entry, dict):
+        return f"is {entry!r}, not an object"
+    if not _is_whole(entry.get("id")):
+        return f"'id' is {entry.get('id')!r}, not a whole number"
+    return None
 
 
 def _keypoints_fault(numbers: Any, num_keypoints: int) -> str | None:
@@ -87,7 +77,10 @@ def _keypoints_fault(numbers: Any, num_keypoints: int) -> str | None:
         return None
     if not isinstance(numbers, list) or len(numbers) != 3 * num_keypoints:
         count = len(numbers) if isinstance(numbers, list) else repr(numbers)
-        return f"keypoints has {count} numbers, not {3 * num_keypoints} = 3 x {num_keypoints} joints of the category"
+        return (
+            f"keypoints has {count} numbers, not {3 * num_keypoints} = "
+            f"3 x {num_keypoints} joints of the category"
+        )
     if not _are_coordinates(numbers):
         return "keypoints has entries that are not finite numbers of a sensible size"
     if any(visibility not in (0, 1, 2) for visibility in numbers[2::3]):
@@ -101,7 +94,7 @@ def _numbers_fault(person: dict[str, Any]) -> str | None:
         return f"bbox must be four numbers x, y, width, height, not {box!r}"
     if box is not None and min(box[2:]) < 0:
         return f"bbox must be x, y, width, height, not {box}"
-    if area is not None and not (isinstance(area, int | float) and 0 <= area <= LARGEST**2):
+    if area is not None and not (isinstance(area, int | float) and 0 <= area <= MAX_COORDINATE**2):
         return f"area must be a number of pixels, not {area!r}"
     if person.get("iscrowd") not in (0, 1, None):
         return f"iscrowd must be 0 or 1, not {person['iscrowd']!r}"
@@ -112,7 +105,7 @@ def _numbers_fault(person: dict[str, Any]) -> str | None:
 
 
 def _outline_fault(outline: Any, width: int, height: int) -> str | None:
-    """Polygons, or run lengths of the image's size: with others, pycocotools leaves pixels to chance."""
+    """Run lengths must be of the image's size: of others, pycocotools decodes random pixels."""
     if outline is None or outline == []:
         return None
     if isinstance(outline, list):
@@ -126,24 +119,37 @@ def _outline_fault(outline: Any, width: int, height: int) -> str | None:
         )
     counts = outline.get("counts") if isinstance(outline, dict) else None
     if not isinstance(counts, list | str):
-        return f"segmentation must be polygons, or an object with size and counts, not {str(outline)[:60]}"
+        return (
+            "segmentation must be polygons, or an object with size and counts, "
+            f"not {str(outline)[:60]}"
+        )
     if outline.get("size") != [height, width]:
-        return f"segmentation has run lengths for {outline.get('size')}, not for [height, width] = {[height, width]}"
+        return (
+            f"segmentation has run lengths for {outline.get('size')}, "
+            f"not for [height, width] = {[height, width]}"
+        )
     runs = _decompress(counts) if isinstance(counts, str) else counts
     if not all(_is_whole(run) and run >= 0 for run in runs) or sum(runs) != width * height:
-        return f"segmentation has counts that do not sum up to the {width * height} pixels of the image"
+        return (
+            f"segmentation has counts that do not sum up to the {width * height} pixels "
+            "of the image"
+        )
     return None
 
 
 def _decompress(counts: str) -> list[int]:
-    """Run lengths out of COCO's string: six bits a character, and from the fourth run on the change from two before."""
+    """Run lengths from COCO's string.
+
+    A character holds six bits. From the fourth run on, the string holds the difference from the
+    run two before.
+    """
     runs: list[int] = []
     value = shift = 0
     for character in counts:
         bits = ord(character) - 48
         value |= (bits & 31) << shift
         shift += 5
-        if not bits & 32:
+        if not bits & 32:  # the last character of a run
             value -= (bits & 16) << (shift - 4)  # the sign
             runs.append(value + (runs[-2] if len(runs) > 2 else 0))
             value = shift = 0
@@ -155,9 +161,6 @@ def _is_whole(value: Any) -> bool:
 
 
 def _are_coordinates(numbers: list[Any]) -> bool:
-    values = (
-        np.array(numbers)
-        if not any(isinstance(number, list) for number in numbers)
-        else np.array(None)
+    return all(
+        isinstance(number, int | float) and abs(number) <= MAX_COORDINATE for number in numbers
     )
-    return values.dtype.kind in "if" and bool((np.abs(values) <= LARGEST).all())

@@ -1,28 +1,22 @@
-"""Reading keypoint annotations in COCO's format: COCO, CrowdPose and files with joints of their own."""
+"""Files in COCO's format: keypoint annotations of COCO, CrowdPose or other joints, and results."""
 
-import contextlib
 import dataclasses
-import io
-import json
 import logging
-import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
-from pycocotools import mask as masks
-from pycocotools.coco import COCO
 
-from bottomup.data import checks as faults
+from bottomup.data import checks
+from bottomup.data.outlines import decode_outline
+from bottomup.files import read_json
 from bottomup.skeleton import Skeleton
 
+BOX_TO_AREA = 0.53  # mean share of its box that a person fills: stands in for a missing area
+
 log = logging.getLogger(__name__)
-
-
-class AnnotationError(ValueError):
-    """An annotation file does not say what it should; the message names the entry."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -31,14 +25,13 @@ class Record:
 
     Attributes:
         image_id: its id in the file.
-        path: where the image lies.
+        path: the image file.
         width: pixels.
         height: pixels.
         keypoints: (N, K, 3) of the people with at least one labelled joint.
-        boxes: (N, 4) x0, y0, x1, y1 of these people; around the labelled joints where the file has
-            none.
-        outlines: for each of them its polygons or run lengths, None where the file has none.
-        unknown: outlines, or boxes x, y, w, h, of crowds and of people without keypoints.
+        boxes: (N, 4) x0, y0, x1, y1 of these people.
+        outlines: polygons or run lengths of each of them, None where the file has none.
+        ignored: outlines, or boxes x, y, w, h, of crowds and of people without keypoints.
     """
 
     image_id: int
@@ -48,14 +41,14 @@ class Record:
     keypoints: Float[np.ndarray, "N K 3"]
     boxes: Float[np.ndarray, "N 4"]
     outlines: tuple[Any, ...]
-    unknown: tuple[Any, ...]
+    ignored: tuple[Any, ...]
 
     def mask(self) -> Bool[np.ndarray, "H W"]:
-        """False in the unknown regions."""
-        known = np.ones((self.height, self.width), bool)
-        for outline in self.unknown:
-            known &= ~decode_outline(outline, self.width, self.height)
-        return known
+        """False in ignored regions."""
+        mask = np.ones((self.height, self.width), bool)
+        for outline in self.ignored:
+            mask &= ~decode_outline(outline, self.width, self.height)
+        return mask
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -65,9 +58,9 @@ class Annotations:
     Attributes:
         path: the file.
         category_id: of its people.
-        skeleton: what they are made of.
-        records: its images that exist, in the order of their ids.
-        raw: the file's content, as evaluation needs it.
+        skeleton: their joints.
+        records: the images that exist, by ascending id.
+        raw: the content of the file.
     """
 
     path: Path
@@ -89,185 +82,226 @@ def read_annotations(
     Args:
         path: a JSON file with images, annotations and a category that names keypoints.
         images: the folder that the file names are relative to.
-        missing: what to do about images that are not there: "error" or "skip". Both list them
-            first.
+        missing: what to do about images that do not exist: "error" or "skip". Both list them.
         sigmas: OKS tolerances of the joints; None: see `Skeleton.from_category`.
 
     Raises:
-        AnnotationError: the file is not such a file; the message names the entry.
-        FileNotFoundError: the file, or with `missing="error"` an image, is not there.
+        ValueError: the file is not a keypoint file; the message names the entry.
+        FileNotFoundError: with `missing="error"`, an image does not exist.
     """
     if missing not in ("error", "skip"):
         raise ValueError(f"missing must be 'error' or 'skip', not {missing!r}")
-    path, images = Path(path), Path(images)
-    raw = _load(path)
-    category = _keypoint_category(path, raw)
-    skeleton = _skeleton(path, category, sigmas)
+    raw, category, skeleton = _read_category(path, sigmas)
     _check(path, raw, category["id"], skeleton.num_keypoints)
-    with contextlib.redirect_stdout(io.StringIO()):
-        index = COCO()
-        index.dataset = cast(Any, raw)
-        index.createIndex()
-    people: dict[int, list[Any]] = cast(Any, index.imgToAnns)
+
+    # the people of each image, in the order of the file
+    people: dict[int, list[dict[str, Any]]] = {}
+    for person in raw["annotations"]:
+        if person["category_id"] == category["id"]:
+            people.setdefault(person["image_id"], []).append(person)
     records = [
-        _record(info, people.get(info["id"], []), images, category["id"], skeleton.num_keypoints)
+        _record(info, people.get(info["id"], []), Path(images), skeleton.num_keypoints)
         for info in sorted(raw["images"], key=lambda info: info["id"])
     ]
+
     absent = [record.path for record in records if not record.path.is_file()]
-    _report(absent, len(records), missing)
+    _report_absent(absent, len(records), missing)
     lost = set(absent)
     present = tuple(record for record in records if record.path not in lost)
-    return Annotations(path, category["id"], skeleton, present, raw)
+    return Annotations(Path(path), category["id"], skeleton, present, raw)
 
 
 def read_skeleton(path: str | Path, sigmas: tuple[float, ...] | None = None) -> Skeleton:
-    """The joints that an annotation file is about.
+    """The joints that an annotation file names.
 
     Raises:
-        AnnotationError: the file names none.
-        FileNotFoundError: the file is not there.
+        ValueError: it is not a keypoint file.
     """
-    return _skeleton(Path(path), _keypoint_category(Path(path), _load(Path(path))), sigmas)
+    return _read_category(path, sigmas)[2]
 
 
-def decode_outline(outline: Any, width: int, height: int) -> Bool[np.ndarray, "H W"]:
-    """Pixels inside an outline: polygons, run lengths (either kind) or a box x, y, w, h."""
-    if isinstance(outline, dict) or isinstance(outline[0], list):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # pycocotools' own, about numpy
-            return _decode_runs(cast(Any, outline), width, height)
-    inside = np.zeros((height, width), bool)
-    x, y, wide, high = outline
-    inside[
-        max(int(y), 0) : max(int(np.ceil(y + high)), 0),
-        max(int(x), 0) : max(int(np.ceil(x + wide)), 0),
-    ] = True
-    return inside
+def read_raw(source: str | Path | dict[str, Any], *lists: str) -> dict[str, Any]:
+    """The content of an annotation file.
 
+    Args:
+        source: the file, or its content.
+        lists: those that it must have: "images", "annotations", "categories".
 
-def _decode_runs(outline: Any, width: int, height: int) -> Bool[np.ndarray, "H W"]:
-    if isinstance(outline, list):
-        areas = [polygon for polygon in outline if len(polygon) >= 6]  # two points hold no area
-        if not areas:
-            return np.zeros((height, width), bool)
-        return masks.decode(masks.merge(masks.frPyObjects(areas, height, width))).astype(bool)
-    compressed = not isinstance(outline["counts"], list)
-    return masks.decode(
-        outline if compressed else masks.frPyObjects(outline, height, width)
-    ).astype(bool)
-
-
-def _load(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no annotation file {path}")
-    try:
-        raw = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise AnnotationError(f"{path} is not JSON: {error}") from error
+    Raises:
+        ValueError: the file cannot be read, or lacks a list.
+    """
+    raw, name = _read(source, "annotations"), _name(source, "annotations")
     if not isinstance(raw, dict):
-        raise AnnotationError(
-            f"{path} holds a {type(raw).__name__}, not annotations: is it a results file?"
+        raise ValueError(
+            f"{name} holds a {type(raw).__name__}, not annotations: is it a results file?"
         )
-    for key in ("images", "annotations", "categories"):
+    for key in lists:
         if not isinstance(raw.get(key), list):
-            raise AnnotationError(
-                f"{path} has no list {key!r}: is it a COCO keypoint annotation file?"
-            )
+            raise ValueError(f"{name} has no list {key!r}: is it a COCO keypoint file?")
     return raw
 
 
-def _keypoint_category(path: Path, raw: dict[str, Any]) -> dict[str, Any]:
-    categories = _unique(path, "categories", raw["categories"], faults.category_fault).values()
-    with_joints = [category for category in categories if category.get("keypoints")]
-    if len(with_joints) != 1:
-        names = [category.get("name") for category in categories]
-        raise AnnotationError(
-            f"{path} needs one category that names keypoints, and has {len(with_joints)} among {names}: "
-            "leave one in a copy of the file"
+def read_results(source: str | Path | list[Any], what: str = "results") -> list[Any]:
+    """The content of a results file.
+
+    Args:
+        source: the file, or its content.
+        what: what it should hold, for messages.
+
+    Raises:
+        ValueError: the file cannot be read, or is not a list.
+    """
+    content = _read(source, what)
+    if not isinstance(content, list):
+        raise ValueError(
+            f"{_name(source, what)} holds a {type(content).__name__}, not a list of results: "
+            "is it an annotation file?"
         )
-    return with_joints[0]
+    return content
 
 
-def _skeleton(path: Path, category: dict[str, Any], sigmas: tuple[float, ...] | None) -> Skeleton:
+def keypoint_category(
+    categories: list[dict[str, Any]], source: str | Path | dict[str, Any]
+) -> dict[str, Any]:
+    """The one category that names keypoints.
+
+    Args:
+        categories: of an annotation file.
+        source: the file, or its content.
+
+    Raises:
+        ValueError: there is none, or more than one.
+    """
+    found = [category for category in categories if category.get("keypoints")]
+    if len(found) != 1:
+        names = [category.get("name") for category in categories]
+        raise ValueError(
+            f"{_name(source, 'annotations')} needs one category that names keypoints, and has "
+            f"{len(found)} among {names}: keep one in a copy of the file"
+        )
+    return found[0]
+
+
+def num_labelled_joints(person: dict[str, Any]) -> int:
+    """How many joints of an annotated person are labelled."""
+    return sum(visibility > 0 for visibility in (person.get("keypoints") or ())[2::3])
+
+
+def box_around(keypoints: Float[np.ndarray, "K 3"]) -> Float[np.ndarray, " 4"]:
+    """x0, y0, x1, y1 around the labelled joints; zeros where there are none."""
+    points = keypoints[keypoints[:, 2] > 0, :2]
+    return np.concatenate([points.min(0), points.max(0)]) if len(points) else np.zeros(4)
+
+
+def box_of(person: dict[str, Any]) -> list[float]:
+    """x, y, width, height of a person: as annotated, otherwise around the labelled joints."""
+    if person.get("bbox"):
+        return person["bbox"]
+    keypoints = np.reshape(np.array(person.get("keypoints") or [0, 0, 0], float), (-1, 3))
+    box = box_around(keypoints)
+    return [*box[:2].tolist(), *(box[2:] - box[:2]).tolist()]
+
+
+def corners_of(person: dict[str, Any]) -> Float[np.ndarray, " 4"]:
+    """x0, y0, x1, y1 of the box of a person."""
+    x, y, width, height = box_of(person)
+    return np.array([x, y, x + width, y + height], np.float64)
+
+
+def area_of(person: dict[str, Any]) -> float:
+    """Square pixels of a person: as annotated, otherwise a share of the box."""
+    if person.get("area") is not None:
+        return person["area"]
+    _, _, width, height = box_of(person)
+    return BOX_TO_AREA * width * height
+
+
+def _read(source: Any, what: str) -> Any:
+    return read_json(source, what) if isinstance(source, str | Path) else source
+
+
+def _name(source: Any, what: str) -> str:
+    """How messages call a file, or the content of one."""
+    return f"{what} {str(source)!r}" if isinstance(source, str | Path) else what
+
+
+def _read_category(
+    path: str | Path, sigmas: tuple[float, ...] | None
+) -> tuple[dict[str, Any], dict[str, Any], Skeleton]:
+    """The content of a file, its keypoint category and the joints of that."""
+    raw = read_raw(path, "images", "annotations", "categories")
+    _unique(path, "categories", raw["categories"], checks.category_fault)
+    category = keypoint_category(raw["categories"], path)
     try:
-        return Skeleton.from_category(category, sigmas)
+        return raw, category, Skeleton.from_category(category, sigmas)
     except ValueError as error:
-        raise AnnotationError(f"{path}: category {category.get('name')!r}: {error}") from error
+        raise ValueError(f"{path}: category {category.get('name')!r}: {error}") from error
 
 
-def _check(path: Path, raw: dict[str, Any], category_id: int, num_keypoints: int) -> None:
-    """Raise at the first entry that is wrong, naming it."""
-    images = _unique(path, "images", raw["images"], faults.image_fault)
+def _check(path: str | Path, raw: dict[str, Any], category_id: int, num_keypoints: int) -> None:
+    """Raise at the first entry that is wrong, and name it."""
+    images = _unique(path, "images", raw["images"], checks.image_fault)
     categories = {category["id"] for category in raw["categories"]}
 
     def person_fault(person: Any) -> str | None:
-        return faults.person_fault(person, images, categories, category_id, num_keypoints)
+        return checks.person_fault(person, images, categories, category_id, num_keypoints)
 
     people = _unique(path, "annotations", raw["annotations"], person_fault).values()
-    odd = [p["id"] for p in people if p["category_id"] == category_id and faults.disagreement(p)]
+    odd = [p["id"] for p in people if p["category_id"] == category_id and _has_wrong_count(p)]
     if odd:
         log.warning(
-            "%s: num_keypoints contradicts the labelled joints of %d annotations (the first ones have the ids %s): "
-            "training goes by the joints, average precision by num_keypoints",
+            "%s: num_keypoints contradicts the labelled joints of %d annotations (the first ones "
+            "have the ids %s): training goes by the joints, average precision by num_keypoints",
             *(path, len(odd), ", ".join(map(str, odd[:5]))),
         )
 
 
+def _has_wrong_count(person: dict[str, Any]) -> bool:
+    """Whether `num_keypoints` says none where joints are labelled, or some where none are."""
+    count = person.get("num_keypoints")
+    return count is not None and (count > 0) != (num_labelled_joints(person) > 0)
+
+
 def _unique(
-    path: Path, key: str, entries: list[Any], fault_of: Callable[[Any], str | None]
+    path: str | Path, key: str, entries: list[Any], fault_of: Callable[[Any], str | None]
 ) -> dict[int, dict[str, Any]]:
-    """The entries of a list by their ids, each one checked."""
-    known: dict[int, dict[str, Any]] = {}
+    """The checked entries of a list by their ids."""
+    by_id: dict[int, dict[str, Any]] = {}
     for position, entry in enumerate(entries):
         fault = fault_of(entry)
-        if not fault and entry["id"] in known:
+        if not fault and entry["id"] in by_id:
             first = next(i for i, other in enumerate(entries) if other["id"] == entry["id"])
             fault = f"{key}[{first}] has the same id"
         if fault:
             name = f" (id {entry.get('id')})" if isinstance(entry, dict) else ""
-            raise AnnotationError(f"{path}: {key}[{position}]{name}: {fault}")
-        known[entry["id"]] = entry
-    return known
+            raise ValueError(f"{path}: {key}[{position}]{name}: {fault}")
+        by_id[entry["id"]] = entry
+    return by_id
 
 
 def _record(
-    info: dict[str, Any], people: list[dict[str, Any]], images: Path, category_id: int, joints: int
+    info: dict[str, Any], people: list[dict[str, Any]], images: Path, num_keypoints: int
 ) -> Record:
-    people = [person for person in people if person["category_id"] == category_id]
-    labelled, unknown = [], []
+    """An image with its people; those who cannot be learnt from become ignored regions."""
+    labelled, ignored = [], []
     for person in people:
-        usable = not person.get("iscrowd") and any(
-            v > 0 for v in (person.get("keypoints") or ())[2::3]
-        )
-        (labelled if usable else unknown).append(person)
-    keypoints = np.array([person["keypoints"] for person in labelled], np.float32).reshape(
-        -1, joints, 3
-    )
-    regions = (person.get("segmentation") or person.get("bbox") for person in unknown)
+        is_usable = not person.get("iscrowd") and num_labelled_joints(person) > 0
+        (labelled if is_usable else ignored).append(person)
+    keypoints = np.array([person["keypoints"] for person in labelled], np.float32)
+    regions = (person.get("segmentation") or person.get("bbox") for person in ignored)
     return Record(
         info["id"],
         images / info["file_name"],
         info["width"],
         info["height"],
-        keypoints,
-        np.array(
-            [_box(person, points) for person, points in zip(labelled, keypoints, strict=True)]
-        ).reshape(-1, 4),
+        keypoints.reshape(-1, num_keypoints, 3),
+        np.array([corners_of(person) for person in labelled]).reshape(-1, 4),
         tuple(person.get("segmentation") or None for person in labelled),
         tuple(region for region in regions if region),
     )
 
 
-def _box(person: dict[str, Any], keypoints: np.ndarray) -> np.ndarray:
-    """x0, y0, x1, y1 of a person."""
-    if person.get("bbox"):
-        x, y, width, height = person["bbox"]
-        return np.array([x, y, x + width, y + height], np.float64)
-    points = keypoints[keypoints[:, 2] > 0, :2].astype(np.float64)
-    return np.concatenate([points.min(0), points.max(0)])
-
-
-def _report(absent: list[Path], total: int, missing: str) -> None:
+def _report_absent(absent: list[Path], total: int, missing: str) -> None:
     if not absent:
         return
     listed = "\n  ".join(str(path) for path in absent[:20])
@@ -275,6 +309,6 @@ def _report(absent: list[Path], total: int, missing: str) -> None:
     text = f"{len(absent)} of {total} images are missing:\n  {listed}{more}"
     if missing == "error":
         raise FileNotFoundError(
-            f"{text}\nput them there, or pass --data.missing skip to go on without them"
+            f"{text}\nadd them, or pass --data.missing skip to go on without them"
         )
     log.warning("%s", text)

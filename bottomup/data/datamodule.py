@@ -1,5 +1,6 @@
-"""Data for training and validation, as configs name it: annotated photos, or drawn crowds."""
+"""Data for training and validation, as recipes name them: annotated photos, or drawn crowds."""
 
+import dataclasses
 from typing import Any, Literal
 
 import torch
@@ -8,33 +9,85 @@ from torch.utils.data import DataLoader
 
 from bottomup.data.augment import Augment
 from bottomup.data.coco import Annotations, read_annotations
-from bottomup.data.evaluation_sets import (
-    DrawnEvaluation,
-    EvaluationImage,
-    EvaluationSet,
-    PhotoEvaluation,
-)
+from bottomup.data.drawings import DrawnEvaluation, draw_samples
 from bottomup.data.loader import EpochSampler, ResumableLoader
+from bottomup.data.photos import PastedPhotos, PhotoEvaluation
+from bottomup.data.samples import EvaluationImage, Samples, Together, TrainingSet
 from bottomup.data.scenes.crowd import Crowd
-from bottomup.data.training_sets import DrawnTraining, PhotoTraining, Together, TrainingSet
 from bottomup.skeleton import Skeleton
+
+EvaluationSet = PhotoEvaluation | DrawnEvaluation
+
+
+@dataclasses.dataclass(frozen=True)
+class PhotoFiles:
+    """The annotated photos of a recipe.
+
+    Attributes:
+        train: annotation file and folder of the training photos; None each for no photos.
+        val: the same for validation and test.
+        missing: "error" or "skip": what to do about photos that do not exist.
+        sigmas: OKS tolerances of the joints; None: see `Skeleton.from_category`.
+    """
+
+    train: tuple[str | None, str | None] = (None, None)
+    val: tuple[str | None, str | None] = (None, None)
+    missing: Literal["error", "skip"] = "error"
+    sigmas: tuple[float, ...] | None = None
+
+    def read(self, kind: Literal["train", "val"]) -> Annotations | None:
+        """Read and check the annotations of one kind; None for no photos.
+
+        Raises:
+            ValueError: the file is wrong, or only one of file and folder is given.
+            FileNotFoundError: a photo does not exist.
+        """
+        annotations, images = self.train if kind == "train" else self.val
+        if annotations is None and images is None:
+            return None
+        if annotations is None or images is None:
+            raise ValueError(
+                f"pass both --data.{kind}_annotations FILE and --data.{kind}_images DIR, or neither"
+            )
+        return read_annotations(annotations, images, missing=self.missing, sigmas=self.sigmas)
 
 
 class PoseData(LightningDataModule):
-    """Loaders over a training set and a set to evaluate on; the two kinds of data below fill them in.
+    """Loaders over a training set and an evaluation set, made of photos, drawings or both.
 
     Args:
         batch_size: training images per step and process.
-        num_workers: processes that make samples.
+        num_workers: the number of processes that make samples.
         seed: of the order of the images and of all augmentation.
         eval_batch_size: images that validation hands to the network together, where their sizes
             allow it.
+        files: the annotated photos; a subclass makes training samples of them.
+        photo_turns: how often an epoch visits each sample of the photos.
+        drawn: the training samples of drawings; None: none.
+        drawn_evaluation: what to validate on without photos; None: nothing.
     """
 
-    def __init__(self, batch_size: int, num_workers: int, seed: int, eval_batch_size: int):
+    train_options = (
+        "--data.train_annotations FILE and --data.train_images DIR, or --data.drawn_images N"
+    )
+
+    def __init__(
+        self,
+        batch_size: int,
+        num_workers: int,
+        seed: int,
+        eval_batch_size: int,
+        *,
+        files: PhotoFiles = PhotoFiles(),
+        photo_turns: int = 1,
+        drawn: Samples | None = None,
+        drawn_evaluation: DrawnEvaluation | None = None,
+    ):
         super().__init__()
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.eval_batch_size = eval_batch_size
+        self.files, self.photo_turns = files, photo_turns
+        self.drawn, self.drawn_evaluation = drawn, drawn_evaluation
         self.training_set: TrainingSet | None = None
         self.evaluation_set: EvaluationSet | None = None
 
@@ -50,12 +103,51 @@ class PoseData(LightningDataModule):
             raise ValueError("there are no data: set them up first")
         return data.skeleton
 
+    def setup(self, stage: str) -> None:
+        """Read and check the annotation files; drawings are drawn when they are needed.
+
+        Raises:
+            ValueError: a file is wrong, or there is nothing to train or validate on.
+            FileNotFoundError: a photo does not exist.
+        """
+        if self.evaluation_set is None:
+            self.evaluation_set = self._make_evaluation_set(stage)
+        if stage == "fit" and self.training_set is None:
+            self.training_set = self._make_training_set()
+
+    def _photo_samples(self, annotations: Annotations) -> Samples:
+        raise NotImplementedError
+
+    def _make_evaluation_set(self, stage: str) -> EvaluationSet | None:
+        photos, drawn = self.files.read("val"), self.drawn_evaluation
+        if photos is not None:
+            if not photos.records:
+                raise ValueError(f"the validation set {photos.path} has no images")
+            return PhotoEvaluation(photos)
+        if drawn is not None and drawn.length < 1:
+            raise ValueError(f"the validation set has no images: val_length is {drawn.length}")
+        if drawn is None and stage != "fit":
+            raise ValueError("pass --data.val_annotations FILE and --data.val_images DIR")
+        return drawn
+
+    def _make_training_set(self) -> TrainingSet:
+        annotations = self.files.read("train")
+        photos = None if annotations is None else self._photo_samples(annotations)
+        if photos is not None and len(photos) == 0:
+            raise ValueError(
+                f"the training set {self.files.train[0]} has no images with labelled people: "
+                "pass another --data.train_annotations"
+            )
+        both = ((photos, self.photo_turns), (self.drawn, 1))
+        parts = [(part, share) for part, share in both if part is not None and len(part)]
+        if not parts:
+            raise ValueError(f"there is nothing to train on: pass {self.train_options}")
+        return Together([part for part, _ in parts], [share for _, share in parts])
+
     def train_dataloader(self) -> ResumableLoader:
         """Batches of image, keypoints and mask; in distributed training, this process's share."""
         assert self.training_set is not None
-        rank, num_ranks = (
-            (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        )
+        rank, num_ranks = self._rank()
         sampler = EpochSampler(
             len(self.training_set), self.batch_size, seed=self.seed, rank=rank, num_ranks=num_ranks
         )
@@ -67,17 +159,13 @@ class PoseData(LightningDataModule):
         )
 
     def val_dataloader(self) -> DataLoader[EvaluationImage] | list[DataLoader[EvaluationImage]]:
-        """Lists of images of this process's share, equally many in all processes; no loader where there is no set."""
+        """Lists of images of this process's share; no loader without an evaluation set."""
         if self.evaluation_set is None:
             return []
-        rank, num_ranks = (
-            (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        )
+        # all processes take equally many steps, so the first images may come twice
+        rank, num_ranks = self._rank()
         total = len(self.evaluation_set)
-        per_rank = -(
-            -total // num_ranks
-        )  # all ranks take equally many steps: the first images come twice
-        mine = [(rank + num_ranks * i) % total for i in range(per_rank)]
+        mine = [(rank + num_ranks * i) % total for i in range(-(-total // num_ranks))]
         return DataLoader(
             self.evaluation_set,  # type: ignore[arg-type]  # any sequence will do
             batch_size=self.eval_batch_size,
@@ -86,9 +174,7 @@ class PoseData(LightningDataModule):
             collate_fn=list,
         )
 
-    def test_dataloader(self) -> DataLoader[EvaluationImage] | list[DataLoader[EvaluationImage]]:
-        """The same images as validation."""
-        return self.val_dataloader()
+    test_dataloader = val_dataloader
 
     def transfer_batch_to_device(
         self, batch: Any, device: torch.device, dataloader_idx: int
@@ -98,27 +184,30 @@ class PoseData(LightningDataModule):
             return batch
         return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
+    def _rank(self) -> tuple[int, int]:
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
 
 class PhotoData(PoseData):
     """Annotated photos: COCO, CrowdPose, or any file in their format with joints of its own.
 
     Args:
-        train_annotations: JSON file of the training photos; None where there is nothing to train.
+        train_annotations: JSON file of the training photos; None for no photos.
         train_images: folder of the training photos.
         val_annotations: JSON file of the photos to validate and test on; None for no validation.
         val_images: folder of these photos.
-        missing: "error" or "skip": what to do about photos that are not there; both list them.
+        missing: "error" or "skip": what to do about photos that do not exist; both list them.
         augment: how photos become training samples.
-        copy_paste: how likely people of another photo are pasted in.
+        copy_paste: probability that people of another photo are pasted into a photo.
         empty_images: also learn from photos without labelled people.
-        sigmas: OKS tolerances of the joints, where their names are not COCO's or CrowdPose's
-            (default 0.05 each).
+        sigmas: OKS tolerances of the joints; null: those of the category, or of COCO and CrowdPose
+            by the names of the joints, or 0.05 each.
         batch_size: training images per step and process.
-        num_workers: processes that make samples.
+        num_workers: the number of processes that make samples.
         seed: of the order of the images and of all augmentation.
         eval_batch_size: images that validation hands to the network together, where their sizes
             allow it.
-        drawn_images: drawn crowds to mix in, this many per epoch.
+        drawn_images: the number of drawn crowds in an epoch.
         crowd: how hard the drawn crowds are.
     """
 
@@ -141,46 +230,19 @@ class PhotoData(PoseData):
         drawn_images: int = 0,
         crowd: Crowd = Crowd(),  # noqa: B008  frozen
     ):
-        super().__init__(batch_size, num_workers, seed, eval_batch_size)
-        self.train_files = (train_annotations, train_images)
-        self.val_files = (val_annotations, val_images)
-        self.missing, self.sigmas = missing, tuple(sigmas) if sigmas else None
+        files = PhotoFiles(
+            (train_annotations, train_images),
+            (val_annotations, val_images),
+            missing,
+            tuple(sigmas) if sigmas else None,
+        )
+        drawn = draw_samples(crowd, drawn_images, augment, seed=seed)
+        super().__init__(batch_size, num_workers, seed, eval_batch_size, files=files, drawn=drawn)
         self.augment, self.copy_paste, self.empty_images = augment, copy_paste, empty_images
-        self.drawn_images, self.crowd = drawn_images, crowd
 
-    def setup(self, stage: str) -> None:
-        """Read and check the annotation files.
-
-        Raises:
-            ValueError: a file is wrong, or there is nothing in it.
-            FileNotFoundError: a file is not there.
-        """
-        if self.evaluation_set is None and (stage != "fit" or self.val_files != (None, None)):
-            annotations = self._read("val", *self.val_files)
-            if not annotations.records:
-                raise ValueError(f"the validation set {annotations.path} has no images")
-            self.evaluation_set = PhotoEvaluation(annotations)
-        if stage == "fit" and self.training_set is None:
-            photos = PhotoTraining(
-                self._read("train", *self.train_files),
-                self.augment,
-                self.seed,
-                self.copy_paste,
-                self.empty_images,
-            )
-            if len(photos) == 0:
-                raise ValueError(
-                    f"the training set {self.train_files[0]} has no images with labelled people"
-                )
-            self.training_set = photos
-            if self.drawn_images:
-                drawn = DrawnTraining(self.crowd, self.drawn_images, self.augment, self.seed)
-                self.training_set = Together((photos, drawn), (1, 1))
-
-    def _read(self, kind: str, annotations: str | None, images: str | None) -> Annotations:
-        if annotations is None or images is None:
-            raise ValueError(f"pass --data.{kind}_annotations FILE and --data.{kind}_images DIR")
-        return read_annotations(annotations, images, missing=self.missing, sigmas=self.sigmas)
+    def _photo_samples(self, annotations: Annotations) -> Samples:
+        photos = PastedPhotos(annotations, self.empty_images, probability=self.copy_paste)
+        return Samples(photos, self.augment, self.seed)
 
 
 class DrawnData(PoseData):
@@ -188,16 +250,18 @@ class DrawnData(PoseData):
 
     Args:
         crowd: how hard the images are, in training and validation alike.
-        train_length: images of an epoch; every epoch has new ones.
-        repeat: epochs in which the same drawings come again.
+        train_length: the number of images in an epoch; every epoch has new ones.
+        repeat: the number of epochs in which the same drawings come again.
         augment: further augmentation of the drawings; None takes them as they are.
-        val_length: images to validate and test on, always the same ones.
+        val_length: the number of images to validate and test on, the same ones every time.
         val_seed: of these images.
         batch_size: training images per step and process.
-        num_workers: processes that make samples.
+        num_workers: the number of processes that make samples.
         seed: of the training images and their order.
         eval_batch_size: images that validation hands to the network together.
     """
+
+    train_options = "--data.train_length N"
 
     def __init__(
         self,
@@ -213,26 +277,8 @@ class DrawnData(PoseData):
         seed: int = 0,
         eval_batch_size: int = 8,
     ):
-        super().__init__(batch_size, num_workers, seed, eval_batch_size)
-        self.crowd, self.train_length, self.repeat, self.augment = (
-            crowd,
-            train_length,
-            repeat,
-            augment,
-        )
-        self.val_length, self.val_seed = val_length, val_seed
-
-    def setup(self, stage: str) -> None:
-        """Make the two sets; images are drawn when they are asked for.
-
-        Raises:
-            ValueError: there is nothing to validate on.
-        """
-        if self.val_length < 1:
-            raise ValueError(f"the validation set has no images: val_length is {self.val_length}")
-        if self.evaluation_set is None:
-            self.evaluation_set = DrawnEvaluation(self.crowd, self.val_length, self.val_seed)
-        if stage == "fit" and self.training_set is None:
-            self.training_set = DrawnTraining(
-                self.crowd, self.train_length, self.augment, self.seed, self.repeat
-            )
+        super().__init__(
+            batch_size, num_workers, seed, eval_batch_size,
+            drawn=draw_samples(crowd, train_length, augment, seed=seed, repeat=repeat),
+            drawn_evaluation=DrawnEvaluation(crowd, val_length, val_seed),
+        )  # fmt: skip

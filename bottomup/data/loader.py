@@ -1,4 +1,4 @@
-"""A loader that can stop in the middle of an epoch and go on as if nothing had happened."""
+"""A loader that can stop in the middle of an epoch and go on from there."""
 
 import functools
 from collections.abc import Iterator
@@ -7,25 +7,24 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Sampler
 
-from bottomup.data.samples import Batch, collate
-from bottomup.data.training_sets import Draw, TrainingSet
+from bottomup.data.samples import Batch, Draw, TrainingSet, collate
 
 
 class EpochSampler(Sampler[Draw]):
-    """Every image once per epoch in an order that follows from (seed, epoch), dealt out evenly to the ranks.
+    """Every sample once per epoch, in an order that follows from (seed, epoch).
 
-    Ranks take turns, image by image: together, R ranks with batches of B see what one process with
-    batches of R x B sees. The last images that do not fill a batch on every rank are left out of
+    Ranks take turns, sample by sample: R ranks with batches of B see together what one process with
+    batches of R x B sees. The last samples that do not fill a batch on every rank are left out of
     the epoch.
 
     Args:
-        length: images in the set.
+        length: the number of samples in the set.
         batch_size: of each rank.
         seed: of the order.
         rank: this process.
-        num_ranks: how many processes there are.
+        num_ranks: the number of processes.
 
     Raises:
         ValueError: the set does not fill one batch on every rank.
@@ -36,8 +35,8 @@ class EpochSampler(Sampler[Draw]):
     ):
         if length < batch_size * num_ranks:
             raise ValueError(
-                f"{length} training images do not fill a batch of {batch_size} on {num_ranks} processes: "
-                f"choose a batch_size of at most {length // num_ranks}"
+                f"{length} training images do not fill a batch of {batch_size} on {num_ranks} "
+                f"processes: choose a batch_size of at most {length // num_ranks}"
             )
         self.length, self.batch_size, self.seed = length, batch_size, seed
         self.rank, self.num_ranks = rank, num_ranks
@@ -49,17 +48,16 @@ class EpochSampler(Sampler[Draw]):
         return self.length // (self.batch_size * self.num_ranks)
 
     def set_epoch(self, epoch: int) -> None:
-        """Go to the beginning of an epoch, unless we are in it already."""
+        """Go to the start of an epoch, unless it is the current one."""
         if epoch != self.epoch:
             self.epoch, self.start = epoch, 0
 
     def batch(self, number: int) -> list[Draw]:
-        """What batch `number` of this epoch consists of."""
-        first = number * self.batch_size * self.num_ranks + self.rank
-        chosen = _order(self.length, self.seed, self.epoch)[
-            first : first + self.batch_size * self.num_ranks : self.num_ranks
-        ]
-        return [Draw(self.epoch, int(index)) for index in chosen[: self.batch_size]]
+        """The samples of batch `number` of this epoch."""
+        order = _order(self.length, self.seed, self.epoch)
+        together = self.batch_size * self.num_ranks
+        mine = order[number * together : (number + 1) * together][self.rank :: self.num_ranks]
+        return [Draw(self.epoch, int(position)) for position in mine]
 
     def __iter__(self) -> Iterator[Draw]:
         for number in range(self.start, self.num_batches):
@@ -70,16 +68,16 @@ class EpochSampler(Sampler[Draw]):
 
 
 class ResumableLoader(DataLoader[Batch]):
-    """Batches of a training set, with a `state_dict` that counts those that were handed out.
+    """Batches of a training set, with a `state_dict` that counts those handed out.
 
     Lightning saves the state with its checkpoints and loads it before the first batch. Batches that
-    workers have prepared but nobody has taken do not count, so they are made again.
+    workers have prepared but nobody has taken do not count; they are made again.
 
     Args:
         data: the training set.
         sampler: the order.
-        num_workers: processes that make the samples; 0 makes them in this one.
-        pin_memory: copy batches to page-locked memory, for faster transfers to a GPU.
+        num_workers: the number of processes that make samples; 0 makes them in this one.
+        pin_memory: whether batches go to page-locked memory, for faster transfers to a GPU.
     """
 
     def __init__(
@@ -91,13 +89,13 @@ class ResumableLoader(DataLoader[Batch]):
         pin_memory: bool = False,
     ):
         super().__init__(
-            _AsDataset(data),
+            data,  # type: ignore[arg-type]  # any sequence will do
             batch_size=sampler.batch_size,
             sampler=sampler,
             num_workers=num_workers,
             collate_fn=collate,
             pin_memory=pin_memory,
-            worker_init_fn=_quieten,
+            worker_init_fn=_use_one_thread,
         )
         self.data, self.order = data, sampler
         self.handed_out = 0
@@ -113,30 +111,17 @@ class ResumableLoader(DataLoader[Batch]):
         return self.order.num_batches
 
     def names(self, number: int) -> list[str]:
-        """What the images of batch `number` of this epoch are called."""
+        """The names of the samples of batch `number` of this epoch."""
         return [self.data.name(draw.position) for draw in self.order.batch(number)]
 
     def state_dict(self) -> dict[str, Any]:
-        """Where we are."""
+        """The position in the epoch."""
         return {"epoch": self.order.epoch, "handed_out": self.handed_out}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from there at the next iteration."""
+        """Go on from a position at the next iteration."""
         self.order.epoch, self.order.start = state["epoch"], state["handed_out"]
         self.handed_out = state["handed_out"]
-
-
-class _AsDataset(Dataset):
-    """What torch's loader wants a training set to be."""
-
-    def __init__(self, data: TrainingSet):
-        self.data = data
-
-    def __len__(self) -> int:
-        return len(self.data)
-
-    def __getitem__(self, draw: Draw) -> Any:
-        return self.data[draw]
 
 
 @functools.lru_cache(maxsize=4)
@@ -144,7 +129,7 @@ def _order(length: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng((seed, epoch)).permutation(length)
 
 
-def _quieten(_: int) -> None:
-    """One thread per worker: many small images are drawn or warped side by side."""
+def _use_one_thread(_: int) -> None:
+    """Workers draw and warp many small images side by side: one thread each is fastest."""
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

@@ -1,21 +1,46 @@
-"""One labelled image, and a batch of them: image, keypoints and mask, nothing else."""
+"""Labelled images, training samples made from them, batches, and images to evaluate on.
 
-from typing import NamedTuple
+A training set is a source of labelled images times an augmentation. A sample is a function of
+(seed, epoch, position) alone, so neither the number of workers nor a restart changes it.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
+from bottomup.skeleton import Skeleton
 
-class Sample(NamedTuple):
-    """One labelled image.
+
+class LabelledImage(NamedTuple):
+    """An image of any size, and its people.
 
     Attributes:
         image: (H, W, 3) RGB.
-        keypoints: (N, K, 3) x, y in pixels of the image, and visibility: 0 not labelled, 1 hidden,
+        keypoints: (N, K, 3) x, y in pixels of the image, and visibility: 0 unlabelled, 1 hidden,
             2 visible.
-        mask: (H, W) False where nobody says what is there: crowds, people without keypoints.
+        mask: (H, W) False in ignored regions: crowds, people without keypoints.
+        boxes: (N, 4) x0, y0, x1, y1 of the same people.
+    """
+
+    image: UInt8[np.ndarray, "H W 3"]
+    keypoints: Float[np.ndarray, "N K 3"]
+    mask: Bool[np.ndarray, "H W"]
+    boxes: Float[np.ndarray, "N 4"]
+
+
+class Sample(NamedTuple):
+    """What a network learns from. All samples of a training set have one size.
+
+    Attributes:
+        image: (H, W, 3) RGB.
+        keypoints: (N, K, 3) x, y in pixels of the image, and visibility: 0 unlabelled, 1 hidden,
+            2 visible.
+        mask: (H, W) False in ignored regions.
     """
 
     image: UInt8[np.ndarray, "H W 3"]
@@ -24,7 +49,7 @@ class Sample(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Samples of one size, stacked; images with fewer people are filled up with rows of zeros."""
+    """Samples, stacked. Images with fewer people than others are padded with rows of zeros."""
 
     image: UInt8[Tensor, "B 3 H W"]
     keypoints: Float[Tensor, "B N K 3"]
@@ -33,9 +58,8 @@ class Batch(NamedTuple):
 
 def collate(samples: list[Sample]) -> Batch:
     """Stack samples of equal size."""
-    most = max(len(sample.keypoints) for sample in samples)
-    num_keypoints = samples[0].keypoints.shape[1]
-    keypoints = np.zeros((len(samples), most, num_keypoints, 3), np.float32)
+    num_people = max(len(sample.keypoints) for sample in samples)
+    keypoints = np.zeros((len(samples), num_people, *samples[0].keypoints.shape[1:]), np.float32)
     for row, sample in zip(keypoints, samples, strict=True):
         row[: len(sample.keypoints)] = sample.keypoints
     return Batch(
@@ -43,3 +67,150 @@ def collate(samples: list[Sample]) -> Batch:
         torch.from_numpy(keypoints),
         torch.from_numpy(np.stack([sample.mask for sample in samples])),
     )
+
+
+class Draw(NamedTuple):
+    """Which sample to make: the same position looks different in every epoch."""
+
+    epoch: int
+    position: int
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Labelled images by position."""
+
+    @property
+    def skeleton(self) -> Skeleton:
+        """The joints of all images."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def load(self, position: int, rng: np.random.Generator, /) -> LabelledImage:
+        """Read or draw an image; all randomness comes from the generator."""
+        ...
+
+    def name(self, position: int, seed: int, /) -> str:
+        """How messages call the image at a position, of a training set with this seed."""
+        ...
+
+
+Augmentation = Callable[[LabelledImage, Sequence[int], np.random.Generator], Sample]
+"""Makes a sample of a labelled image.
+
+It takes the image, K `Skeleton.flip_indices` and the source of randomness.
+"""
+
+
+@runtime_checkable
+class TrainingSet(Protocol):
+    """What the loader needs."""
+
+    @property
+    def skeleton(self) -> Skeleton:
+        """The joints of all samples."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, draw: Draw, /) -> Sample: ...
+
+    def name(self, position: int, /) -> str:
+        """How messages call the sample at a position."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Samples:
+    """A training set: a source times an augmentation.
+
+    Attributes:
+        source: where the labelled images come from.
+        augmentation: how they become samples; None takes them as they are.
+        seed: the start of all randomness, with the draw and the streams.
+        stream: keeps its randomness apart from that of other sets with the same seed; our data use
+            0 to 6.
+        augmentation_stream: the same for the augmentation; None: it shares the generator of the
+            source.
+        repeat: the number of epochs in which the source gives the same images.
+    """
+
+    source: Source
+    augmentation: Augmentation | None
+    seed: int = 0
+    stream: int = 0
+    augmentation_stream: int | None = None
+    repeat: int = 1
+
+    @property
+    def skeleton(self) -> Skeleton:
+        """The joints of all samples."""
+        return self.source.skeleton
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, draw: Draw) -> Sample:
+        epoch, position = draw
+        rng = np.random.default_rng((self.seed, epoch // self.repeat, position, self.stream))
+        image = self.source.load(position, rng)
+        if self.augmentation is None:
+            return Sample(image.image, image.keypoints, image.mask)
+        if self.augmentation_stream is not None:
+            rng = np.random.default_rng((self.seed, epoch, position, self.augmentation_stream))
+        return self.augmentation(image, self.skeleton.flip_indices, rng)
+
+    def name(self, position: int) -> str:
+        """How messages call the sample at a position."""
+        return self.source.name(position, self.seed)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Together:
+    """Several training sets as one.
+
+    Attributes:
+        parts: the sets; all of one skeleton.
+        shares: how often an epoch visits each of them.
+    """
+
+    parts: Sequence[TrainingSet]
+    shares: Sequence[int]
+
+    def __post_init__(self) -> None:
+        if any(part.skeleton != self.skeleton for part in self.parts):
+            joints = [part.skeleton.keypoints for part in self.parts]
+            raise ValueError(f"training sets of different joints: {joints}")
+
+    @property
+    def skeleton(self) -> Skeleton:
+        """The joints of all samples."""
+        return self.parts[0].skeleton
+
+    def __len__(self) -> int:
+        return sum(share * len(part) for part, share in zip(self.parts, self.shares, strict=True))
+
+    def __getitem__(self, draw: Draw) -> Sample:
+        part, share, turn, position = self._find(draw.position)
+        return part[Draw(draw.epoch * share + turn, position)]
+
+    def name(self, position: int) -> str:
+        """How messages call the sample at a position."""
+        part, _, _, position = self._find(position)
+        return part.name(position)
+
+    def _find(self, position: int) -> tuple[TrainingSet, int, int, int]:
+        """A part, its share, the visit of this epoch, and the position within the part."""
+        for part, share in zip(self.parts, self.shares, strict=True):
+            if position < share * len(part):
+                return part, share, *divmod(position, len(part))
+            position -= share * len(part)
+        raise IndexError(f"there are {len(self)} samples")
+
+
+class EvaluationImage(NamedTuple):
+    """An image to find people in."""
+
+    image_id: int
+    image: UInt8[np.ndarray, "H W 3"]

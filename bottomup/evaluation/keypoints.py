@@ -8,7 +8,6 @@ bootstrap sample of them needs other weights only, and no second matching.
 import contextlib
 import dataclasses
 import io
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from bottomup.data.coco import (
+    area_of,
+    box_of,
+    keypoint_category,
+    num_labelled_joints,
+    read_raw,
+    read_results,
+)
 from bottomup.skeleton import COCO, CROWDPOSE, Skeleton
 
 MAX_PEOPLE = 20  # results of an image that count, the best first, in both evaluations
@@ -23,7 +30,6 @@ THRESHOLDS = np.linspace(
     0.5, 0.95, 10
 )  # object keypoint similarities above which a result is right
 RECALLS = np.linspace(0, 1, 101)  # where precision is averaged
-BOX_TO_AREA = 0.53  # mean share of its box that a person fills: stands in for a missing area
 # ranges of square pixels of a person, and of an image's crowdIndex
 AREAS = {"all": (0.0, 1e10), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
 CROWD_LEVELS = {"easy": (-np.inf, 0.2), "medium": (0.2, 0.8), "hard": (0.8, np.inf)}
@@ -116,12 +122,12 @@ def match_results(
     Raises:
         ValueError: see `evaluate`.
     """
-    truth = _read(annotations, "annotations")
-    category = _keypoint_category(truth)
+    truth = read_raw(annotations, "images", "categories")
+    category = keypoint_category(truth["categories"], annotations)
     skeleton = skeleton or _skeleton_of(category)
     images = {image["id"]: image for image in truth["images"]}
     is_crowdpose = bool(images) and all("crowdIndex" in image for image in images.values())
-    results = _checked_results(_read(results, "results"), category["id"], skeleton, images)
+    results = _checked_results(read_results(results), category["id"], skeleton, images)
     people = _people(truth.get("annotations", []), category["id"], skeleton, box_areas=is_crowdpose)
     if areas is None:
         areas = {"all": AREAS["all"]} if is_crowdpose else AREAS
@@ -233,42 +239,6 @@ def _collect(outcomes: Sequence[dict[str, Any] | None]) -> RangeMatches:
     return RangeMatches(np.concatenate(images)[order], hit & ~out, ~hit & ~out, num_people)
 
 
-def _read(source: Any, what: str) -> Any:
-    """The content of a JSON file (or of what is loaded already), of the outermost kind that it must be."""
-    name = what
-    content = source
-    if isinstance(source, str | Path):
-        name = f"{what} {str(source)!r}"
-        try:
-            content = json.loads(Path(source).read_bytes())
-        except OSError as error:
-            raise ValueError(f"{name} cannot be read: {error.strerror}") from error
-        except (UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise ValueError(f"{name} is not JSON ({error}): was it written to the end?") from error
-    if what == "results" and not isinstance(content, list):
-        raise ValueError(
-            f"{name} holds a {type(content).__name__}, not a list: the results come first"
-        )
-    if what == "annotations" and not (
-        isinstance(content, dict) and {"images", "categories"} <= content.keys()
-    ):
-        raise ValueError(f"{name} has no 'images' and 'categories': pass a COCO keypoint file")
-    return content
-
-
-def _keypoint_category(truth: dict[str, Any]) -> dict[str, Any]:
-    found = [category for category in truth["categories"] if category.get("keypoints")]
-    if len(found) != 1:
-        names = [category.get("name") for category in found or truth["categories"]]
-        problem = (
-            "several categories with keypoints: keep one"
-            if found
-            else "no category that names its keypoints"
-        )
-        raise ValueError(f"annotations have {problem}, not {names}")
-    return found[0]
-
-
 def _skeleton_of(category: dict[str, Any]) -> Skeleton:
     """The joints of a category, with the sigmas of `evaluate`."""
     known = {skeleton.num_keypoints: skeleton.sigmas for skeleton in (COCO, CROWDPOSE)}
@@ -320,7 +290,10 @@ def _refuse_strangers(what: str, ids: Sequence[int], known: Any) -> None:
 def _people(
     annotations: Entries, category_id: int, skeleton: Skeleton, *, box_areas: bool
 ) -> Entries:
-    """Annotations of the category, with everything that pycocotools reads; a missing area follows from the box."""
+    """Annotations of the category, with all that pycocotools reads.
+
+    With `box_areas`, areas follow from the boxes, as in CrowdPose's evaluation.
+    """
     people = []
     expected = 3 * skeleton.num_keypoints
     for entry in annotations:
@@ -329,24 +302,17 @@ def _people(
         keypoints = entry.get("keypoints") or [0] * expected
         if len(keypoints) != expected:
             raise ValueError(
-                f"annotation {entry.get('id')} has {len(keypoints)} keypoint numbers, not {expected}"
+                f"annotation {entry.get('id')} has {len(keypoints)} keypoint numbers, "
+                f"not {expected}"
             )
-        points = np.reshape(np.array(keypoints, float), (-1, 3))
-        box = entry.get("bbox") or _box_around(points)
-        area = None if box_areas else entry.get("area")
         person = {key: entry[key] for key in ("image_id", "category_id")}
-        person |= {"keypoints": keypoints, "bbox": box, "iscrowd": entry.get("iscrowd", 0)}
+        person |= {
+            "keypoints": keypoints,
+            "bbox": box_of(entry),
+            "iscrowd": entry.get("iscrowd", 0),
+        }
         person["id"] = len(people) + 1  # from 1: pycocotools takes the id 0 for "not matched"
-        person["num_keypoints"] = entry.get("num_keypoints", int((points[:, 2] > 0).sum()))
-        person["area"] = BOX_TO_AREA * box[2] * box[3] if area is None else area
+        person["num_keypoints"] = entry.get("num_keypoints", num_labelled_joints(entry))
+        person["area"] = area_of(entry | {"area": None} if box_areas else entry)
         people.append(person)
     return people
-
-
-def _box_around(points: np.ndarray) -> list[float]:
-    """x, y, width, height of the labelled joints among (K, 3) points."""
-    labelled = points[points[:, 2] > 0, :2]
-    if not len(labelled):
-        return [0.0, 0.0, 0.0, 0.0]
-    low, high = labelled.min(axis=0), labelled.max(axis=0)
-    return [*low.tolist(), *(high - low).tolist()]

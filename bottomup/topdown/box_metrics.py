@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from bottomup.data.coco import area_of, box_of
+
 MAX_BOXES = 100  # per image, as in COCO's evaluation
 
 
@@ -15,11 +17,11 @@ def evaluate(results: list[dict[str, Any]], annotations: dict[str, Any]) -> dict
 
     Args:
         results: COCO detection results: image_id, category_id, bbox, score.
-        annotations: a COCO file, loaded. People without a bbox take the one around their labelled
-            joints.
+        annotations: the content of a COCO file. The box of a person without a bbox is the one
+            around the labelled joints.
 
     Returns:
-        AP, AP50, AP75, AR (at 100 boxes an image) and AR50, the share of people that some box
+        AP, AP50, AP75, AR (at 100 boxes an image) and AR50, the share of people whom some box
         overlaps by half; NaN where there is nobody to find.
 
     Source: the COCO detection evaluation (pycocotools).
@@ -27,33 +29,23 @@ def evaluate(results: list[dict[str, Any]], annotations: dict[str, Any]) -> dict
     from pycocotools import coco, cocoeval  # slow to import, and only this function needs it
 
     people = [
-        person
-        | {
-            "id": number,
-            "bbox": _bbox(person),
-            "area": _area(person),
-            "iscrowd": person.get("iscrowd", 0),
-        }
+        {"iscrowd": 0} | person | {"id": number, "bbox": box_of(person), "area": area_of(person)}
         for number, person in enumerate(annotations["annotations"], 1)
     ]
+    if not results:
+        names = ("AP", "AP50", "AP75", "AR", "AR50")
+        return dict.fromkeys(names, 0.0 if people else float("nan"))
     with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
         truth: Any = coco.COCO()
         truth.dataset = {**annotations, "annotations": people}
         truth.createIndex()
-        if not results:
-            return dict.fromkeys(
-                ("AP", "AP50", "AP75", "AR", "AR50"), 0.0 if people else float("nan")
-            )
         evaluation: Any = cocoeval.COCOeval(truth, truth.loadRes(results), "bbox")
         evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 1e10]], ["all"]
         evaluation.params.maxDets = [MAX_BOXES]
         evaluation.evaluate()
         evaluation.accumulate()
-    precision, recall = (
-        evaluation.eval["precision"],
-        evaluation.eval["recall"],
-    )  # T R 1 1 1, T 1 1 1
-    precision, recall = (np.where(values < 0, np.nan, values) for values in (precision, recall))
+    counted = [evaluation.eval[name] for name in ("precision", "recall")]  # T R 1 1 1, T 1 1 1
+    precision, recall = (np.where(values < 0, np.nan, values) for values in counted)
     figures = {"AP": precision.mean(), "AP50": precision[0].mean(), "AP75": precision[5].mean()}
     figures |= {"AR": recall.mean(), "AR50": recall[0].mean()}
     return {name: float(value) for name, value in figures.items()}
@@ -75,26 +67,3 @@ def to_coco(
         }
         for (x0, y0, x1, y1), score in zip(boxes, scores, strict=True)
     ]
-
-
-def corners(person: dict[str, Any]) -> tuple[float, float, float, float]:
-    """x0, y0, x1, y1 of an annotated person."""
-    x, y, width, height = _bbox(person)
-    return x, y, x + width, y + height
-
-
-def _bbox(person: dict[str, Any]) -> list[float]:
-    """x, y, width, height; around the labelled joints where the annotation has no box."""
-    if person.get("bbox"):
-        return list(person["bbox"])
-    points = np.reshape(np.array(person.get("keypoints") or [0, 0, 0], float), (-1, 3))
-    labelled = points[points[:, 2] > 0, :2]
-    if not len(labelled):
-        return [0.0, 0.0, 0.0, 0.0]
-    low, high = labelled.min(0), labelled.max(0)
-    return [*low.tolist(), *(high - low).tolist()]
-
-
-def _area(person: dict[str, Any]) -> float:
-    _, _, width, height = _bbox(person)
-    return person.get("area") or width * height

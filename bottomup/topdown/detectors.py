@@ -1,7 +1,6 @@
 """Where the people of an image are: by our own detector, from a results file of any other, or as annotated."""
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -9,6 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
 
+from bottomup.data.coco import num_labelled_joints, read_raw, read_results
 from bottomup.data.image_ids import read_annotated
 from bottomup.geometry import Transform
 from bottomup.topdown.person_detector import BUILDERS, CenterMaps, DetectorNet, read_centers
@@ -130,7 +130,8 @@ class ListedBoxes:
         min_score: float = 0.0,
     ) -> None:
         self.path, self.ids = Path(results), read_annotated(annotations)
-        self._boxes = _by_image(_read_list(self.path), str(self.path), category_id, min_score)
+        entries = read_results(self.path, "boxes")
+        self._boxes = _by_image(entries, str(self.path), category_id, min_score)
 
     def __call__(self, image: UInt8[np.ndarray, "H W 3"], name: str) -> Boxes:
         """The listed boxes of the image of this name, none if none is listed.
@@ -156,12 +157,10 @@ class TrueBoxes:
 
     def __init__(self, annotations: str | Path) -> None:
         self.ids = read_annotated(annotations)
-        raw = json.loads(Path(annotations).read_bytes())
         people = [
             person | {"score": 1.0, "category_id": 1}
-            for person in raw.get("annotations", [])
-            if not person.get("iscrowd")
-            and any(v > 0 for v in (person.get("keypoints") or ())[2::3])
+            for person in read_raw(annotations).get("annotations", [])
+            if not person.get("iscrowd") and num_labelled_joints(person)
         ]
         self._boxes = _by_image(people, str(annotations), 1, 0.0)
 
@@ -194,22 +193,6 @@ def suppress(boxes: Boxes, max_overlap: float) -> Int[np.ndarray, " M"]:
     return order[stays]
 
 
-def _read_list(path: Path) -> list[Any]:
-    try:
-        content = json.loads(path.read_bytes())
-    except OSError as error:
-        raise ValueError(f"boxes {str(path)!r} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise ValueError(
-            f"boxes {str(path)!r} are not JSON ({error}): was the file written to the end?"
-        ) from error
-    if not isinstance(content, list):
-        raise ValueError(
-            f"boxes {str(path)!r} are a {type(content).__name__}, not a COCO list of results"
-        )
-    return content
-
-
 def _by_image(
     entries: list[Any], what: str, category_id: int, min_score: float
 ) -> dict[int, Boxes]:
@@ -222,12 +205,13 @@ def _by_image(
             is_person = int(entry.get("category_id", category_id)) == category_id
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(
-                f"{what}: entry {number} is no box ({type(error).__name__}: {error}); COCO's have image_id, "
-                "bbox [x, y, width, height] and score"
+                f"{what}: entry {number} is no box ({type(error).__name__}: {error}); COCO's have "
+                "image_id, bbox [x, y, width, height] and score"
             ) from error
         if not np.isfinite([x, y, width, height, score]).all() or min(width, height) < 0:
             raise ValueError(
-                f"{what}: entry {number} (image {image_id}) has the bbox {entry['bbox']}, score {score}"
+                f"{what}: entry {number} (image {image_id}) has the bbox {entry['bbox']} "
+                f"and the score {score}"
             )
         if is_person and score >= min_score:
             rows.setdefault(image_id, []).append([x, y, x + width, y + height, score])

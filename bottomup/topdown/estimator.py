@@ -8,8 +8,9 @@ import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from bottomup.data.coco import corners_of
 from bottomup.data.datamodule import PoseData
-from bottomup.data.evaluation_sets import EvaluationImage
+from bottomup.data.samples import EvaluationImage
 from bottomup.evaluation import keypoints
 from bottomup.topdown import box_metrics
 from bottomup.topdown.detectors import Boxes, CenterDetector
@@ -89,9 +90,7 @@ class TopDownEstimator(Estimator):
             boxes = CenterDetector(self.network, device=self.device, min_score=0.02)(image.image)
             return box_metrics.to_coco(boxes.boxes, boxes.scores, image.image_id, category_id)
         truth = data.evaluation_set.ground_truth({image.image_id})["annotations"]
-        corners = np.array([box_metrics.corners(person) for person in truth], np.float64).reshape(
-            -1, 4
-        )
+        corners = np.array([corners_of(person) for person in truth]).reshape(-1, 4)
         boxes = Boxes(corners, np.ones(len(corners))).within(
             image.image.shape[1], image.image.shape[0]
         )

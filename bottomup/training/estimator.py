@@ -12,9 +12,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from bottomup.data.datamodule import PoseData
-from bottomup.data.evaluation_sets import EvaluationImage
 from bottomup.data.loader import ResumableLoader
-from bottomup.data.samples import Batch
+from bottomup.data.samples import Batch, EvaluationImage
 from bottomup.evaluation import keypoints
 from bottomup.inference.predictor import Predictor
 from bottomup.method.grouping import RULES, Grouper

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from bottomup.data.evaluation_sets import DrawnEvaluation
+from bottomup.data.drawings import DrawnEvaluation
 from bottomup.data.scenes.crowd import Crowd
 from comparison.datasets import Picture
 from comparison.photo_sweeps import Factor, motion_blur

@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from bottomup import COCO
 from bottomup.data.augment import Augment, warp
-from bottomup.data.samples import Sample
+from bottomup.data.samples import LabelledImage
+from tests.support.labelled_images import labelled
 
 
 def blob_image(
@@ -22,9 +23,8 @@ def centroid(image: np.ndarray) -> np.ndarray:
     return np.array([(columns * weight).sum(), (rows * weight).sum()]) / weight.sum()
 
 
-def sample_with_point(x: float, y: float) -> Sample:
-    image = blob_image(x, y)
-    return Sample(image, np.array([[[x, y, 2.0]]], np.float32), np.ones(image.shape[:2], bool))
+def image_with_point(x: float, y: float) -> LabelledImage:
+    return labelled(blob_image(x, y), np.array([[[x, y, 2.0]]], np.float32))
 
 
 @settings(max_examples=25, deadline=None)
@@ -36,31 +36,29 @@ def sample_with_point(x: float, y: float) -> Sample:
 )
 def test_keypoints_follow_their_blob(x, y, seed, scale):
     augment = Augment(size=200, scale=(scale, scale), rotation=45, translation=0.05)
-    sample = augment(sample_with_point(x, y), [0], np.random.default_rng(seed))
+    sample = augment(image_with_point(x, y), [0], np.random.default_rng(seed))
     np.testing.assert_allclose(centroid(sample.image), sample.keypoints[0, 0, :2], atol=0.01)
 
 
 @pytest.mark.parametrize("scale", [2.5, 4.0])
 def test_keypoints_follow_their_blob_when_the_image_shrinks_a_lot(scale):
     image = blob_image(400, 330, width=800, height=700, sigma=25)
-    sample = Sample(
-        image, np.array([[[400, 330, 2.0]]], np.float32), np.ones(image.shape[:2], bool)
-    )
     augment = Augment(size=200, scale=(scale / 3.5, scale / 3.5), rotation=30, translation=0.0)
-    moved = augment(sample, [0], np.random.default_rng(1))
+    keypoints = np.array([[[400, 330, 2.0]]], np.float32)
+    moved = augment(labelled(image, keypoints), [0], np.random.default_rng(1))
     np.testing.assert_allclose(centroid(moved.image), moved.keypoints[0, 0, :2], atol=0.01)
 
 
 def test_mask_moves_with_the_image():
     image = np.zeros((60, 80, 3), np.uint8)
     image[20:40, 30:50] = 255
-    sample = Sample(image, np.zeros((0, 17, 3), np.float32), image[..., 0] == 0)
-    moved = Augment(size=64)(sample, COCO.flip_indices, np.random.default_rng(3))
+    ignored = labelled(image, mask=image[..., 0] == 0)
+    moved = Augment(size=64)(ignored, COCO.flip_indices, np.random.default_rng(3))
     np.testing.assert_array_equal(moved.mask, moved.image[..., 0] < 128)
 
 
 def test_mirroring_exchanges_left_and_right():
-    sample = sample_with_point(100, 90)._replace(keypoints=np.zeros((1, 17, 3), np.float32))
+    sample = image_with_point(100, 90)._replace(keypoints=np.zeros((1, 17, 3), np.float32))
     sample.keypoints[0, 5] = 100, 90, 2
     still = Augment(size=200, scale=(1, 1), rotation=0, translation=0, flip=0)
     mirrored = Augment(size=200, scale=(1, 1), rotation=0, translation=0, flip=1)
@@ -75,7 +73,7 @@ def test_joints_that_leave_lose_their_label_and_unlabelled_ones_stay_so():
     image = np.zeros((10, 10, 3), np.uint8)
     keypoints = np.array([[[9, 9, 2], [1, 1, 1], [5, 5, 0]]], np.float32)
     shift = np.array([[1.0, 0, 3], [0, 1, 0]])
-    moved = warp(Sample(image, keypoints, np.ones((10, 10), bool)), shift, 10).keypoints[0]
+    moved = warp(labelled(image, keypoints), shift, (10, 10)).keypoints[0]
     np.testing.assert_allclose(moved, [[0, 0, 0], [4, 1, 1], [0, 0, 0]], atol=1e-5)
 
 
@@ -92,7 +90,7 @@ def test_the_published_ranges_are_kept():
 
 def test_colours_change_only_when_asked_to():
     image = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
-    sample = Sample(image, np.zeros((0, 1, 3), np.float32), np.ones((64, 64), bool))
+    sample = labelled(image, np.zeros((0, 1, 3), np.float32))
     still = {"size": 64, "scale": (1, 1), "rotation": 0, "translation": 0, "flip": 0}
     plain = Augment(**still)(sample, [0], np.random.default_rng(0))
     np.testing.assert_array_equal(plain.image, image)

@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 from pycocotools import mask as masks
 
-from bottomup.data.checks import category_fault, disagreement, image_fault, person_fault
+from bottomup.data.checks import category_fault, image_fault, person_fault
 
 RUNS = masks.encode(np.asfortranarray(np.eye(4, 6, dtype=np.uint8)))["counts"].decode()
 IMAGES = {7: {"id": 7, "file_name": "a.png", "width": 6, "height": 4}}
 PERSON = {
-    "id": 1, "image_id": 7, "category_id": 5, "keypoints": [1, 1, 2, 3.5, 1, 0], "num_keypoints": 1, "iscrowd": 0,
-    "bbox": [0, 0, 3, 2.5], "area": 4.5, "segmentation": [[0, 0, 3, 0, 3, 3]],
+    "id": 1, "image_id": 7, "category_id": 5, "iscrowd": 0, "num_keypoints": 1,
+    "keypoints": [1, 1, 2, 3.5, 1, 0], "bbox": [0, 0, 3, 2.5], "area": 4.5,
+    "segmentation": [[0, 0, 3, 0, 3, 3]],
 }  # fmt: skip
 
 
@@ -72,7 +73,8 @@ def test_run_lengths_of_large_and_small_masks_are_taken():
         ({"segmentation": [1, 2, 3, 4, 5, 6]}, "segmentation must be a list of polygons"),
         ({"segmentation": [[1, 2, 3, 4, 5, 6, 7]]}, "segmentation must be a list of polygons"),
         ({"segmentation": {"size": [4, 6]}}, "with size and counts"),
-        ({"segmentation": {"size": [6, 4], "counts": [24]}}, "for [6, 4], not for [height, width] = [4, 6]"),
+        ({"segmentation": {"size": [6, 4], "counts": [24]}},
+         "for [6, 4], not for [height, width] = [4, 6]"),
         ({"segmentation": {"size": [4, 6], "counts": [20, 3]}}, "do not sum up to the 24 pixels"),
         ({"segmentation": {"size": [4, 6], "counts": [25, -1]}}, "do not sum up to the 24 pixels"),
         ({"segmentation": {"size": [4, 6], "counts": RUNS[:-1]}}, "do not sum up to the 24 pixels"),
@@ -107,10 +109,3 @@ def test_what_is_wrong_with_an_image_is_said(change):
 def test_what_is_wrong_with_a_category_is_said(change):
     (key,) = change
     assert repr(key) in (category_fault({"id": 5, "keypoints": ["a"]} | change) or "nothing")
-
-
-def test_counts_that_contradict_the_joints_are_noticed():
-    assert not disagreement(PERSON)
-    assert not disagreement(PERSON | {"num_keypoints": 17}), "only none or some makes a difference"
-    assert disagreement(PERSON | {"num_keypoints": 0})
-    assert disagreement({"num_keypoints": 3})

@@ -7,7 +7,16 @@ import pytest
 from pycocotools import mask as masks
 
 from bottomup import COCO, CROWDPOSE
-from bottomup.data.coco import AnnotationError, decode_outline, read_annotations, read_skeleton
+from bottomup.data.coco import (
+    area_of,
+    box_of,
+    corners_of,
+    num_labelled_joints,
+    read_annotations,
+    read_raw,
+    read_results,
+    read_skeleton,
+)
 
 KEYPOINTS = [12, 14, 2, 18, 12, 1, *[0] * 45]
 
@@ -27,11 +36,14 @@ def annotations() -> dict:
                       "segmentation": [[10, 10, 30, 10, 30, 30, 10, 30]]},
             person | {"id": 2, "image_id": 7, "keypoints": [0] * 51, "bbox": [40, 20, 10, 10],
                       "segmentation": [[40, 20, 50, 20, 50, 30, 40, 30]]},
-            person | {"id": 3, "image_id": 7, "keypoints": [0] * 51, "bbox": [0, 0, 20, 10], "iscrowd": 1,
-                      "segmentation": {"size": [40, 60], "counts": runs["counts"].decode()}},
+            person | {"id": 3, "image_id": 7, "keypoints": [0] * 51, "bbox": [0, 0, 20, 10],
+                      "segmentation": {"size": [40, 60], "counts": runs["counts"].decode()},
+                      "iscrowd": 1},
             person | {"id": 4, "image_id": 7, "keypoints": [0] * 51, "bbox": [52, 32, 4, 4]},
         ],
-        "categories": [{"id": 1, "name": "person", "keypoints": list(COCO.keypoints), "skeleton": []}],
+        "categories": [
+            {"id": 1, "name": "person", "keypoints": list(COCO.keypoints), "skeleton": []},
+        ],
     }  # fmt: skip
 
 
@@ -48,7 +60,7 @@ def write(folder, content) -> str:
     return str(path)
 
 
-def test_people_and_unknown_regions_are_read(folder):
+def test_people_and_ignored_regions_are_read(folder):
     read = read_annotations(write(folder, annotations()), folder)
     assert read.skeleton is COCO
     assert [record.image_id for record in read.records] == [3, 7]
@@ -62,13 +74,6 @@ def test_people_and_unknown_regions_are_read(folder):
     expected[:10, :20] = False  # a crowd
     expected[32:36, 52:56] = False  # a person without keypoints or outline
     np.testing.assert_array_equal(full.mask(), expected)
-
-
-def test_uncompressed_run_lengths_and_boxes_beyond_the_border_are_decoded():
-    runs = {"size": [2, 3], "counts": [1, 2, 3]}
-    np.testing.assert_array_equal(decode_outline(runs, 3, 2), [[0, 1, 0], [1, 0, 0]])
-    np.testing.assert_array_equal(decode_outline([-5, -5, 6, 6], 3, 2), [[1, 0, 0], [0, 0, 0]])
-    assert not decode_outline([-5, -5, 2, 2], 3, 2).any()
 
 
 def test_crowdpose_and_own_joints_are_recognised(folder):
@@ -97,8 +102,21 @@ def test_counts_that_contradict_the_joints_are_warned_of(folder, caplog):
     )
 
 
-def test_polygons_of_two_points_hold_nothing():
-    assert not decode_outline([[1, 1, 2, 2], []], 3, 3).any()
+@pytest.mark.parametrize(
+    ("person", "is_odd"),
+    [
+        ({"keypoints": KEYPOINTS}, False),
+        ({"keypoints": KEYPOINTS, "num_keypoints": 2}, False),
+        ({"keypoints": KEYPOINTS, "num_keypoints": 17}, False),  # only none or some matters
+        ({"keypoints": KEYPOINTS, "num_keypoints": 0}, True),
+        ({"num_keypoints": 3}, True),
+    ],
+)
+def test_only_counts_that_contradict_the_joints_are_warned_of(folder, caplog, person, is_odd):
+    content = annotations()
+    content["annotations"] = [{"id": 1, "image_id": 7, "category_id": 1} | person]
+    read_annotations(write(folder, content), folder)
+    assert ("contradicts" in caplog.text) == is_odd
 
 
 def _change(path, value):
@@ -114,25 +132,33 @@ def _change(path, value):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (_change(["annotations", 1, "keypoints"], [0] * 50), r"annotations\[1\] \(id 2\): keypoints has 50 numbers"),
-        (_change(["annotations", 0, "keypoints", 2], 3), r"annotations\[0\] \(id 1\): visibilities must be 0, 1 or 2"),
-        (_change(["annotations", 0, "keypoints", 0], None), r"\(id 1\): keypoints has entries that are not finite"),
-        (_change(["annotations", 0, "keypoints"], "none"), r"\(id 1\): keypoints has 'none' numbers"),
-        (_change(["annotations", 2, "image_id"], 99), r"annotations\[2\] \(id 3\): image_id 99 is not among"),
+        (_change(["annotations", 1, "keypoints"], [0] * 50),
+         r"annotations\[1\] \(id 2\): keypoints has 50 numbers"),
+        (_change(["annotations", 0, "keypoints", 2], 3),
+         r"annotations\[0\] \(id 1\): visibilities must be 0, 1 or 2"),
+        (_change(["annotations", 0, "keypoints", 0], None),
+         r"\(id 1\): keypoints has entries that are not finite"),
+        (_change(["annotations", 0, "keypoints"], "none"),
+         r"\(id 1\): keypoints has 'none' numbers"),
+        (_change(["annotations", 2, "image_id"], 99),
+         r"annotations\[2\] \(id 3\): image_id 99 is not among"),
         (_change(["annotations", 3, "bbox"], [1, 2, 3]), r"\(id 4\): bbox must be"),
-        (_change(["images", 1, "width"], "60"), r"images\[1\] \(id 3\): 'width' is '60', not a whole number"),
+        (_change(["images", 1, "width"], "60"),
+         r"images\[1\] \(id 3\): 'width' is '60', not a whole number"),
         (_change(["images", 1, "id"], 7), r"images\[1\] \(id 7\): images\[0\] has the same id"),
-        (_change(["annotations", 3, "id"], 1), r"annotations\[3\] \(id 1\): annotations\[0\] has the same id"),
+        (_change(["annotations", 3, "id"], 1),
+         r"annotations\[3\] \(id 1\): annotations\[0\] has the same id"),
         (_change(["annotations", 3], 5), r"annotations\[3\]: is 5, not an object"),
         (_change(["categories"], []), r"needs one category that names keypoints"),
         (_change(["images"], None), r"has no list 'images'"),
-        (_change(["categories", 0, "keypoints"], ["tail", "tail"]), r"category 'person': keypoint names must be"),
+        (_change(["categories", 0, "keypoints"], ["tail", "tail"]),
+         r"category 'person': keypoint names must be"),
     ],
 )  # fmt: skip
 def test_a_wrong_entry_is_named(folder, change, message):
     content = copy.deepcopy(annotations())
     change(content)
-    with pytest.raises(AnnotationError, match=message):
+    with pytest.raises(ValueError, match=message):
         read_annotations(write(folder, content), folder)
 
 
@@ -140,7 +166,7 @@ def test_a_wrong_entry_is_named(folder, change, message):
     ("text", "message"), [("{", "is not JSON"), ("[]", "is it a results file")]
 )
 def test_a_file_of_another_kind_is_refused(folder, text, message):
-    with pytest.raises(AnnotationError, match=message):
+    with pytest.raises(ValueError, match=message):
         read_annotations(write(folder, text), folder)
 
 
@@ -156,5 +182,29 @@ def test_missing_images_are_listed_and_skipped_only_on_request(folder, caplog):
     assert "a.png" in caplog.text
     with pytest.raises(ValueError, match="missing must be"):
         read_annotations(path, folder, missing="maybe")
-    with pytest.raises(FileNotFoundError, match="there is no annotation file"):
+    with pytest.raises(ValueError, match=r"no\.json' cannot be read: No such file"):
         read_annotations(folder / "no.json", folder)
+
+
+def test_the_box_and_area_of_a_person():
+    person = {"keypoints": [1, 2, 2, 9, 9, 0, 4, 8, 1]}
+    assert num_labelled_joints(person) == 2
+    assert box_of(person) == [1, 2, 3, 6]
+    assert corners_of(person).tolist() == [1, 2, 4, 8]
+    assert area_of(person) == pytest.approx(0.53 * 18)
+    annotated = person | {"bbox": [10, 20, 30, 40], "area": 7}
+    assert box_of(annotated) == [10, 20, 30, 40]
+    assert corners_of(annotated).tolist() == [10, 20, 40, 60]
+    assert area_of(annotated) == 7
+    for nobody in ({}, {"keypoints": None}, {"keypoints": [5, 5, 0]}):
+        assert num_labelled_joints(nobody) == 0
+        assert box_of(nobody) == [0, 0, 0, 0]
+
+
+def test_files_and_their_content_are_read_alike(folder):
+    content = annotations()
+    assert read_raw(write(folder, content), "images") == content
+    assert read_raw(content, "images", "categories") is content
+    assert read_results(write(folder, [{"score": 1}])) == [{"score": 1}]
+    with pytest.raises(ValueError, match=r"boxes '.*\.json' holds a dict, not a list of results"):
+        read_results(write(folder, content), "boxes")

@@ -2,7 +2,8 @@ import numpy as np
 
 from bottomup import COCO
 from bottomup.data.copy_paste import paste_people
-from bottomup.data.samples import Sample
+from bottomup.data.samples import LabelledImage
+from tests.support.labelled_images import labelled
 
 
 def person_at(x: float, y: float) -> np.ndarray:
@@ -14,16 +15,17 @@ def person_at(x: float, y: float) -> np.ndarray:
     return keypoints
 
 
-def sample_of(value: int, keypoints: np.ndarray) -> Sample:
-    return Sample(np.full((120, 160, 3), value, np.uint8), keypoints, np.zeros((120, 160), bool))
+def image_of(value: int, keypoints: np.ndarray) -> LabelledImage:
+    image = np.full((120, 160, 3), value, np.uint8)
+    return labelled(image, keypoints, mask=np.zeros((120, 160), bool))
 
 
 def test_pixels_and_joints_arrive_together():
-    donor = sample_of(0, person_at(80, 60)[None])
+    donor = image_of(0, person_at(80, 60)[None])
     donor.image[55:66, 75:86] = 255  # a bright patch around the middle
     outline = np.zeros((120, 160), bool)
     outline[36:84, 68:92] = True
-    empty = sample_of(0, np.zeros((0, 17, 3), np.float32))
+    empty = image_of(0, np.zeros((0, 17, 3), np.float32))
     for seed in range(20):
         pasted = paste_people(empty, donor, [outline], COCO.edges, np.random.default_rng(seed))
         labelled = pasted.keypoints[0, :, 2] > 0
@@ -44,10 +46,10 @@ def test_joints_under_a_pasted_person_become_hidden():
     crowd = np.stack([person_at(x, y) for x in range(10, 160, 15) for y in range(25, 110, 20)])
     outline = np.ones((120, 160), bool)
     for seed in range(10):
-        receiver = sample_of(7, crowd.copy())
+        receiver = image_of(7, crowd.copy())
         pasted = paste_people(
             receiver,
-            sample_of(200, person_at(80, 60)[None]),
+            image_of(200, person_at(80, 60)[None]),
             [outline],
             COCO.edges,
             np.random.default_rng(seed),
@@ -65,9 +67,9 @@ def test_joints_under_a_pasted_person_become_hidden():
 
 
 def test_a_body_is_guessed_where_no_outline_is_known():
-    donor = sample_of(255, person_at(80, 60)[None])
+    donor = image_of(255, person_at(80, 60)[None])
     pasted = paste_people(
-        sample_of(0, np.zeros((0, 17, 3), np.float32)),
+        image_of(0, np.zeros((0, 17, 3), np.float32)),
         donor,
         [None],
         COCO.edges,
@@ -81,13 +83,11 @@ def test_a_body_is_guessed_where_no_outline_is_known():
 
 
 def test_a_huge_donor_gives_people_of_the_usual_size():
-    """Far larger than the photo that receives, without an outline: shrunk, and not at the cost of its pixels."""
+    """People of an image that is far larger, without outlines, are shrunk."""
     keypoints = (person_at(80, 60) * (50, 50, 1)).astype(np.float32)
-    donor = Sample(
-        np.full((6000, 8000, 3), 255, np.uint8), keypoints[None], np.ones((6000, 8000), bool)
-    )
+    donor = labelled(np.full((6000, 8000, 3), 255, np.uint8), keypoints[None])
     for seed in range(2):
-        receiver = sample_of(0, np.zeros((0, 17, 3), np.float32))
+        receiver = image_of(0, np.zeros((0, 17, 3), np.float32))
         pasted = paste_people(receiver, donor, [None], COCO.edges, np.random.default_rng(seed))
         person = pasted.keypoints[0][pasted.keypoints[0, :, 2] > 0]
         assert np.ptp(person[:, :2], axis=0).max(initial=0) <= 0.9 * 120
@@ -99,9 +99,22 @@ def test_a_huge_donor_gives_people_of_the_usual_size():
 
 
 def test_a_person_who_lands_outside_changes_no_pixel():
-    donor = sample_of(255, person_at(80, 60)[None])
+    donor = image_of(255, person_at(80, 60)[None])
     outline = np.zeros((120, 160), bool)
-    empty = sample_of(0, np.zeros((0, 17, 3), np.float32))
+    empty = image_of(0, np.zeros((0, 17, 3), np.float32))
     pasted = paste_people(empty, donor, [outline], COCO.edges, np.random.default_rng(0))
     assert not pasted.image.any()
     assert not pasted.mask.any()
+
+
+def test_the_boxes_of_pasted_people_come_along():
+    points = person_at(80, 60)
+    tight = np.array([[72.0, 40, 88, 80]])  # around the joints
+    receiver = labelled(np.zeros((120, 160, 3), np.uint8), points[None], boxes=tight)
+    for seed in range(10):
+        pasted = paste_people(receiver, receiver, [None], COCO.edges, np.random.default_rng(seed))
+        np.testing.assert_array_equal(pasted.boxes[0], tight[0])
+        if (pasted.keypoints[1, [0, 5, 6, 15, 16], 2] > 0).all():
+            break
+    joints = pasted.keypoints[1, pasted.keypoints[1, :, 2] > 0, :2]
+    np.testing.assert_allclose(pasted.boxes[1], [*joints.min(0), *joints.max(0)], atol=1e-4)

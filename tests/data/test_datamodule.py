@@ -64,7 +64,7 @@ def test_drawings_join_the_photos(files):
     [
         ("unlabelled", "full", "has no images with labelled people"),
         ("full", "empty", "the validation set .* has no images"),
-        (None, "full", "pass --data.train_annotations FILE"),
+        (None, "full", "pass both --data.train_annotations FILE"),
     ],
 )
 def test_empty_sets_are_refused(files, train, val, message):
@@ -72,6 +72,29 @@ def test_empty_sets_are_refused(files, train, val, message):
     data = PhotoData(names.get(train), folder, names[val], folder)
     with pytest.raises(ValueError, match=message):
         data.setup("fit")
+
+
+def test_a_file_needs_its_folder(files):
+    names, folder = files
+    with pytest.raises(
+        ValueError, match=r"both --data\.val_annotations FILE and --data\.val_images"
+    ):
+        PhotoData(names["full"], folder, names["full"]).setup("fit")
+    with pytest.raises(ValueError, match=r"pass --data\.val_annotations FILE"):
+        PhotoData(names["full"], folder).setup("validate")
+
+
+def test_nothing_to_train_on_is_refused(files):
+    for data in (PhotoData(), DrawnData(train_length=0)):
+        with pytest.raises(ValueError, match=r"nothing to train on: pass --data\.train_"):
+            data.setup("fit")
+
+
+def test_no_validation_is_fine_while_fitting(files):
+    names, folder = files
+    data = PhotoData(names["full"], folder)
+    data.setup("fit")
+    assert data.val_dataloader() == []
 
 
 def test_data_without_setup_have_no_joints():

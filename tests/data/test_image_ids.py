@@ -91,8 +91,9 @@ def test_read_annotated(tmp_path):
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        ("{", "not a COCO file"),
-        ("[]", "not a COCO file"),
+        ("{", "is not JSON"),
+        ("[]", "is it a results file"),
+        ('{"images": 5}', "no list 'images'"),
         ('{"images": [{"id": 1}]}', "not a COCO file"),
         ('{"images": [{"id": 1, "file_name": "a"}, {"id": 2, "file_name": "a"}]}', "two ids"),
         (

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from bottomup import COCO, Skeleton
+from bottomup.data.drawings import draw_samples
 from bottomup.data.loader import EpochSampler, ResumableLoader
-from bottomup.data.samples import Sample, collate
+from bottomup.data.samples import Draw, Sample
 from bottomup.data.scenes.crowd import Crowd
-from bottomup.data.training_sets import Draw, DrawnTraining
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,18 +100,8 @@ def test_too_few_images_are_refused():
         EpochSampler(10, 6, num_ranks=2)
 
 
-def test_people_are_filled_up_with_zeros():
-    samples = [Numbers()[Draw(0, index)] for index in (1, 2, 0)]
-    batch = collate(samples)
-    assert batch.keypoints.shape == (3, 2, 17, 3)
-    assert batch.image.shape == (3, 3, 4, 4)
-    assert batch.mask.dtype == torch.bool
-    empty = collate([Numbers()[Draw(0, 0)]] * 2)
-    assert empty.keypoints.shape == (2, 0, 17, 3)
-
-
 def test_samples_do_not_depend_on_the_number_of_workers():
-    data = DrawnTraining(Crowd(width=64, height=64, sizes=(20, 60)), length=6, seed=3)
+    data = draw_samples(Crowd(width=64, height=64, sizes=(20, 60)), 6, seed=3)
     batches = [
         list(ResumableLoader(data, EpochSampler(6, 3, seed=2), num_workers=num_workers))
         for num_workers in (0, 2)

@@ -169,7 +169,7 @@ def change(entry, **values):
 @pytest.mark.parametrize(
     ("results", "message"),
     [
-        ({"annotations": []}, "holds a dict, not a list: the results come first"),
+        ({"annotations": []}, "holds a dict, not a list of results: is it an annotation file"),
         ([7], "result 0 lacks all, it is 7"),
         ([{"image_id": 1, "category_id": 1}], r"result 0 lacks \['keypoints', 'score'\]"),
         (
@@ -198,15 +198,15 @@ def test_results_that_do_not_fit(tmp_path, results, message):
 @pytest.mark.parametrize(
     ("truth", "message"),
     [
-        ([], "has no 'images' and 'categories'"),
-        ({"images": []}, "has no 'images' and 'categories'"),
+        ([], "holds a list, not annotations: is it a results file"),
+        ({"images": []}, "has no list 'categories'"),
         (
             {"images": [], "categories": [{"id": 1, "name": "person"}]},
-            r"no category that names its keypoints.*person",
+            r"needs one category that names keypoints, and has 0 among \['person'\]",
         ),
         (
             {"images": [], "categories": square_file(POINTS)["categories"] * 2},
-            "several categories with keypoints",
+            r"needs one category that names keypoints, and has 2 among \['person', 'person'\]",
         ),
         (
             square_file(POINTS, id=4, keypoints=[1, 2, 2]),

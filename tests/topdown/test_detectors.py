@@ -77,8 +77,8 @@ def test_listed_boxes_go_by_the_name_of_the_image(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "not JSON"),
-        ({"a": 1}, "are a dict"),
+        ("{", "is not JSON"),
+        ({"a": 1}, "holds a dict, not a list of results"),
         ([{"image_id": 7, "score": 1}], "entry 0 is no box"),
         ([BOX, {**BOX, "bbox": [1, 2, 3]}], "entry 1 is no box"),
         ([{**BOX, "bbox": [1, 2, -3, 4]}], "entry 0 .image 7. has the bbox"),

@@ -1,4 +1,4 @@
-"""Backgrounds for drawn crowds: cloudy textures and clutter, some of it shaped and coloured like limbs."""
+"""Backgrounds of drawn crowds: cloudy textures and clutter, some of it like limbs."""
 
 import cv2
 import numpy as np
@@ -16,11 +16,8 @@ def draw_background(rng: np.random.Generator, width: int, height: int) -> Image:
         _draw_thing(rng, image)
     if rng.random() < 0.4:
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, 2.5))
-    grain = (
-        rng.integers(-12, 13, (height // 2 + 1, width // 2 + 1, 1), np.int16)
-        .repeat(2, 0)
-        .repeat(2, 1)
-    )
+    grain = rng.integers(-12, 13, (height // 2 + 1, width // 2 + 1, 1), np.int16)
+    grain = grain.repeat(2, 0).repeat(2, 1)
     return np.clip(image + grain[:height, :width] * rng.uniform(0, 1), 0, 255).astype(np.uint8)
 
 
@@ -40,39 +37,23 @@ def _clouds(rng: np.random.Generator, width: int, height: int) -> Image:
 
 
 def _draw_thing(rng: np.random.Generator, image: Image) -> None:
-    """A box, a pole, a ball or something like a limb, somewhere in the image."""
+    """Draw a box, a pole, a ball or something like a limb, somewhere in the image."""
     height, width = image.shape[:2]
     colour = tuple((rng.uniform(0, 255) + rng.uniform(-80, 80, 3)).clip(0, 255).tolist())
     x, y = rng.uniform((0, 0), (width, height))
-    long, short = (
-        np.exp(rng.uniform(np.log(6), np.log(0.7 * max(width, height)))),
-        rng.uniform(0.08, 0.6),
-    )
+    long = np.exp(rng.uniform(np.log(6), np.log(0.7 * max(width, height))))
+    short = rng.uniform(0.08, 0.6)  # of the length
     kind, angle = rng.integers(4), rng.uniform(0, 360)
     if kind == 0:
         corners = cv2.boxPoints(((x, y), (long, long * short), angle * (rng.random() < 0.5)))
         cv2.fillConvexPoly(image, np.round(corners).astype(np.int32), colour, cv2.LINE_AA)
-    elif kind == 1:
-        cv2.ellipse(image, ((x, y), (long, long * short), angle), colour, -1, cv2.LINE_AA)
-    elif kind == 2:
-        cv2.ellipse(
-            image,
-            ((x, y), (long, long * short), angle),
-            colour,
-            int(rng.integers(1, 6)),
-            cv2.LINE_AA,
-        )
+    elif kind < 3:
+        thickness = -1 if kind == 1 else int(rng.integers(1, 6))  # -1 fills it
+        cv2.ellipse(image, ((x, y), (long, long * short), angle), colour, thickness, cv2.LINE_AA)
     else:
         skin = SKIN_TONES[rng.integers(len(SKIN_TONES))] * rng.uniform(0.6, 1.1)
         step = np.array([np.cos(angle), np.sin(angle)]) * min(long, 60)
-        a = np.array([x, y])
-        b = a + step
-        tone = tuple(float(c) for c in skin) if rng.random() < 0.5 else colour
-        cv2.line(
-            image,
-            a.astype(int).tolist(),
-            b.astype(int).tolist(),
-            tone,
-            max(int(min(long, 60) * short * 0.6), 1),
-            cv2.LINE_AA,
-        )
+        a, b = np.array([[x, y], [x + step[0], y + step[1]]]).astype(int).tolist()
+        tone = skin.tolist() if rng.random() < 0.5 else colour
+        thickness = max(int(min(long, 60) * short * 0.6), 1)
+        cv2.line(image, a, b, tone, thickness, cv2.LINE_AA)

@@ -1,7 +1,7 @@
 """One drawn person: limbs with thickness and shading, clothes, hair and a face, from back to front.
 
 A person is painted onto a canvas of its own at a multiple of the final resolution; shrinking it
-smooths the edges. Nothing tells left from right but the anatomy itself: both sides wear the same.
+smooths the edges. Both sides of a body wear the same, so only anatomy tells left from right.
 """
 
 import dataclasses
@@ -13,33 +13,27 @@ from jaxtyping import Float, UInt8
 from bottomup.data.scenes.pose_prior import Pose
 
 SKIN, SHIRT, TROUSERS, HAIR, SHOE, DARK, WHITE = range(7)
-PATTERNED = 254  # the opacity of cloth with a pattern; of everything else it is 255
-SKIN_TONES = np.array(
-    [
-        (250, 214, 189),
-        (242, 199, 168),
-        (224, 176, 140),
-        (199, 148, 110),
-        (158, 110, 77),
-        (117, 79, 54),
-        (79, 54, 38),
-    ]
-)
+PATTERNED = 254  # opacity of cloth with a pattern; everything else has 255
+SKIN_TONES = np.array([
+    (250, 214, 189), (242, 199, 168), (224, 176, 140), (199, 148, 110),
+    (158, 110, 77), (117, 79, 54), (79, 54, 38),
+])  # fmt: skip
 HAIR_TONES = np.array(
     [(20, 16, 14), (45, 30, 22), (90, 60, 38), (150, 110, 60), (205, 175, 120), (140, 135, 130)]
 )
 _CIRCLE = np.stack([np.cos(np.arange(12) * np.pi / 6), np.sin(np.arange(12) * np.pi / 6)], 1)
+# widths of the layers of a limb, as shares of the limb's
 _ROUND, _FLAT = np.array([1.0, 0.82, 0.5])[:, None, None], np.ones((1, 1, 1))
 
 
 @dataclasses.dataclass(frozen=True)
 class Look:
-    """How a person is built and dressed; lengths in units of the torso's spread.
+    """The build and the clothes of a person; lengths in units of the torso's spread.
 
     Attributes:
         palette: (7, 3) RGB of every material.
-        contrast: (3,) factors from the cloth's colour to its pattern's.
-        patterned: the materials that have the pattern.
+        contrast: (3,) factors from the colour of the cloth to that of its pattern.
+        patterned: the materials with the pattern.
         build: factor on the thickness of all limbs.
         sleeve: how far down the arm the shirt reaches, 0 to 2 (1 = elbow).
         trouser: how far down the leg the trousers reach, 0 to 2 (1 = knee).
@@ -68,13 +62,12 @@ class Look:
 
 
 def sample_look(rng: np.random.Generator) -> Look:
-    """Draw a look."""
+    """Draw a random look."""
     palette = np.empty((7, 3))
     tone = rng.uniform(0, len(SKIN_TONES) - 1)
     low = int(tone)
-    palette[SKIN] = SKIN_TONES[low] + (tone - low) * (
-        SKIN_TONES[min(low + 1, len(SKIN_TONES) - 1)] - SKIN_TONES[low]
-    )
+    high = min(low + 1, len(SKIN_TONES) - 1)
+    palette[SKIN] = SKIN_TONES[low] + (tone - low) * (SKIN_TONES[high] - SKIN_TONES[low])
     palette[HAIR] = HAIR_TONES[rng.integers(len(HAIR_TONES))] * rng.uniform(0.7, 1.2)
     grey, colour = rng.uniform(15, 240, (3, 1)), rng.uniform(0, 255, (3, 3))
     palette[[SHIRT, TROUSERS, SHOE]] = grey + (colour - grey) * rng.uniform(0, 1, (3, 1))
@@ -105,7 +98,7 @@ class Brush:
         canvas: (h, w, 4) RGB and opacity of the window, zeros at first.
         origin: x, y of the window's top-left pixel in the image.
         zoom: pixels of the window per pixel of the image.
-        look: the colours.
+        look: colours, build and clothes.
     """
 
     canvas: UInt8[np.ndarray, "h w 4"]
@@ -114,26 +107,22 @@ class Brush:
     look: Look
 
     def fill(self, outline: Float[np.ndarray, "n 2"], material: int, shade: float = 1.0) -> None:
-        """Fill the convex hull of some points; a shade of 1 leaves the colour as it is."""
+        """Fill the convex hull of some points; a shade of 1 is the colour itself."""
         self._fill(self._to_canvas(outline), material, shade)
 
     def limb(self, a: np.ndarray, b: np.ndarray, thick: float, thin: float, material: int) -> None:
-        """A tapered, round-ended limb that is brighter on the side of the light."""
+        """Paint a tapered limb with round ends, brighter on the side of the light."""
         shares, shades = (_ROUND, (0.65, 0.88, 1.05)) if thick * self.zoom > 3 else (_FLAT, (0.85,))
         centre = self.look.light * (thick * 0.7) * (1 - shares)
-        outlines = self._to_canvas(
-            np.concatenate(
-                [a + centre + _CIRCLE * thick * shares, b + centre + _CIRCLE * thin * shares], 1
-            )
-        )
+        ends = [a + centre + _CIRCLE * thick * shares, b + centre + _CIRCLE * thin * shares]
+        outlines = self._to_canvas(np.concatenate(ends, 1))
         for outline, shade in zip(outlines, shades, strict=True):
             self._fill(outline, material, shade)
 
     def _to_canvas(self, points: np.ndarray) -> np.ndarray:
-        """Sixteenths of the canvas' pixels."""
-        return np.rint((points - self.origin) * (16 * self.zoom) + 8 * (self.zoom - 1)).astype(
-            np.int32
-        )
+        """Points of the image in sixteenths of a pixel of the canvas."""
+        moved = (points - self.origin) * (16 * self.zoom) + 8 * (self.zoom - 1)
+        return np.rint(moved).astype(np.int32)
 
     def _fill(self, corners: np.ndarray, material: int, shade: float) -> None:
         red, green, blue = (self.look.palette[material] * shade).tolist()
@@ -150,7 +139,7 @@ class Brush:
         material: int,
         shade: float = 0.94,
     ) -> None:
-        """An ellipse given by its two half axes."""
+        """Paint an ellipse, given by its two half axes."""
         self.fill(centre + _CIRCLE[:, :1] * along + _CIRCLE[:, 1:] * across, material, shade)
 
 
@@ -158,21 +147,19 @@ def paint(brush: Brush, pose: Pose, points: Float[np.ndarray, "17 2"], unit: flo
     """Paint a person from back to front.
 
     Args:
-        brush: what it is painted with.
-        pose: which parts of the face can be seen.
+        brush: with the canvas and the look.
+        pose: which parts of the face are visible.
         points: (17, 2) the joints in pixels of the image.
         unit: pixels of one unit of `pose`.
     """
+    # the direction of the body decides what hides what
     look = brush.look
     size = unit * look.build
-    up = points[[5, 6]].mean(0) - points[[11, 12]].mean(0)
-    up = up / max(float(np.linalg.norm(up)), 1e-6)
+    up = _unit(points[[5, 6]].mean(0) - points[[11, 12]].mean(0))
     right = np.array([-up[1], up[0]])  # of the image, when upright
-    turned = float((points[5] - points[6]) @ right) / unit  # > 0: we see the chest, < 0: the back
-    ahead = float((points[0] - points[[3, 4]].mean(0)) @ right)
-    near, far = (
-        ((5, 11), (6, 12)) if ahead < 0 else ((6, 12), (5, 11))
-    )  # facing left shows the left side
+    turned = float((points[5] - points[6]) @ right) / unit  # > 0: chest visible, < 0: back
+    ahead = float((points[0] - points[[3, 4]].mean(0)) @ right)  # < 0: the left side is near
+    near, far = ((5, 11), (6, 12)) if ahead < 0 else ((6, 12), (5, 11))  # shoulder, hip
     profile = abs(turned) < 0.6
     arms_first = turned < 0 or not look.arms_in_front
     behind = [far[0]] if profile else [5, 6] if arms_first else []
@@ -187,7 +174,7 @@ def paint(brush: Brush, pose: Pose, points: Float[np.ndarray, "17 2"], unit: flo
         thighs = points[[11, 12]] + 0.7 * (points[[13, 14]] - points[[11, 12]])
         brush.fill(_discs(points[[11, 12]], 0.3 * size, thighs, 0.36 * size), TROUSERS, 0.88)
     _torso(brush, points, size)
-    _head(brush, pose, points, unit, up, right)
+    _head(brush, pose, points, unit, up)
     for shoulder in front:
         _arm(brush, points, shoulder, size)
 
@@ -209,7 +196,7 @@ def _leg(brush: Brush, points: np.ndarray, hip: int, size: float, toes: np.ndarr
 def _dressed(
     brush: Brush, joints: np.ndarray, radii: tuple[float, float, float], reach: float, material: int
 ) -> None:
-    """Two bones in a row, the far one first; cloth as far as it reaches, skin beyond."""
+    """Paint two bones in a row, the far one first: cloth as far as it reaches, skin beyond."""
     for bone in (1, 0):
         a, b, thick, thin = joints[bone], joints[bone + 1], radii[bone], radii[bone + 1]
         covered = np.clip(reach - bone, 0, 1)
@@ -225,49 +212,40 @@ def _torso(brush: Brush, points: np.ndarray, size: float) -> None:
     light = brush.look.light
     for share, shade in ((1.0, 0.72), (0.85, 0.9), (0.55, 1.03)):
         shift = light * size * (1 - share) * 0.25
-        brush.fill(
-            _discs(shoulders + shift, 0.2 * size * share, hips + shift, 0.26 * size * share),
-            SHIRT,
-            shade,
-        )
+        discs = _discs(shoulders + shift, 0.2 * size * share, hips + shift, 0.26 * size * share)
+        brush.fill(discs, SHIRT, shade)
     brush.limb(hips[0], hips[1], 0.27 * size, 0.27 * size, TROUSERS)
 
 
-def _head(
-    brush: Brush, pose: Pose, points: np.ndarray, unit: float, up: np.ndarray, right: np.ndarray
-) -> None:
+def _head(brush: Brush, pose: Pose, points: np.ndarray, unit: float, up: np.ndarray) -> None:
+    # the head leans with the neck and shifts towards the face
     look = brush.look
     neck, ears = points[[5, 6]].mean(0), points[[3, 4]].mean(0)
     up = _unit(0.5 * up + _unit(ears - neck))
     right = np.array([-up[1], up[0]])
-    faces = pose.shown[0]
-    offset = (points[0] - ears) @ right if faces else 0.0
+    has_face = pose.shown[0]
+    offset = (points[0] - ears) @ right if has_face else 0.0
     centre = ears + 0.12 * unit * up + right * np.clip(offset, -0.2 * unit, 0.2 * unit) * 0.3
     tall, wide = 0.46 * unit * up, 0.36 * unit * right
     hair = -right * np.clip(offset, -0.15 * unit, 0.15 * unit) + 0.08 * unit * up
+
+    # hair, neck and ears, then the face or the back of the head
     if look.long_hair:
-        brush.limb(
-            centre + hair,
-            centre + hair - up * unit * (0.3 + look.long_hair),
-            0.38 * unit,
-            0.3 * unit,
-            HAIR,
-        )
+        ends = centre + hair, centre + hair - up * unit * (0.3 + look.long_hair)
+        brush.limb(*ends, 0.38 * unit, 0.3 * unit, HAIR)
     brush.blob(centre + hair, 1.04 * tall, 1.08 * wide, HAIR, 0.85)
     brush.limb(neck, ears, 0.17 * unit, 0.15 * unit, SKIN)
     for ear in (3, 4):
         if pose.shown[ear]:
             brush.blob(points[ear], 0.09 * unit * up, 0.06 * unit * right, SKIN, 0.81)
-    if not faces:
+    if not has_face:
         brush.blob(centre, tall, wide, HAIR, 0.88)
         return
     brush.blob(centre - 0.03 * unit * up, 0.93 * tall, 0.92 * wide, SKIN, 0.81)
-    brush.blob(
-        centre - 0.03 * unit * up + look.light * 0.06 * unit, 0.8 * tall, 0.75 * wide, SKIN, 1.02
-    )
-    brush.fill(
-        centre + 0.22 * unit * up + 0.5 * hair + _CIRCLE * [0.33 * unit, 0.2 * unit], HAIR, 0.94
-    )
+    lit = centre - 0.03 * unit * up + look.light * 0.06 * unit
+    brush.blob(lit, 0.8 * tall, 0.75 * wide, SKIN, 1.02)
+    fringe = centre + 0.22 * unit * up + 0.5 * hair + _CIRCLE * [0.33 * unit, 0.2 * unit]
+    brush.fill(fringe, HAIR, 0.94)
     _face(brush, pose, points, unit, up, right)
 
 
@@ -278,14 +256,12 @@ def _face(
         if pose.shown[eye]:
             brush.blob(points[eye], 0.045 * unit * up, 0.075 * unit * right, WHITE)
             brush.blob(points[eye], 0.042 * unit * up, 0.042 * unit * right, DARK)
-            brush.blob(
-                points[eye] + 0.09 * unit * up, 0.015 * unit * up, 0.09 * unit * right, HAIR, 0.75
-            )
-    nose = points[0]
-    brush.fill(
-        nose + np.stack([0.16 * up, -0.06 * right, 0.06 * right, -0.04 * up]) * unit, SKIN, 0.72
-    )
-    brush.blob(nose - 0.17 * unit * up, 0.025 * unit * up, 0.1 * unit * right, DARK, 1.2)
+            brow = points[eye] + 0.09 * unit * up
+            brush.blob(brow, 0.015 * unit * up, 0.09 * unit * right, HAIR, 0.75)
+    nose = np.stack([0.16 * up, -0.06 * right, 0.06 * right, -0.04 * up])
+    brush.fill(points[0] + nose * unit, SKIN, 0.72)
+    mouth = points[0] - 0.17 * unit * up
+    brush.blob(mouth, 0.025 * unit * up, 0.1 * unit * right, DARK, 1.2)
 
 
 def _discs(a: np.ndarray, a_radius: float, b: np.ndarray, b_radius: float) -> np.ndarray:

@@ -1,37 +1,37 @@
-"""Drawn crowds with exact labels: articulated people over clutter, as many as wanted, nothing to download.
+"""Drawn crowds with exact labels: articulated people over clutter, with nothing to download.
 
-Every image is a function of (seed, epoch, index). What makes crowds hard is an argument: the number
-of people, their size, how much they overlap, how many the border cuts off, and blur.
+Arguments set what makes crowds hard: the number of people, their size, how much they overlap, how
+many the border cuts off, and blur. An image is a function of them and of a generator's state.
 """
 
 import dataclasses
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 
 from bottomup.data.scenes.background import draw_background
 from bottomup.data.scenes.body import PATTERNED, Brush, Look, paint, sample_look
 from bottomup.data.scenes.pose_prior import Pose, sample_pose
 
-MIN_VISIBLE = 0.15  # of a person's pixels; whoever shows less has no labelled joint, as in COCO
+MIN_VISIBLE = 0.15  # of a person's pixels; people who show less have no labels, as in COCO
 
 
 @dataclasses.dataclass(frozen=True)
 class Crowd:
-    """How hard the images are; every pair is a range drawn from uniformly.
+    """How hard the images are; a pair is a range, from which each image or person draws.
 
     Attributes:
         width: pixels.
         height: pixels.
-        people: fewest and most in an image.
-        sizes: of a person in pixels: the longer side of the box around its joints, before the
-            border cuts it.
+        people: range of the number of people in an image.
+        sizes: range of a person's size in pixels: the longer side of the box around its joints,
+            before the border cuts it.
         overlap: share of people that are put onto another one.
         truncation: share of people that are moved across the border.
-        blur: longest motion blur of the image, in pixels; each image draws its own.
-        occluders: most things in front of the people.
-        pose_spread: 1 for poses as in photos, less is calmer, more is odder.
+        blur: longest motion blur of an image, in pixels; each image draws its own.
+        occluders: largest number of things in front of the people.
+        pose_spread: 1 for poses as in photos; less gives calmer poses, more gives odder ones.
     """
 
     width: int = 256
@@ -77,14 +77,14 @@ class Figure:
 
 @dataclasses.dataclass(frozen=True)
 class Scene:
-    """A drawn image and what is true of it.
+    """A drawn image with its labels.
 
     Attributes:
         image: (H, W, 3) RGB.
-        keypoints: (N, 17, 3) x, y in pixels and visibility: 2 seen, 1 hidden behind someone or
-            something, 0 outside of the image, turned away, or of a person of whom next to nothing
-            can be seen.
-        owner: (H, W) the person that each pixel shows, from 1; 0 for none.
+        keypoints: (N, 17, 3) x, y in pixels, and visibility: 2 visible, 1 hidden behind somebody
+            or something, 0 outside of the image, turned away, or of a person who is nearly
+            invisible.
+        owner: (H, W) the number of the person that each pixel shows, from 1; 0 for nobody.
     """
 
     image: UInt8[np.ndarray, "H W 3"]
@@ -93,13 +93,19 @@ class Scene:
 
     @property
     def boxes(self) -> Float[np.ndarray, "N 4"]:
-        """(N, 4) x0, y0, x1, y1 around the pixels that show each person; zeros where none does."""
+        """(N, 4) x0, y0, x1, y1 around the visible pixels of each person; zeros without any."""
         boxes = np.zeros((len(self.keypoints), 4))
-        for box, number in zip(boxes, range(1, len(boxes) + 1), strict=True):
-            y, x = np.nonzero(self.owner == number)
-            if len(x):
-                box[:] = x.min(), y.min(), x.max() + 1, y.max() + 1
+        for number, box in enumerate(boxes, 1):
+            x, y, width, height = cv2.boundingRect((self.owner == number).view(np.uint8))
+            if width:
+                box[:] = x, y, x + width, y + height
         return boxes
+
+    @property
+    def mask(self) -> Bool[np.ndarray, "H W"]:
+        """(H, W) False on people without labels."""
+        unlabelled = np.flatnonzero((self.keypoints[..., 2] == 0).all(1)) + 1
+        return ~np.isin(self.owner, unlabelled)
 
 
 def draw_scene(crowd: Crowd, rng: np.random.Generator) -> Scene:
@@ -112,42 +118,43 @@ def draw_scene(crowd: Crowd, rng: np.random.Generator) -> Scene:
 
 
 def arrange(crowd: Crowd, rng: np.random.Generator) -> list[Figure]:
-    """Choose the people of an image and where they stand, from back to front."""
+    """Choose the people of an image and their positions, from back to front."""
     count = int(rng.integers(crowd.people[0], crowd.people[1] + 1))
     if count > 254:
         raise ValueError(f"at most 254 people fit into an image, not {count}")
+
     figures: list[Figure] = []
     for _ in range(count):
         pose, look = sample_pose(rng, spread=crowd.pose_spread), sample_look(rng)
         extent = np.ptp(pose.points, axis=0)
         size = np.exp(rng.uniform(*np.log(crowd.sizes)))
         centre = rng.uniform((0, 0), (crowd.width, crowd.height))
-        companion = (
-            figures[rng.integers(len(figures))]
-            if figures and rng.random() < crowd.overlap
-            else None
-        )
-        if companion is not None:
-            box = companion.box
+        onto_another = bool(figures) and rng.random() < crowd.overlap
+        if onto_another:
+            box = figures[rng.integers(len(figures))].box
             size = np.clip(np.max(box[2:] - box[:2]) * rng.uniform(0.75, 1.33), *crowd.sizes)
             centre = (box[:2] + box[2:]) / 2 + rng.uniform(-0.35, 0.35, 2) * (box[2:] - box[:2])
         unit = float(size / extent.max())
         half = extent * unit / 2
-        if companion is None:
-            centre = _keep_inside(centre, half, crowd)
+        if not onto_another:  # inside the image, as far as it fits
+            wh = np.array([crowd.width, crowd.height])
+            inside = np.clip(centre, half, np.maximum(wh - half, half))
+            centre = np.where(2 * half < wh, inside, wh / 2)
         if rng.random() < crowd.truncation:
             centre = _cut_off(centre, half, crowd, rng)
         points = (pose.points - (pose.points.min(0) + pose.points.max(0)) / 2) * unit + centre
         figures.append(Figure(pose, points, unit, look))
+
+    # who stands lower in the image is nearer, more or less
     nearness = [figure.box[3] + figure.unit * rng.normal(0, 0.5) for figure in figures]
     return [figures[i] for i in np.argsort(nearness)]
 
 
 def render(figures: list[Figure], crowd: Crowd, rng: np.random.Generator) -> Scene:
-    """Draw people, the first one farthest away, over a background and through a camera."""
+    """Draw people over a background, the first one farthest away, and photograph the scene."""
     image = draw_background(rng, crowd.width, crowd.height)
     owner = np.zeros((crowd.height, crowd.width), np.uint8)
-    drawn = np.zeros(len(figures))
+    drawn = np.zeros(len(figures))  # pixels of each person before others hide them
     for number, figure in enumerate(figures, 1):
         drawn[number - 1] = _draw_figure(image, owner, number, figure, rng)
     for _ in range(rng.integers(0, crowd.occluders + 1)):
@@ -159,19 +166,13 @@ def render(figures: list[Figure], crowd: Crowd, rng: np.random.Generator) -> Sce
     return Scene(_photograph(image, crowd, rng), keypoints, owner)
 
 
-def _keep_inside(centre: np.ndarray, half: np.ndarray, crowd: Crowd) -> np.ndarray:
-    """Move a box inside the image, as far as it fits."""
-    size = np.array([crowd.width, crowd.height])
-    return np.where(2 * half < size, np.clip(centre, half, np.maximum(size - half, half)), size / 2)
-
-
 def _cut_off(
     centre: np.ndarray, half: np.ndarray, crowd: Crowd, rng: np.random.Generator
 ) -> np.ndarray:
     """Move a box across one border, 10 to 60 percent of it outside."""
     axis, beyond = int(rng.random() < 0.6), rng.uniform(0.1, 0.6) * 2
     size = (crowd.width, crowd.height)[axis]
-    low = axis == 0 and rng.random() < 0.5  # feet are cut off, heads hardly ever
+    low = axis == 0 and rng.random() < 0.5  # the bottom border cuts, the top one never does
     moved = centre.copy()
     moved[axis] = half[axis] * (1 - beyond) if low else size - half[axis] * (1 - beyond)
     return moved
@@ -180,24 +181,28 @@ def _cut_off(
 def _draw_figure(
     image: np.ndarray, owner: np.ndarray, number: int, figure: Figure, rng: np.random.Generator
 ) -> int:
-    """Paint one person onto the image and into the map of owners; returns its number of pixels inside the image."""
+    """Paint one person onto the image and the map of owners.
+
+    Returns:
+        the number of its pixels inside the image.
+    """
     height, width = owner.shape
     margin = figure.unit
     x0, y0 = np.clip(np.floor(figure.box[:2] - margin), 0, (width, height)).astype(int)
     x1, y1 = np.clip(np.ceil(figure.box[2:] + margin), 0, (width, height)).astype(int)
     if x0 >= x1 or y0 >= y1:
         return 0
+
+    # magnified, on a canvas of its own
     zoom = 2 if figure.unit > 12 else 4
     canvas = np.zeros((int(y1 - y0) * zoom, int(x1 - x0) * zoom, 4), np.uint8)
-    paint(
-        Brush(canvas, np.array([x0, y0], float), zoom, figure.look),
-        figure.pose,
-        figure.points,
-        figure.unit,
-    )
+    brush = Brush(canvas, np.array([x0, y0], float), zoom, figure.look)
+    paint(brush, figure.pose, figure.points, figure.unit)
     if figure.look.pattern != "plain":
         there = (canvas[..., 3] == PATTERNED) & _pattern(figure, zoom, canvas.shape[:2], rng)
         canvas[there, :3] = np.minimum(canvas[there, :3] * figure.look.contrast, 255)
+
+    # shrunk, which smooths the edges, and blended into the image
     shrunk = cv2.resize(canvas, (int(x1 - x0), int(y1 - y0)), interpolation=cv2.INTER_AREA)
     window, opacity = image[y0:y1, x0:x1], shrunk[..., 3]
     behind = cv2.multiply(window, cv2.merge([255 - opacity] * 3), scale=1 / 255)
@@ -210,7 +215,7 @@ def _draw_figure(
 def _pattern(
     figure: Figure, zoom: int, shape: tuple[int, ...], rng: np.random.Generator
 ) -> np.ndarray:
-    """Where the second colour of a cloth shows."""
+    """Where cloth has its second colour."""
     height, width = shape
     look = figure.look
     wave = 2 * np.pi / (look.period * figure.unit * zoom)
@@ -218,7 +223,7 @@ def _pattern(
         cells = (max(int(height * wave / 6), 2), max(int(width * wave / 6), 2))
         noise = rng.standard_normal(np.minimum(cells, 64), np.float32)
         return cv2.resize(noise, (width, height), interpolation=cv2.INTER_LINEAR) > 0.4
-    x, y = np.arange(width, dtype=np.float32)[None], np.arange(height, dtype=np.float32)[:, None]
+    x, y = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
     along = np.sin((x * np.cos(look.angle) + y * np.sin(look.angle)) * wave) > 0
     if look.pattern == "stripes":
         return along
@@ -226,39 +231,38 @@ def _pattern(
 
 
 def _draw_occluder(image: np.ndarray, owner: np.ndarray, rng: np.random.Generator) -> None:
-    """A box or a pole in front of everyone, with the brightness falling off to one side."""
+    """Paint a box or a pole in front of everybody."""
     height, width = owner.shape
     x, y = rng.uniform((0, 0), (width, height))
     long, short = rng.uniform(0.1, 0.5) * height, rng.uniform(0.03, 0.15) * width
-    corners = np.round(cv2.boxPoints(((x, y), (short, long), rng.uniform(-20, 20)))).astype(
-        np.int32
-    )
-    cv2.fillConvexPoly(image, corners, tuple(float(c) for c in rng.uniform(0, 255, 3)), cv2.LINE_AA)
+    box = (x, y), (short, long), rng.uniform(-20, 20)
+    corners = np.round(cv2.boxPoints(box)).astype(np.int32)
+    cv2.fillConvexPoly(image, corners, rng.uniform(0, 255, 3).tolist(), cv2.LINE_AA)
     cv2.fillConvexPoly(owner, corners, 0)
 
 
 def _label(figure: Figure, owner: np.ndarray, number: int) -> np.ndarray:
-    """(17, 3) the joints with their visibility."""
+    """(17, 3) the joints of a person with their visibility."""
     height, width = owner.shape
     cells = np.floor(figure.points + 0.5).astype(int)
     inside = (cells >= 0).all(1) & (cells < (width, height)).all(1) & figure.pose.shown
     x, y = np.where(inside[:, None], cells, 0).T
     visibility = np.where(inside, np.where(owner[y, x] == number, 2, 1), 0)
-    return np.concatenate([figure.points * inside[:, None], visibility[:, None]], 1).astype(
-        np.float32
-    )
+    return np.column_stack([figure.points * inside[:, None], visibility]).astype(np.float32)
 
 
 def _photograph(image: np.ndarray, crowd: Crowd, rng: np.random.Generator) -> np.ndarray:
-    """Blur, light, noise and compression; nothing moves."""
+    """Add blur, light, noise and compression; the geometry stays."""
+    # motion blur
     length = int(rng.uniform(0, crowd.blur))
     if length >= 1 and rng.random() < 0.5:
         kernel = np.zeros((2 * length + 1, 2 * length + 1), np.float32)
-        step = np.round(
-            length * np.array([np.cos(angle := rng.uniform(0, np.pi)), np.sin(angle)])
-        ).astype(int)
+        angle = rng.uniform(0, np.pi)
+        step = np.round(length * np.array([np.cos(angle), np.sin(angle)])).astype(int)
         cv2.line(kernel, (length - step).tolist(), (length + step).tolist(), 1.0)
         image = cv2.filter2D(image, -1, kernel / kernel.sum())
+
+    # white balance and exposure, noise, JPEG
     gain, lift = rng.uniform(0.7, 1.25) * rng.uniform(0.9, 1.1, 3), rng.uniform(-20, 20)
     table = np.clip(np.arange(256)[:, None] * gain + lift, 0, 255).astype(np.uint8)
     image = cv2.LUT(image, table[:, None])

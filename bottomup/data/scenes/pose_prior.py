@@ -1,8 +1,7 @@
-"""Where the poses of drawn people come from: a small mixture of Gaussians fitted to many labelled people.
+"""The poses of drawn people: a mixture of Gaussians that was fitted to many labelled people.
 
-The numbers in pose_prior.npz are the fit of scripts/fit_pose_prior.py: 24 components, each a mean
-pose and ten directions in which it varies. Half of the poses are mirrored, left and right
-exchanged.
+pose_prior.npz holds the fit of scripts/fit_pose_prior.py: 24 components, each a mean pose and ten
+directions in which it varies. Half of the poses are mirrored, left and right exchanged.
 """
 
 import dataclasses
@@ -20,10 +19,9 @@ class Pose:
     """One body in the plane of the image.
 
     Attributes:
-        points: (17, 2) the joints of COCO about the middle of the torso, y down, in units of the
-            torso's spread: a grown-up stands about seven units tall.
-        shown: (17,) whether a joint can be seen at all: a face turned away shows neither nose nor
-            eyes.
+        points: (17, 2) the joints of COCO relative to the middle of the torso, y down. The unit is
+            the torso's spread; a standing adult is about seven units tall.
+        shown: (17,) whether a joint can be seen: a face turned away shows neither nose nor eyes.
     """
 
     points: Float[np.ndarray, "17 2"]
@@ -40,7 +38,7 @@ def sample_pose(rng: np.random.Generator, *, spread: float = 1.0) -> Pose:
 
     Args:
         rng: the source of randomness.
-        spread: 1 for poses as common as in photos, less for calmer and more for odder ones.
+        spread: 1 for poses as in photos, less for calmer and more for odder ones.
     """
     prior = _prior()
     component = int(rng.choice(len(prior["weights"]), p=prior["weights"]))

@@ -86,7 +86,7 @@ def test_blur_size_and_truncation_are_arguments():
 
 
 def test_the_evaluation_crowd_is_as_hard_as_it_claims_to_be():
-    """At least 30 percent of people overlap another by IoU > 0.3, at least 20 percent are cut off."""
+    """At least 30 % of people overlap another by IoU > 0.3, at least 20 % are cut off."""
     boxes = [[f.box for f in arrange(Crowd(), np.random.default_rng((0, i)))] for i in range(200)]
     overlapped, truncated, total = 0, 0, 0
     for image in boxes:

@@ -12,7 +12,7 @@ def poses():
 
 
 def test_poses_are_those_of_people(poses):
-    """Most stand: the head above the hips, the hips above the ankles, legs about as long as arms and more."""
+    """Most stand: head above hips, hips above ankles, legs longer than arms."""
     points = np.stack([pose.points for pose in poses])
     assert np.mean(points[:, 0, 1] < points[:, [11, 12], 1].mean(1)) > 0.9
     assert np.mean(points[:, [11, 12], 1].mean(1) < points[:, [15, 16], 1].mean(1)) > 0.8
