@@ -1,5 +1,4 @@
 import dataclasses
-import html.parser
 import math
 
 import pytest
@@ -21,35 +20,10 @@ from comparison.report import (
     Sweep,
 )
 
+from tests.scripts.comparison.pages import Tags
+
 NASTY = "</td></script><script>alert(1)</script>\"'"
 UNKNOWN = Interval(math.nan, math.nan, math.nan)
-
-
-class Tags(html.parser.HTMLParser):
-    """The elements of a page, whether all are closed, and what it would load."""
-
-    EMPTY = frozenset({"meta", "input", "img", "line", "circle", "rect", "polygon", "polyline"})
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.seen, self.sources = [], [], []
-        self.feed(text)
-        assert not self.open
-
-    def handle_starttag(self, tag, attributes):
-        self.seen.append(tag)
-        self.sources += [
-            value for name, value in attributes if name in ("src", "href", "action", "data")
-        ]
-        if tag not in self.EMPTY:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attributes):
-        self.seen.append(tag)
-
-    def handle_endtag(self, tag):
-        if tag not in self.EMPTY:
-            assert self.open.pop() == tag
 
 
 def report_of(name, ap=UNKNOWN):

@@ -16,7 +16,8 @@ arguments = dict(zip(sys.argv[1::2], sys.argv[2::2]))
 images = json.load(open(arguments["--annotations"]))["images"]
 with open(COUNT, "a") as file:
     file.write("run ")
-rows = [{"image_id": i["id"], "file_name": i["file_name"], "people": 0, "ms": {"pose": 1.5}} for i in images]
+about = {"people": 0, "ms": {"pose": 1.5}}
+rows = [{"image_id": i["id"], "file_name": i["file_name"]} | about for i in images]
 json.dump(RESULTS, open(arguments["--results"], "w"))
 json.dump({"format": 1, "method": "m", "images": rows}, open(arguments["--timing"], "w"))
 """
@@ -108,9 +109,10 @@ def test_a_method_that_fails_is_reported_and_runs_again(dataset, script, tmp_pat
 
 
 def test_a_method_that_hangs_is_stopped(dataset, script, tmp_path):
-    text = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']); "
+    sleep = "import time; time.sleep(600)"
+    text = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', '{sleep}']); {sleep}"
     start = time.monotonic()
-    outcome = run(script(text + "time.sleep(600)"), dataset, tmp_path / "m", Limits(timeout=0.3))
+    outcome = run(script(text), dataset, tmp_path / "m", Limits(timeout=0.3))
     assert outcome.status == "failed"
     assert "--timeout" in outcome.reason
     assert time.monotonic() - start < 60
