@@ -1,7 +1,6 @@
 """The page of a report: one HTML file that loads nothing.
 
-`report.html` is the template; `report.css` and `report.js` are inlined. All text is escaped,
-whatever a file put into it.
+`report.html` is the template; `report.css` and `report.js` are inlined. All text is escaped.
 """
 
 import dataclasses
@@ -161,7 +160,7 @@ class Charts:
             for name, curve in curves.items()
         ]
         people = [count for curve in curves.values() for count in curve.people]
-        x = plots.numbers("people in the picture", people)
+        x = plots.numbers("people in the image", people)
         y = plots.numbers(label, [value for of in values.values() for value in of])
         return Markup(plots.line_plot(title, x, y, series))
 

@@ -184,7 +184,7 @@ class Study:
         ]
         if not donors:
             self.runner.say(
-                f"nobody is labelled well and {MIN_DONOR_HEIGHT} pixels high: no crowds can be made"
+                f"no well labelled person is {MIN_DONOR_HEIGHT} pixels high: no crowds can be made"
             )
             return None
         counts, repeats = list(self.settings.cost_people), self.settings.cost_repeats

@@ -27,7 +27,7 @@ def run_method():
 
 @pytest.fixture
 def photos(tmp_path):
-    """Two pictures with 2 people each, one that is damaged and one that is not there."""
+    """Two images with two people each, a damaged one and a missing one."""
     rng = np.random.default_rng(0)
     images, people = [], []
     for number in (1, 2):

@@ -51,7 +51,7 @@ def result(entry, *, image_id=1, score=1.0, points=None):
 
 def write(folder, content):
     """Write images of noise, and the annotations; returns the folder and the annotation file."""
-    images = folder / "pictures"
+    images = folder / "images"
     images.mkdir(parents=True)
     rng = np.random.default_rng(0)
     for info in content["images"]:

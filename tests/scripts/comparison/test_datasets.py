@@ -100,7 +100,7 @@ def test_a_folder_that_was_not_finished_is_made_again(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_keypoints_of_whoever_has_none():
+def test_keypoints_of_an_entry_without_any_are_zeros():
     assert keypoints_of({}).tolist() == [[0, 0, 0]] * 17
 
 

@@ -62,7 +62,7 @@ def pictures_of(name):
     return [SideBySide(name, (SmallImage(name, "data:image/jpeg;base64,"),))]
 
 
-def test_text_stays_text_whatever_a_file_put_into_it():
+def test_names_and_messages_cannot_become_elements():
     tags, plain = (Tags(render(whole_report(name), pictures_of(name))) for name in (NASTY, "x"))
     assert tags.seen == plain.seen
     assert tags.seen.count("script") == 1
@@ -71,6 +71,7 @@ def test_text_stays_text_whatever_a_file_put_into_it():
 
 def test_a_page_loads_nothing():
     text = render(whole_report("m"))
+    assert text.startswith("<!DOCTYPE html>\n")
     assert Tags(text).sources == []
     assert "http" not in text
     assert "url(" not in text
@@ -91,7 +92,7 @@ def test_numbers_sort_by_their_value_and_what_is_unknown_has_none():
         ("sweeps", "Harder crowds"),
         ("growth", "Cost against the number of people"),
         ("boxes", "When detection fails"),
-        ("problems", "What did not work further on"),
+        ("problems", "Runs that did not work"),
     ],
 )
 def test_a_part_that_was_not_measured_has_no_section(part, title):

@@ -99,7 +99,7 @@ def test_the_file_can_be_loaded_by_its_path(tmp_path):
     assert read_timing(tmp_path / "t.json").images[0].ms == {"pose": 1.0}
 
 
-def test_operations_are_counted_on_the_same_photo_whatever_a_method_finds():
+def test_operations_are_counted_on_an_image_that_does_not_depend_on_results():
     crowds = (7, 1, 3, 3)
     images = [{"id": i, "width": 200 if i == 3 else 100, "height": 100} for i in range(4)]
     people = timing.count_people(
