@@ -17,11 +17,9 @@ photos. Exit code 4 says that the method is not available, and the last line of 
 """
 
 import argparse
-import contextlib
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +28,7 @@ import torch
 from comparison.timing import (
     UNAVAILABLE,
     ImageTiming,
+    Stopwatch,
     Timing,
     count_people,
     machine,
@@ -59,22 +58,6 @@ METHODS = (*BOTTOM_UP, *TOP_DOWN)
 
 class UnavailableError(Exception):
     """Why a method cannot run here, and what to do, in one line."""
-
-
-class Stopwatch:
-    """Adds up the milliseconds of named stages."""
-
-    def __init__(self) -> None:
-        self.ms: Counter[str] = Counter()
-
-    @contextlib.contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        """Time a block."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.ms[stage] += (time.perf_counter() - start) * 1e3  # type: ignore[assignment]
 
 
 def main() -> int:

@@ -1,7 +1,7 @@
 """The timing file: the cost of a compared method, beside its COCO results.
 
-It needs only the standard library, so that a script in an environment without bottomup can load it
-by path. This is why it does not use `bottomup.files`.
+This module needs only the standard library, so that peers can import it in environments without
+bottomup. This is why it does not use `bottomup.files`.
 """
 
 import contextlib
@@ -12,6 +12,7 @@ import math
 import os
 import platform
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -25,6 +26,26 @@ STAGES = ("read", "detect", "pose", "aggregate", "group")  # in the order that a
 
 class TimingError(ValueError):
     """A timing file is wrong."""
+
+
+class Stopwatch:
+    """Wall-clock milliseconds of one image by stage.
+
+    Attributes:
+        ms: by name of the stage; may be emptied for the next image.
+    """
+
+    def __init__(self) -> None:
+        self.ms: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        """Add the time of a block to one of the `STAGES`."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.ms[stage] = self.ms.get(stage, 0.0) + (time.perf_counter() - start) * 1e3
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,22 +13,32 @@ OpenCV. This is why some small functions of bottomup have a twin here.
 """
 
 import argparse
-import contextlib
 import dataclasses
 import importlib
-import importlib.util
 import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-UNAVAILABLE = 4  # exit code
+SCRIPTS = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(SCRIPTS))  # as for scripts/compare.py
+from comparison.timing import (  # noqa: E402
+    UNAVAILABLE,
+    ImageTiming,
+    Stopwatch,
+    Timing,
+    count_people,
+    machine,
+    median_image,
+    peak_memory_mb,
+    write_run,
+)
+
 SECONDS_PER_LINE = 10.0  # of progress
-TIMING = Path(__file__).resolve().parents[1] / "comparison" / "timing.py"
 
 try:
     import cv2
@@ -44,20 +54,6 @@ Person = tuple[np.ndarray, float]
 
 class UnavailableError(Exception):
     """The peer cannot run here; the message says why and what to do."""
-
-
-class Stopwatch:
-    """Wall-clock milliseconds of one image by stage."""
-
-    def __init__(self) -> None:
-        self.ms: dict[str, float] = {}
-
-    @contextlib.contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        """Add the time of the block to a stage: read, detect, pose, aggregate or group."""
-        start = time.perf_counter()
-        yield
-        self.ms[stage] = self.ms.get(stage, 0.0) + (time.perf_counter() - start) * 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -206,7 +202,6 @@ def _run(
     arguments: argparse.Namespace,
 ) -> None:
     """Run a peer on all images, and write both files."""
-    timing = _timing_module()
     for path in (arguments.results, arguments.timing):
         if not path.parent.is_dir():
             raise ValueError(f"{path}: there is no folder {path.parent}; make it first")
@@ -221,36 +216,25 @@ def _run(
             with watch("read"):
                 image = read_image(arguments.images / entry["file_name"])
         except ValueError as error:
-            rows.append(timing.ImageTiming(**about, error=str(error)))
+            rows.append(ImageTiming(**about, error=str(error)))
             continue
         people = peer.find(image, entry, watch)
         results += [_to_coco(entry["id"], person) for person in people]
-        rows.append(timing.ImageTiming(**about, people=len(people), ms=watch.ms))
+        rows.append(ImageTiming(**about, people=len(people), ms=watch.ms))
         if time.monotonic() - last >= SECONDS_PER_LINE:
             last = time.monotonic()
             print(f"{name}: {number} of {len(images)} images", file=sys.stderr)
-    median = timing.median_image(images, timing.count_people(annotations), rows)
-    run = timing.Timing(
+    median = median_image(images, count_people(annotations), rows)
+    run = Timing(
         "_".join(filter(None, (name, peer.variant))),
         rows,
         threads=arguments.threads,
-        peak_memory_mb=timing.peak_memory_mb(),
+        peak_memory_mb=peak_memory_mb(),
         parameters=peer.parameters,
         gflops=None if median is None else _gflops(peer, images[median], arguments.images),
-        machine=timing.machine() | dict(peer.runtime),
+        machine=machine() | dict(peer.runtime),
     )
-    timing.write_run(arguments.results, results, arguments.timing, run)
-
-
-def _timing_module() -> Any:
-    """`comparison.timing`, loaded by path, since the folder of it is not importable here."""
-    spec = importlib.util.spec_from_file_location("bottomup_timing", TIMING)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look themselves up there
-    spec.loader.exec_module(module)
-    return module
+    write_run(arguments.results, results, arguments.timing, run)
 
 
 def _warm_up(peer: Peer, images: list[dict[str, Any]], folder: Path) -> None:

@@ -1,6 +1,7 @@
-import importlib.util
 import json
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from comparison import timing
@@ -89,13 +90,17 @@ def test_memory_and_machine_are_known():
     assert about["processor"]
 
 
-def test_the_file_can_be_loaded_by_its_path(tmp_path):
-    """As a script does in an environment without bottomup."""
-    spec = importlib.util.spec_from_file_location("timing_by_path", timing.__file__)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    run = module.Timing("peer", (module.ImageTiming(1, "a.jpg", 0, {"pose": 1.0}),))
-    module.write_run(tmp_path / "r.json", [], tmp_path / "t.json", run)
+def test_it_needs_only_the_standard_library(tmp_path):
+    """As in the environment of a peer."""
+    folder = Path(timing.__file__).parents[1]
+    code = f"""
+import sys
+sys.path.insert(0, {str(folder)!r})
+from comparison.timing import ImageTiming, Timing, write_run
+run = Timing("peer", (ImageTiming(1, "a.jpg", 0, {{"pose": 1.0}}),))
+write_run("r.json", [], "t.json", run)
+"""
+    subprocess.run([sys.executable, "-I", "-S", "-c", code], check=True, cwd=tmp_path)
     assert read_timing(tmp_path / "t.json").images[0].ms == {"pose": 1.0}
 
 
