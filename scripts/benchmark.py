@@ -1,9 +1,8 @@
-"""Timings as ratios of two things measured in one run: medians, one table per command.
+"""Timings as ratios of two things measured in one run: medians, one table for each command.
 
-python scripts/benchmark.py decode        # heatmaps and tags -> people, beside the reference's
-algorithm python scripts/benchmark.py loss          # pull and push, beside a loop over people
-python scripts/benchmark.py train         # the data path, and whole steps against the bare
-network's
+python scripts/benchmark.py decode    # heatmaps and tags -> people, and the reference algorithm
+python scripts/benchmark.py loss      # pull and push, and a loop over people
+python scripts/benchmark.py train     # the data path; whole steps, and the bare network's
 """
 
 import argparse
@@ -33,7 +32,7 @@ def median_ms(function: Callable[[], object], repeats: int) -> float:
 
 
 def decode(arguments: argparse.Namespace) -> None:
-    """Aggregated maps (17, 512, 512) and tags (17, 512, 512, 2) in memory -> Poses, with refine, on one thread."""
+    """Aggregated heatmaps (17, 512, 512) and tags (17, 512, 512, 2) -> Poses, on one thread."""
     from bottomup import COCO
     from bottomup.method.grouping import Grouper
     from tests.reference import crowd
@@ -55,13 +54,13 @@ def decode(arguments: argparse.Namespace) -> None:
             reference.decode, heatmaps, tags, COCO.grouping_order, max(num_people, 30)
         )
         slow = median_ms(theirs, 3 if num_people <= 20 else 1)
-        row = f"{num_people:6} {found:6} {ours[num_people]:12.2f} {slow:13.0f} {slow / ours[num_people]:7.0f}"
+        ratio = slow / ours[num_people]
+        row = f"{num_people:6} {found:6} {ours[num_people]:12.2f} {slow:13.0f} {ratio:7.0f}"
         print(row, flush=True)
     few, many = min(ours), max(ours)
     if many > few:
-        print(
-            f"each further person: {(ours[many] - ours[few]) / (many - few):.3f} ms ({few} to {many} people)"
-        )
+        slope = (ours[many] - ours[few]) / (many - few)
+        print(f"each further person: {slope:.3f} ms ({few} to {many} people)")
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ import torch
 
 
 def alternate(functions: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Median seconds of each function; they take turns, so a busy machine slows all alike."""
+    """Median seconds of each function; in turns, so that a busy machine slows all of them alike."""
     times: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(repeats + 1):
         for name, function in functions.items():
@@ -23,17 +23,14 @@ def alternate(functions: dict[str, Callable[[], object]], repeats: int) -> dict[
 
 
 def loss(arguments: argparse.Namespace) -> None:
-    """Pull and push of 12 images, forward and backward, beside a loop over people; one thread."""
+    """Pull and push of 12 images, forward and backward, and a loop over people; one thread."""
     torch.set_num_threads(1)
     print("people  bottomup ms  loop over people ms  ratio")
     for num_people in arguments.people:
         seconds = alternate(_losses(num_people), arguments.repeats)
-        ratio = seconds["loop"] / seconds["bottomup"]
-        print(
-            f"{num_people:6} {seconds['bottomup'] * 1e3:12.2f} {seconds['loop'] * 1e3:20.1f} "
-            f"{ratio:6.1f}",
-            flush=True,
-        )
+        ours, loop = seconds["bottomup"], seconds["loop"]
+        row = f"{num_people:6} {ours * 1e3:12.2f} {loop * 1e3:20.1f} {loop / ours:6.1f}"
+        print(row, flush=True)
 
 
 def _losses(num_people: int) -> dict[str, Callable[[], object]]:
@@ -65,7 +62,7 @@ def _losses(num_people: int) -> dict[str, Callable[[], object]]:
 
 
 def train(arguments: argparse.Namespace) -> None:
-    """The data path alone, per core; then whole training steps beside bare ones; peak memory."""
+    """The data path on one core; then whole steps, the bare network's (W32), and peak memory."""
     from bottomup.data.augment import Augment
     from bottomup.data.drawings import draw_samples
     from bottomup.data.samples import Draw
@@ -85,23 +82,15 @@ def train(arguments: argparse.Namespace) -> None:
     start = time.process_time()
     for position in range(arguments.images):
         augment(image, drawn.skeleton.flip_indices, np.random.default_rng(position))
-    print(
-        f"  {'augmented only':24} {arguments.images / (time.process_time() - start):8.1f}",
-        flush=True,
-    )
-    for what in ("bare", "whole"):  # in a process of its own, for its own peak of memory
-        command = [
-            sys.executable,
-            __file__,
-            what,
-            str(arguments.size),
-            str(arguments.batch_size),
-            str(arguments.steps),
-        ]
-        subprocess.run(command, check=True)
+    speed = arguments.images / (time.process_time() - start)
+    print(f"  {'augmented only':24} {speed:8.1f}", flush=True)
+    for what in ("bare", "whole"):  # each in a process of its own, which has its own peak memory
+        numbers = map(str, (arguments.size, arguments.batch_size, arguments.steps))
+        subprocess.run([sys.executable, __file__, what, *numbers], check=True)
 
 
 def measure_memory(what: str, size: int, batch_size: int, steps: int) -> None:
+    """Print the peak memory of bare or whole steps; after whole steps, the times of both."""
     bare, whole = make_steps(size, batch_size)
     run = {"bare": bare, "whole": whole}[what]
     for _ in range(2):
@@ -110,16 +99,16 @@ def measure_memory(what: str, size: int, batch_size: int, steps: int) -> None:
     print(f"peak memory, {what} steps: {peak:.0f} MiB", flush=True)
     if what == "whole":
         seconds = alternate({"bare": bare, "whole": whole}, steps)
+        ratio, num_threads = seconds["whole"] / seconds["bare"], torch.get_num_threads()
         print(
-            f"W32 at {size}, batch {batch_size}, {torch.get_num_threads()} threads, one loader "
-            f"worker: bare step {seconds['bare']:.3f} s, whole step {seconds['whole']:.3f} s, "
-            f"{batch_size / seconds['whole']:.2f} images/s, "
-            f"ratio {seconds['whole'] / seconds['bare']:.3f}"
+            f"W32 at {size}, batch {batch_size}, {num_threads} threads, one loader worker: "
+            f"bare step {seconds['bare']:.3f} s, whole step {seconds['whole']:.3f} s, "
+            f"{batch_size / seconds['whole']:.2f} images/s, ratio {ratio:.3f}"
         )
 
 
 def make_steps(size: int, batch_size: int) -> tuple[Callable[[], None], Callable[[], None]]:
-    """A bare step (forward, backward, optimiser on random tensors), and a whole one with data."""
+    """A step on random tensors without targets, and one with data, targets and losses."""
     from bottomup.data.drawings import draw_samples
     from bottomup.data.loader import EpochSampler, ResumableLoader
     from bottomup.data.scenes.crowd import Crowd

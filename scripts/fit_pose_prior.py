@@ -1,14 +1,15 @@
-"""Fit the pose prior of the drawn crowds (bottomup/data/pose_prior.npz) to labelled poses of COCO train2017.
+"""Fit the pose prior of the drawn crowds to labelled poses of COCO train2017.
 
     python scripts/fit_pose_prior.py poses_train2017.npz
 
-The input holds keypoints (P, 17, 3), divided by each image's width and height, and image_id (P).
-Only a mixture of 24 low-rank Gaussians leaves this script, a few thousand numbers that no person
-can be read back from.
+The input holds keypoints (P, 17, 3), divided by the width and height of their images, and image_id
+(P). The output, bottomup/data/scenes/pose_prior.npz, is a mixture of 24 low-rank Gaussians: a few
+thousand numbers, from which no person can be reconstructed.
 """
 
 import argparse
 import pathlib
+from typing import Any
 
 import numpy as np
 
@@ -30,20 +31,15 @@ def main() -> None:
     poses, labelled = poses[chosen], labelled[chosen]
     print(f"{len(keypoints)} people, {len(whole)} with a whole body, {len(poses)} used")
     prior = fit(poses, labelled, rng)
-    np.savez_compressed(
-        OUT,
-        weights=prior["weights"],
-        means=prior["means"],
-        factors=prior["factors"],
-        face=prior["face"],
-    )
+    parts: dict[str, Any] = prior
+    np.savez_compressed(OUT, **parts)
     print(f"{OUT}: {OUT.stat().st_size} bytes")
 
 
 def undo_image_size(keypoints: np.ndarray) -> np.ndarray:
-    """Coordinates divided by width and height back to pixels, up to one factor per person.
+    """Turn coordinates divided by width and height back to pixels, up to a factor per person.
 
-    The labels were whole pixels of images whose longer side is 640, so the other side is the one
+    The labels were whole pixels of images whose longer side is 640. So the other side is the one
     that makes all coordinates whole again.
     """
     sizes = np.arange(240, 641)
@@ -54,17 +50,18 @@ def undo_image_size(keypoints: np.ndarray) -> np.ndarray:
         for axis in (0, 1):
             pixels = person[seen, axis, None] * sizes
             misfit[axis] = np.abs(pixels - np.round(pixels)).mean(0)
-        width, height = (
-            (640, sizes[misfit[1].argmin()])
-            if misfit[0, -1] < 0.02
-            else (sizes[misfit[0].argmin()], 640)
-        )
-        person[:, :2] *= (width, height)
+        if misfit[0, -1] < 0.02:  # a width of 640 fits
+            person[:, :2] *= (640, sizes[misfit[1].argmin()])
+        else:
+            person[:, :2] *= (sizes[misfit[0].argmin()], 640)
     return restored
 
 
 def normalise(keypoints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Poses about the middle of the torso in units of its spread, without the few whose torso is a point."""
+    """Poses about the centre of the torso in units of its spread, and which joints are labelled.
+
+    The few poses whose torso is a point are left out.
+    """
     points, labelled = keypoints[..., :2], keypoints[..., 2] > 0
     torso = points[:, TORSO]
     centred = points - torso.mean(1, keepdims=True)
@@ -75,7 +72,7 @@ def normalise(keypoints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def fit(poses: np.ndarray, labelled: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Expectation maximisation on the body; the face follows by regression where it is labelled."""
+    """Expectation maximisation on the body; regression of the face on it where it is labelled."""
     body = poses[:, BODY].reshape(len(poses), -1)
     share, means, covariances = mixture(body, rng)
     responsibility = posterior(body, share, means, covariances)
@@ -86,13 +83,10 @@ def fit(poses: np.ndarray, labelled: np.ndarray, rng: np.random.Generator) -> di
         values, vectors = values[::-1][:RANK], vectors[:, ::-1][:, :RANK]
         latent = (body - means[component]) @ vectors / np.sqrt(values)
         design = np.concatenate([np.ones((len(latent), 1)), latent], 1)
-        face = np.stack(
-            [regress(design, poses[:, k], weight * labelled[:, k]) for k in FACE]
-        )  # 5 1+R 2
-        face_mean, face_factor = (
-            face[:, 0].reshape(-1),
-            face[:, 1:].transpose(0, 2, 1).reshape(-1, RANK),
-        )
+        joints = [regress(design, poses[:, k], weight * labelled[:, k]) for k in FACE]
+        face = np.stack(joints)  # 5 1+R 2
+        face_mean = face[:, 0].reshape(-1)
+        face_factor = face[:, 1:].transpose(0, 2, 1).reshape(-1, RANK)
         prior["means"].append(np.concatenate([face_mean, means[component]]))
         prior["factors"].append(np.concatenate([face_factor, vectors * np.sqrt(values)]))
         prior["face"].append((weight[:, None] * labelled[:, FACE]).sum(0) / weight.sum())
@@ -101,20 +95,18 @@ def fit(poses: np.ndarray, labelled: np.ndarray, rng: np.random.Generator) -> di
 
 def regress(design: np.ndarray, target: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Weighted ridge regression (1 + R, 2)."""
-    gram = design.T @ (design * weight[:, None]) + np.diag(
-        [1e-3] + [0.02 * weight.sum() + 5.0] * RANK
-    )
+    ridge = np.diag([1e-3] + [0.02 * weight.sum() + 5.0] * RANK)
+    gram = design.T @ (design * weight[:, None]) + ridge
     return np.linalg.solve(gram, design.T @ (target * weight[:, None]))
 
 
 def mixture(
     data: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Full-covariance Gaussian mixture by EM from random responsibilities around random centres."""
+    """Shares, means and full covariances of a Gaussian mixture, by EM from random centres."""
     means = data[rng.permutation(len(data))[:NUM_COMPONENTS]]
-    covariances = np.repeat(
-        np.cov(data.T)[None] / 4 + 1e-3 * np.eye(data.shape[1]), NUM_COMPONENTS, 0
-    )
+    covariance = np.cov(data.T)[None] / 4 + 1e-3 * np.eye(data.shape[1])
+    covariances = np.repeat(covariance, NUM_COMPONENTS, 0)
     share = np.full(NUM_COMPONENTS, 1 / NUM_COMPONENTS)
     for _ in range(NUM_STEPS):
         responsibility = posterior(data, share, means, covariances)
@@ -130,14 +122,13 @@ def mixture(
 def posterior(
     data: np.ndarray, share: np.ndarray, means: np.ndarray, covariances: np.ndarray
 ) -> np.ndarray:
-    """(P, C) how much each component answers for each pose."""
+    """(P, C) the probability that a pose belongs to each component."""
     scores = np.empty((len(data), NUM_COMPONENTS))
     for component, (mean, covariance) in enumerate(zip(means, covariances, strict=True)):
         lower = np.linalg.cholesky(covariance)
         white = np.linalg.solve(lower, (data - mean).T)
-        scores[:, component] = (
-            np.log(share[component]) - np.log(np.diag(lower)).sum() - 0.5 * np.square(white).sum(0)
-        )
+        constant = np.log(share[component]) - np.log(np.diag(lower)).sum()
+        scores[:, component] = constant - 0.5 * np.square(white).sum(0)
     scores = np.exp(scores - scores.max(1, keepdims=True))
     return scores / scores.sum(1, keepdims=True)
 

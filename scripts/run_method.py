@@ -1,25 +1,25 @@
-"""Run one of our methods over annotated photos, as `scripts/compare.py` runs every method.
+"""Run one of our methods on annotated photos, as `scripts/compare.py` runs every method.
 
-    python scripts/run_method.py NAME --images DIR --annotations FILE --results RESULTS.json
-    --timing TIMING.json
+    python scripts/run_method.py NAME --images DIR --annotations FILE
+        --results RESULTS.json --timing TIMING.json
 
-NAME   bottomup             the bundled network with the robust grouper
-       bottomup_official    in official mode: the grouping of the reference, and its resizing (short
-       side to 512) bottomup_multiresolution    heatmaps at strides 4 and 2, where the bundled
-       network has stride 4 alone bottomup_scales      every photo at half, once and twice the size
-       topdown_heatmap, topdown_regression, topdown_softargmax    people first, then each alone
+NAME
+    bottomup                    the bundled network with the robust grouper
+    bottomup_official           in official mode: grouping and resizing of the reference
+                                (short side to 512)
+    bottomup_multiresolution    heatmaps at strides 4 and 2; the bundled network has stride 4 alone
+    bottomup_scales             every photo at half, once and twice its size
+    topdown_heatmap, topdown_regression, topdown_softargmax
+                                people first, then each alone
 
-Photos are taken one after the other, after one to warm up, so that the times are those of a single
-photo. Exit code 4 says that the method is not available, and the last line why.
+Photos are taken one after the other, after one to warm up, so that the times are those of single
+photos. Exit code 4 says that the method is not available, and the last line of output why.
 """
 
 import argparse
-import contextlib
-import json
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ import torch
 from comparison.timing import (
     UNAVAILABLE,
     ImageTiming,
+    Stopwatch,
     Timing,
     count_people,
     machine,
@@ -37,6 +38,7 @@ from comparison.timing import (
 )
 from torch.utils.flop_counter import FlopCounterMode
 
+from bottomup.files import read_json
 from bottomup.images.sources import Frame
 from bottomup.inference.predictor import Prediction, Predictor
 from bottomup.topdown.detectors import CenterDetector, Detector, ListedBoxes, TrueBoxes
@@ -56,22 +58,6 @@ METHODS = (*BOTTOM_UP, *TOP_DOWN)
 
 class UnavailableError(Exception):
     """Why a method cannot run here, and what to do, in one line."""
-
-
-class Stopwatch:
-    """Adds up the milliseconds of named stages; a stage that is over leaves no trace but that."""
-
-    def __init__(self) -> None:
-        self.ms: Counter[str] = Counter()
-
-    @contextlib.contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        """Time a block."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.ms[stage] += (time.perf_counter() - start) * 1e3  # type: ignore[assignment]
 
 
 def main() -> int:
@@ -94,31 +80,21 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("name", choices=METHODS, metavar="NAME")
-    parser.add_argument(
-        "--images", type=Path, required=True, metavar="DIR", help="the photos, by their file_name"
-    )
-    parser.add_argument(
-        "--annotations", type=Path, required=True, metavar="FILE", help="COCO file that lists them"
-    )
-    parser.add_argument(
-        "--results", type=Path, required=True, metavar="FILE", help="COCO results to write"
-    )
-    parser.add_argument(
-        "--timing", type=Path, required=True, metavar="FILE", help="timing file to write"
-    )
-    parser.add_argument("--threads", type=int, default=1, metavar="N")
-    parser.add_argument("--limit", type=int, metavar="N", help="the first N photos only")
-    parser.add_argument("--weights", metavar="NAME|FILE", help="in place of the method's own")
-    parser.add_argument(
-        "--detector", default="person_detector", metavar="NAME|FILE", help="weights of the detector"
-    )
-    parser.add_argument(
-        "--boxes",
-        default="detector",
-        metavar="detector|truth|FILE",
-        help="top-down methods: whose boxes of people; FILE holds COCO detection results",
-    )
+    add = parser.add_argument
+    add("name", choices=METHODS, metavar="NAME")
+    file: dict[str, Any] = {"type": Path, "required": True, "metavar": "FILE"}
+    images = "folder of the photos, which are found by their file_name"
+    add("--images", type=Path, required=True, metavar="DIR", help=images)
+    add("--annotations", **file, help="COCO file that lists them")
+    add("--results", **file, help="COCO results to write")
+    add("--timing", **file, help="timing file to write")
+    add("--threads", type=int, default=1, metavar="N")
+    add("--limit", type=int, metavar="N", help="the first N photos only")
+    add("--weights", metavar="NAME|FILE", help="in place of the method's own")
+    detector = "weights of the detector"
+    add("--detector", default="person_detector", metavar="NAME|FILE", help=detector)
+    boxes = "top-down methods: whose boxes of people; FILE holds COCO detection results"
+    add("--boxes", default="detector", metavar="detector|truth|FILE", help=boxes)
     return parser.parse_args()
 
 
@@ -126,18 +102,18 @@ def run(arguments: argparse.Namespace) -> None:
     """Predict, time, and write both files.
 
     Raises:
-        UnavailableError: weights are missing, or the method makes no sense with them.
-        ValueError: the annotations or the boxes are not what they should be.
+        UnavailableError: weights are missing or do not fit the method.
+        ValueError: the annotations or the boxes are wrong.
         OSError: a file cannot be written.
     """
-    images, people = read_images(arguments.annotations)
+    images, num_people = read_images(arguments.annotations)
     images = images[: arguments.limit]
     stopwatch = Stopwatch()
     predictor = build(arguments, stopwatch)
     frames = [Frame(image["file_name"], arguments.images / image["file_name"]) for image in images]
-    for frame in frames:
+    for frame in frames:  # warm up with the first photo that can be read
         if predict(predictor, frame).poses is not None:
-            break  # warm
+            break
     entries: list[dict[str, Any]] = []
     rows: list[ImageTiming] = []
     for number, (image, frame) in enumerate(zip(images, frames, strict=True), 1):
@@ -151,16 +127,16 @@ def run(arguments: argparse.Namespace) -> None:
             entries += prediction.poses.to_coco(image["id"])
         if number % 10 == 0 or number == len(images):
             print(f"{arguments.name}: {number} of {len(images)}", file=sys.stderr, flush=True)
-    memory = peak_memory_mb()
-    median = median_image(images, people, rows)
+    memory = peak_memory_mb()  # before operations are counted, which takes memory
+    median = median_image(images, num_people, rows)
     timing = Timing(
         arguments.name,
         rows,
-        arguments.threads,
-        memory,
-        count_parameters(predictor),
-        None if median is None else count_gflops(predictor, frames[median]),
-        machine(),
+        threads=arguments.threads,
+        peak_memory_mb=memory,
+        parameters=count_parameters(predictor),
+        gflops=None if median is None else count_gflops(predictor, frames[median]),
+        machine=machine(),
     )
     write_run(arguments.results, entries, arguments.timing, timing)
 
@@ -169,18 +145,16 @@ def read_images(path: Path) -> tuple[list[dict[str, Any]], Counter[int]]:
     """The images of a COCO file, and how many people it annotates in each.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not a COCO file.
     """
+    content = read_json(path, "annotations")
     try:
-        content = json.loads(path.read_bytes())
         images = [
             {"id": int(image["id"]), "file_name": str(image["file_name"])}
             | {side: int(image.get(side, 0)) for side in ("width", "height")}
             for image in content["images"]
         ]
         return images, count_people(content)
-    except OSError as error:
-        raise ValueError(f"annotations {str(path)!r} cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"annotations {str(path)!r} are not a COCO file: images need id and file_name"
@@ -193,8 +167,8 @@ def build(
     """The method that the arguments name.
 
     Raises:
-        UnavailableError: weights are missing, or the method makes no sense with them.
-        ValueError: the boxes are not what they should be.
+        UnavailableError: weights are missing or do not fit the method.
+        ValueError: the boxes are wrong.
     """
     if arguments.name in BOTTOM_UP:
         own = "mobile_multiresolution" if arguments.name == "bottomup_multiresolution" else DEFAULT
@@ -216,7 +190,7 @@ def choose_detector(arguments: argparse.Namespace) -> Detector:
 
 
 def available(weights: str) -> str:
-    """The same weights, if they are there.
+    """The weights, if they are bundled or a file.
 
     Raises:
         UnavailableError: they are not.
@@ -229,7 +203,7 @@ def available(weights: str) -> str:
 
 
 def predict(predictor: Predictor | TopDownPredictor, frame: Frame) -> Prediction:
-    """The people of one photo, which is read in this call."""
+    """The people of one photo; the time includes reading it."""
     (prediction,) = predictor.stream([frame])
     return prediction
 
@@ -247,7 +221,10 @@ def _networks(predictor: Predictor | TopDownPredictor) -> list[torch.nn.Module]:
 
 
 def count_gflops(predictor: Predictor | TopDownPredictor, frame: Frame) -> float:
-    """Floating-point operations, in 1e9, of all networks for one photo: a multiplication and an addition are two."""
+    """Floating-point operations of all networks for one photo, in 1e9.
+
+    A multiplication with an addition counts as two.
+    """
     with FlopCounterMode(display=False) as counter:
         predict(predictor, frame)
     return counter.get_total_flops() / 1e9

@@ -1,4 +1,4 @@
-"""How well people are found: figures with bootstrap intervals, differences between methods, and bins of images.
+"""How well people are found: figures with intervals, differences between methods, bins of images.
 
 All intervals are percentile intervals over the same bootstrap samples of images, so that two
 methods can be compared pair by pair.
@@ -21,27 +21,18 @@ from bottomup.evaluation.keypoints import (
     precision_recall,
     summarise,
 )
-from comparison.datasets import keypoints_of
+from comparison.datasets import Entry, by_image, keypoints_of, num_labelled
 
-PEOPLE = {
-    "1": (1, 1),
-    "2-4": (2, 4),
-    "5-9": (5, 9),
-    "10-19": (10, 19),
-    "20+": (20, 10**9),
-}  # in an image
-SIZES = {
-    "< 32": (0, 32),
-    "32-64": (32, 64),
-    "64-96": (64, 96),
-    "96-160": (96, 160),
-    ">= 160": (160, 1e5),
-}  # pixels
+PEOPLE = {"1": (1, 1), "2-4": (2, 4), "5-9": (5, 9), "10-19": (10, 19), "20+": (20, 10**9)}
+"""Numbers of people in an image, by the names of the bins."""
+SIZES = {"< 32": (0, 32), "32-64": (32, 64), "64-96": (64, 96), "96-160": (96, 160)}
+SIZES |= {">= 160": (160, 10**5)}
+"""Square roots of the areas of people in pixels, by the names of the bins."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Interval:
-    """A figure and how far it would move on other images of the same kind (95 %)."""
+    """A figure, and how far it would move on other images of the same kind (95 %)."""
 
     value: float
     low: float
@@ -82,19 +73,16 @@ def intervals(samples: Sequence[Mapping[str, float]]) -> dict[str, Interval]:
 def differences(
     samples: Sequence[Mapping[str, float]], reference: Sequence[Mapping[str, float]]
 ) -> dict[str, Interval]:
-    """Every figure minus that of another method, sample by sample: both have seen the same images."""
+    """Every figure minus that of another method, sample by sample, on the same images."""
     pairs = zip(samples, reference, strict=True)
     return intervals([{name: ours[name] - theirs[name] for name in ours} for ours, theirs in pairs])
 
 
 def average_precision(matches: RangeMatches, *, num_samples: int, seed: int = 0) -> Interval:
     """AP alone, with its interval."""
-    draws = (
-        draw_images(len(matches.num_people), num_samples, seed=seed)
-        if len(matches.num_people)
-        else []
-    )
-    weights = [np.ones(len(matches.num_people)), *draws]
+    num_images = len(matches.num_people)
+    draws = draw_images(num_images, num_samples, seed=seed) if num_images else []
+    weights = [np.ones(num_images), *draws]
     return _interval(np.array([precision_recall(matches, row)[0].mean() for row in weights]))
 
 
@@ -115,7 +103,10 @@ def by_people(
     num_samples: int,
     seed: int = 0,
 ) -> list[Bin]:
-    """AP by the number of people in an image who count; from 20 on, as many results as people count."""
+    """AP by the number of people in an image who count.
+
+    In the last bin as many results of an image count as there are people in the fullest image.
+    """
     counts = matches.ranges["all"].num_people
     bins = []
     for name, (low, high) in PEOPLE.items():
@@ -134,18 +125,20 @@ def by_crowding(
     """AP on images that are easy, medium and hard by their crowd index."""
     index = crowd_indices(truth)
     values = np.array([index.get(i, np.nan) for i in matches.image_ids.tolist()])
-    return [
-        _bin(
-            level, keep(matches.ranges["all"], (low <= values) & (values < high)), num_samples, seed
-        )
-        for level, (low, high) in CROWD_LEVELS.items()
-    ]
+    bins = []
+    for level, (low, high) in CROWD_LEVELS.items():
+        part = keep(matches.ranges["all"], (low <= values) & (values < high))
+        bins.append(_bin(level, part, num_samples, seed))
+    return bins
 
 
 def by_size(
     entries: Sequence[Any], truth: dict[str, Any], *, num_samples: int, seed: int = 0
 ) -> list[Bin]:
-    """AP by the size of a person, the square root of the area; results on people of other sizes do not count."""
+    """AP by the size of a person, the square root of the area.
+
+    Results on people of other sizes do not count.
+    """
     areas = {name: (float(low) ** 2, float(high) ** 2) for name, (low, high) in SIZES.items()}
     matches = match_results(list(entries), truth, areas=areas)
     return [_bin(name, matches.ranges[name], num_samples, seed) for name in SIZES]
@@ -154,26 +147,26 @@ def by_size(
 def crowd_indices(truth: dict[str, Any]) -> dict[int, float]:
     """The crowd index of every image with people.
 
-    Of each person: the labelled joints of all others within its box, divided by its own within its
-    box. Of an image: the mean over its people. 0 where everybody stands apart; it may exceed 1.
+    Of a person: the labelled joints of all others within the person's box, divided by the person's
+    own within it. Of an image: the mean over its people. 0 where nobody is close to another; it may
+    exceed 1.
 
     Source: section 4.1 of Li et al., CrowdPose, CVPR 2019.
     """
-    people: dict[int, list[dict[str, Any]]] = {}
-    for entry in truth["annotations"]:
-        if not entry.get("iscrowd") and keypoints_of(entry)[:, 2].any() and entry.get("bbox"):
-            people.setdefault(entry["image_id"], []).append(entry)
-    return {image_id: _crowd_index(entries) for image_id, entries in people.items()}
+    indices = {}
+    for image_id, entries in by_image(truth).items():
+        people = [entry for entry in entries if num_labelled(entry) and entry.get("bbox")]
+        if people:
+            indices[image_id] = _crowd_index(people)
+    return indices
 
 
-def _crowd_index(entries: Sequence[dict[str, Any]]) -> float:
-    keypoints = np.stack([keypoints_of(entry) for entry in entries])  # (N, 17, 3)
-    boxes = np.array([entry["bbox"] for entry in entries], float)
+def _crowd_index(people: Sequence[Entry]) -> float:
+    keypoints = np.stack([keypoints_of(entry) for entry in people])  # N 17 3
+    boxes = np.array([entry["bbox"] for entry in people], float)
     low, high = boxes[:, None, None, :2], (boxes[:, :2] + boxes[:, 2:])[:, None, None]
-    points = keypoints[None, ..., :2]
-    inside = ((low <= points) & (points <= high)).all(-1) & (
-        keypoints[None, ..., 2] > 0
-    )  # (box, person, joint)
+    points, labelled = keypoints[None, ..., :2], keypoints[None, ..., 2] > 0
+    inside = ((low <= points) & (points <= high)).all(-1) & labelled  # N boxes, N people, 17
     counts = inside.sum(-1)
     own = np.diag(counts)
     ratios = (counts.sum(1) - own)[own > 0] / own[own > 0]
@@ -183,10 +176,9 @@ def _crowd_index(entries: Sequence[dict[str, Any]]) -> float:
 def _bin(
     name: str, matches: RangeMatches, num_samples: int, seed: int, *, is_standard: bool = True
 ) -> Bin:
+    num_images, num_people = int((matches.num_people > 0).sum()), int(matches.num_people.sum())
     ap = average_precision(matches, num_samples=num_samples, seed=seed)
-    return Bin(
-        name, int((matches.num_people > 0).sum()), int(matches.num_people.sum()), ap, is_standard
-    )
+    return Bin(name, num_images, num_people, ap, is_standard)
 
 
 def _interval(values: Float[np.ndarray, " S"]) -> Interval:

@@ -1,20 +1,20 @@
-"""What kinds of errors a method makes, after Ronchi and Perona, Benchmarking and Error Diagnosis, ICCV 2017.
+"""The kinds of errors of a method, after Ronchi and Perona, Benchmarking and Error Diagnosis, 2017.
 
-Results are taken from the best score on, and each is paired with the person, not yet paired, of the
-highest object keypoint similarity (OKS), if that is at least `FOUND`. A result without a person is
-a *background false positive*; a person without a result is *missed*. Each labelled joint of a
-paired person is of one kind. With the keypoint similarity exp(-d^2 / (2 area (2 sigma)^2)) of a
-place to a labelled joint:
+Results are taken from the best score on. Each is paired with the person of the highest object
+keypoint similarity (OKS) who is not paired yet, if that OKS is at least `FOUND`. A result without a
+person is a *background false positive*, a person without a result is *missed*. Each labelled joint
+of a paired person is of one kind. With the keypoint similarity exp(-d^2 / (2 area (2 sigma)^2)) of
+a place to a labelled joint:
 
 - *good*: its similarity to its own joint is at least `GOOD`;
 - *jitter*: at least `CLOSE`, but less than `GOOD`;
 - *inversion*: not that close, but close to the same person's joint of the other side, and no less
-  than to anybody else's joint;
+  than to any joint of others;
 - *swap*: close to the same joint, or that of the other side, of another person;
 - *miss*: close to none of these. A joint that a method did not find is a miss.
 
-How many results a method writes says little about it, so only those count from the score on at
-which its F1 is best.
+The number of results that a method writes says little about it. So only those count whose score is
+at least the threshold at which the F1 of the method is best.
 """
 
 import dataclasses
@@ -22,15 +22,15 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from bottomup.poses import keypoint_similarities
 from bottomup.skeleton import COCO
-from comparison.datasets import keypoints_of
+from comparison.datasets import area_of, by_image, keypoints_of, num_labelled
 
 GOOD, CLOSE, FOUND = 0.85, 0.5, 0.1
 RIGHT = 0.5  # OKS from which on a person counts as found, for the F1
-KINDS = ("good", "jitter", "inversion", "swap", "miss")
+KINDS: tuple[str, ...] = ("good", "jitter", "inversion", "swap", "miss")
 UNLABELLED = -1
 
 
@@ -40,8 +40,9 @@ class ErrorCounts:
 
     Attributes:
         threshold: the score from which on results count.
-        people: who could be found.
+        people: how many could be found.
         found: people with a result.
+        missed: people without a result.
         background: results without a person.
         joints: labelled joints of the people who were found, by kind.
     """
@@ -49,13 +50,9 @@ class ErrorCounts:
     threshold: float
     people: int
     found: int
+    missed: int
     background: int
     joints: dict[str, int]
-
-    @property
-    def missed(self) -> int:
-        """People without a result."""
-        return self.people - self.found
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -63,11 +60,11 @@ class Scene:
     """An image: its results, best score first, and its people.
 
     Attributes:
-        results: (D, 17, 3) of which the third number is not used.
+        results: (D, 17, 3) x, y and a third number that is not used for similarities.
         scores: (D,) descending.
         people: (N, 17, 3) with at least one labelled joint each.
         areas: (N,) square pixels.
-        ignored: boxes x, y, w, h of crowds and of people without labelled joints.
+        ignored: (R, 4) boxes x, y, w, h of crowds and of people without labelled joints.
     """
 
     results: Float[np.ndarray, "D 17 3"]
@@ -85,33 +82,21 @@ class Scene:
 def scenes(entries: Sequence[Any], truth: dict[str, Any]) -> Iterator[tuple[int, Scene]]:
     """The id and the scene of every image."""
     results: dict[int, list[Any]] = {}
-    people: dict[int, list[Any]] = {}
     for entry in entries:
         results.setdefault(entry["image_id"], []).append(entry)
-    for entry in truth["annotations"]:
-        people.setdefault(entry["image_id"], []).append(entry)
-    for image_id in sorted(info["id"] for info in truth["images"]):
+    for image_id, annotations in sorted(by_image(truth).items()):
         found = sorted(results.get(image_id, []), key=lambda entry: -entry["score"])
-        there = people.get(image_id, [])
-        counts = [
-            not entry.get("iscrowd") and bool(keypoints_of(entry)[:, 2].any()) for entry in there
-        ]
-        known = [entry for entry, does in zip(there, counts, strict=True) if does]
-        ignored = [
-            entry["bbox"]
-            for entry, does in zip(there, counts, strict=True)
-            if not does and entry.get("bbox")
-        ]
-        yield (
-            image_id,
-            Scene(
-                np.array([keypoints_of(entry) for entry in found]).reshape(-1, 17, 3),
-                np.array([entry["score"] for entry in found], float),
-                np.array([keypoints_of(entry) for entry in known]).reshape(-1, 17, 3),
-                np.array([_area(entry) for entry in known], float),
-                np.array(ignored, float).reshape(-1, 4),
-            ),
+        people = [entry for entry in annotations if num_labelled(entry)]
+        others = [entry for entry in annotations if not num_labelled(entry)]
+        boxes = [entry["bbox"] for entry in others if entry.get("bbox")]
+        scene = Scene(
+            np.array([keypoints_of(entry) for entry in found]).reshape(-1, 17, 3),
+            np.array([entry["score"] for entry in found], float),
+            np.array([keypoints_of(entry) for entry in people]).reshape(-1, 17, 3),
+            np.array([area_of(entry) for entry in people], float),
+            np.array(boxes, float).reshape(-1, 4),
         )
+        yield image_id, scene
 
 
 def similarities(
@@ -119,39 +104,51 @@ def similarities(
     people: Float[np.ndarray, "*#any 17 3"],
     areas: Float[np.ndarray, "*#any"],
 ) -> Float[np.ndarray, "... 17"]:
-    """Keypoint similarity of places to the joints of people, joint by joint; 0 to a joint that is not labelled."""
+    """Keypoint similarity of places to the joints of people; 0 to joints without a label."""
     near = keypoint_similarities(points, people[..., :2], np.maximum(areas, 1e-9), COCO)
     return near * (people[..., 2] > 0)
 
 
+def oks(
+    points: Float[np.ndarray, "*#any 17 2"],
+    people: Float[np.ndarray, "*#any 17 3"],
+    areas: Float[np.ndarray, "*#any"],
+) -> Float[np.ndarray, "..."]:
+    """Object keypoint similarity: the mean of `similarities` over the labelled joints."""
+    num_joints = (people[..., 2] > 0).sum(-1)
+    return similarities(points, people, areas).sum(-1) / np.maximum(num_joints, 1)
+
+
 def pair(scene: Scene, least: float = FOUND) -> Int[np.ndarray, " D"]:
-    """The person that each result is paired with; -1: nobody."""
-    near = similarities(scene.results[:, None, :, :2], scene.people[None], scene.areas[None])
-    oks = near.sum(-1) / np.maximum((scene.people[..., 2] > 0).sum(-1), 1)  # (D, N)
+    """The index of the person that each result is paired with; -1 for nobody."""
+    similarity = oks(scene.results[:, None, :, :2], scene.people[None], scene.areas[None])  # D N
     paired = np.full(len(scene.results), -1)
     for i in range(len(scene.results) if len(scene.people) else 0):
-        best = int(oks[i].argmax())
-        if oks[i, best] >= least:
+        best = int(similarity[i].argmax())
+        if similarity[i, best] >= least:
             paired[i] = best
-            oks[:, best] = -1
+            similarity[:, best] = -1
     return paired
 
 
 def joint_kinds(
     points: Float[np.ndarray, "17 2"], own: int, scene: Scene
 ) -> Int[np.ndarray, " 17"]:
-    """The kind of each joint of a result that is paired with a person: an index of `KINDS`, or `UNLABELLED`."""
+    """The kind of each joint of a result that is paired with the person `own`.
+
+    Returns:
+        indices of `KINDS`, or `UNLABELLED`.
+    """
     flip = list(COCO.flip_indices)
-    straight = similarities(
-        np.broadcast_to(points, (len(scene.people), 17, 2)), scene.people, scene.areas
-    )
-    turned = np.broadcast_to(points[flip], (len(scene.people), 17, 2))
-    crossed = similarities(turned, scene.people, scene.areas)[
-        :, flip
-    ]  # the place of joint k at the joint opposite k
-    crossed = crossed * (np.array(flip) != np.arange(17))  # the nose has no other side
+    shape = (len(scene.people), 17, 2)
+    straight = similarities(np.broadcast_to(points, shape), scene.people, scene.areas)
+    flipped = similarities(np.broadcast_to(points[flip], shape), scene.people, scene.areas)
+    crossed = flipped[:, flip]  # of the place of joint k to the joint opposite k
+    crossed = crossed * (np.array(flip) != np.arange(17))  # the nose has no opposite
     others = np.delete(np.maximum(straight, crossed), own, axis=0).max(axis=0, initial=0)
     right, mirrored = straight[own], crossed[own]
+
+    # from the weakest claim to the strongest: each overwrites those before
     kinds = np.full(17, KINDS.index("miss"))
     kinds[others >= CLOSE] = KINDS.index("swap")
     kinds[(mirrored >= CLOSE) & (mirrored >= others)] = KINDS.index("inversion")
@@ -162,7 +159,11 @@ def joint_kinds(
 
 
 def best_threshold(entries: Sequence[Any], truth: dict[str, Any]) -> float:
-    """The score from which on a method's F1 (people found, results right, at an OKS of 0.5) is best; 0 without any."""
+    """The score threshold at which the F1 of a method is best, at an OKS of `RIGHT`.
+
+    F1 weighs the share of people found against the share of results that are right. 0 without
+    results.
+    """
     scores, right = [np.zeros(0)], [np.zeros(0, bool)]
     num_people = 0
     for _, scene in scenes(entries, truth):
@@ -194,27 +195,16 @@ def count_errors(entries: Sequence[Any], truth: dict[str, Any]) -> ErrorCounts:
             if own >= 0:
                 kinds = joint_kinds(points, int(own), scene)
                 joints += np.bincount(kinds[kinds != UNLABELLED], minlength=len(KINDS))
-    return ErrorCounts(
-        threshold, people, found, background, dict(zip(KINDS, joints.tolist(), strict=True))
-    )
+    by_kind = dict(zip(KINDS, joints.tolist(), strict=True))
+    return ErrorCounts(threshold, people, found, people - found, background, by_kind)
 
 
-def _is_ignored(scene: Scene) -> np.ndarray:
-    """(D,) whether a result's middle lies in a region that does not count."""
-    found: np.ndarray = np.greater(scene.results[..., 2], 0)
-    known = found | ~found.any(axis=1, keepdims=True)  # a method may give no scores to its joints
-    points = np.where(known[..., None], scene.results[..., :2], np.nan)
-    middles: np.ndarray = np.nanmedian(points, axis=1)[:, None]  # (D, 1, 2)
+def _is_ignored(scene: Scene) -> Bool[np.ndarray, " D"]:
+    """Whether the median of the joints of a result lies in an ignored region."""
+    found = scene.results[..., 2] > 0
+    found = found | ~found.any(axis=1, keepdims=True)  # a method may give its joints no scores
+    points = np.where(found[..., None], scene.results[..., :2], np.nan)
+    middles = np.nanmedian(points, axis=1)[:, None]  # D 1 2
     low, high = scene.ignored[:, :2], scene.ignored[:, :2] + scene.ignored[:, 2:]
-    inside: np.ndarray = np.logical_and(low <= middles, middles <= high)
+    inside: np.ndarray = np.logical_and(low <= middles, middles <= high)  # D R 2
     return np.asarray(inside.all(axis=-1).any(axis=-1))
-
-
-def _area(entry: dict[str, Any]) -> float:
-    if entry.get("area"):
-        return float(entry["area"])
-    keypoints = keypoints_of(entry)
-    width, height = (
-        entry.get("bbox") or [0, 0, *np.ptp(keypoints[keypoints[:, 2] > 0, :2], axis=0)]
-    )[2:]
-    return 0.53 * float(width) * float(height)

@@ -1,28 +1,36 @@
-"""A comparison: methods, images and settings, and the parts of the report that they give.
+"""A comparison step by step.
 
-Each part runs the methods on one or more datasets and returns plain dicts and lists, ready for
-report.json.
+Each step runs the methods on images and gives a part of the report.
 """
 
 import dataclasses
-import sys
-import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bottomup.evaluation.keypoints import RangeMatches
-from comparison import accuracy, boxes, cost, drawn_sweeps, errors, photo_sweeps
-from comparison.datasets import Dataset, Entry, Picture, levels_of, make, read_picture, write_json
-from comparison.methods import Method, Outcome, run
-from comparison.people import num_labelled
-from comparison.photo_sweeps import Factor
+from comparison import accuracy, boxes, cost, errors, pasting, report, sweeps
+from comparison.accuracy import Interval
+from comparison.datasets import (
+    Dataset,
+    Entry,
+    LabelledImage,
+    best_labelled,
+    by_image,
+    levels_of,
+    make,
+    num_labelled,
+    read_image,
+    spread,
+    write_json,
+)
+from comparison.methods import Method
+from comparison.runs import Limits, Outcome, Runner
 
-MIN_DONOR_HEIGHT = 100  # pixels, of people who are pasted
+MIN_DONOR_HEIGHT = 100  # pixels, of people who are cut out
+VERSION = 1  # of the images that are made; another one makes them again
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,51 +41,47 @@ class Settings:
         out: the folder of everything.
         samples: of the bootstrap for the accuracy on all images.
         sweep_samples: of the bootstrap for each point of a curve.
-        seed: of all that is drawn.
+        seed: of everything that is drawn.
         threads: that a method may use.
         jobs: methods that run at once where no time is measured.
         timeout: seconds that one run of a method may take.
-        again: names of methods that run though their results are there.
-        sweep_images: images in each sweep, and for spoiled boxes.
-        photo_levels: levels by factor of `photo_sweeps`.
-        drawn_levels: levels by factor of `drawn_sweeps`.
+        again: names of methods that run although their results are there.
+        sweep_images: images of each level of a sweep, and for spoiled boxes.
+        photo_levels: levels by factor of `sweeps.PHOTO_FACTORS`.
+        drawn_levels: levels by factor of `sweeps.DRAWN_FACTORS`.
         cost_people: numbers of people whose cost is measured.
-        cost_repeats: pictures of each number of people.
+        cost_repeats: images of each number of people.
         box_levels: how much boxes are spoiled.
     """
 
     out: Path
-    samples: int = 1000
-    sweep_samples: int = 200
-    seed: int = 0
-    threads: int = 1
-    jobs: int = 2
-    timeout: float = 3600.0
-    again: frozenset[str] = frozenset()
-    sweep_images: int = 24
-    photo_levels: Mapping[str, Sequence[float]] = dataclasses.field(
-        default_factory=lambda: {
-            name: factor.levels for name, factor in photo_sweeps.FACTORS.items()
-        }
-    )
-    drawn_levels: Mapping[str, Sequence[float]] = dataclasses.field(
-        default_factory=lambda: {
-            name: factor.levels for name, factor in drawn_sweeps.FACTORS.items()
-        }
-    )
-    cost_people: Sequence[int] = (1, 2, 5, 10, 20, 50, 100)
-    cost_repeats: int = 3
-    box_levels: Sequence[float] = boxes.LEVELS
+    samples: int
+    sweep_samples: int
+    seed: int
+    threads: int
+    jobs: int
+    timeout: float
+    again: frozenset[str]
+    sweep_images: int
+    photo_levels: Mapping[str, Sequence[float]]
+    drawn_levels: Mapping[str, Sequence[float]]
+    cost_people: Sequence[int]
+    cost_repeats: int
+    box_levels: Sequence[float]
 
 
 class Study:
-    """The methods on the images, step by step.
+    """The methods on the images.
 
     Args:
         settings: what was chosen.
         dataset: the images.
         methods: to compare, in the order of the report.
         say: gets lines of progress.
+
+    Attributes:
+        outcomes: by method, on the images themselves; filled by `run_methods`.
+        runner: knows what went wrong, and how long each part took.
     """
 
     def __init__(
@@ -90,221 +94,159 @@ class Study:
         self.settings, self.dataset, self.methods = settings, dataset, tuple(methods)
         self.truth = dataset.load()
         self.outcomes: dict[str, Outcome] = {}
-        self.problems: list[dict[str, str]] = []
-        self.seconds: dict[str, float] = {}
-        self._say = say or (lambda line: print(line, file=sys.stderr, flush=True))
-        self._people: dict[int, list[Entry]] = {info["id"]: [] for info in self.truth["images"]}
-        for entry in self.truth["annotations"]:
-            self._people[entry["image_id"]].append(entry)
+        self.runner = Runner(
+            settings.out / "runs",
+            Limits(settings.threads, settings.timeout),
+            jobs=settings.jobs,
+            again=settings.again,
+            say=say,
+        )
+        self._people = by_image(self.truth)
 
     @property
     def done(self) -> list[Method]:
-        """The methods that have results on the images themselves; only they take part in the rest."""
+        """The methods that have results on the images; only they take part in the other steps."""
         return [method for method in self.methods if self.outcomes[method.name].status == "done"]
 
     def run_methods(self) -> None:
         """Run all methods on the images, one after the other: this is where time is measured."""
-        self.outcomes = self._run_all(self.dataset, self.methods, "images", jobs=1)
+        self.outcomes = self.runner.run_all(self.dataset, self.methods, "images", is_timed=True)
 
-    def measure_accuracy(self, reference: str | None) -> dict[str, Any]:
-        """Figures, differences to a reference method, bins of images and people, and the kinds of errors."""
-        start = time.monotonic()
-        samples = {}
-        report: dict[str, Any] = {"figures": {}, "differences": {}, "errors": {}}
-        report["bins"] = {"people": {}, "crowding": {}, "size": {}}
+    def measure_accuracy(self, reference: str) -> report.Accuracy:
+        """Figures, differences from a reference, bins of images and people, kinds of errors."""
         options = {"num_samples": self.settings.samples, "seed": self.settings.seed}
-        for method in self.done:
-            outcome = self.outcomes[method.name]
-            assert outcome.matches is not None
-            samples[method.name] = accuracy.figure_samples(outcome.matches, **options)
-            report["figures"][method.name] = plain(accuracy.intervals(samples[method.name]))
-            bins = report["bins"]
-            bins["people"][method.name] = plain(
-                accuracy.by_people(outcome.entries, self.truth, outcome.matches, **options)
+        bins: dict[str, dict[str, Any]] = {"people": {}, "crowding": {}, "size": {}}
+        samples, counts = {}, {}
+        with self.runner.clock("evaluation"):
+            for method in self.done:
+                name, outcome = method.name, self.outcomes[method.name]
+                entries, matches = outcome.entries, outcome.matches
+                assert matches is not None
+                samples[name] = accuracy.figure_samples(matches, **options)
+                bins["people"][name] = accuracy.by_people(entries, self.truth, matches, **options)
+                bins["crowding"][name] = accuracy.by_crowding(matches, self.truth, **options)
+                bins["size"][name] = accuracy.by_size(entries, self.truth, **options)
+                counts[name] = errors.count_errors(entries, self.truth)
+                self.runner.say(f"accuracy of {name}: AP {samples[name][0]['AP']:.3f}")
+            theirs = samples[reference]
+            return report.Accuracy(
+                figures={name: accuracy.intervals(ours) for name, ours in samples.items()},
+                differences={
+                    name: accuracy.differences(ours, theirs) for name, ours in samples.items()
+                },
+                errors=counts,
+                bins=bins,
             )
-            bins["crowding"][method.name] = plain(
-                accuracy.by_crowding(outcome.matches, self.truth, **options)
-            )
-            bins["size"][method.name] = plain(
-                accuracy.by_size(outcome.entries, self.truth, **options)
-            )
-            counts = errors.count_errors(outcome.entries, self.truth)
-            report["errors"][method.name] = plain(counts) | {"missed": counts.missed}
-            self._say(
-                f"accuracy of {method.name}: AP {report['figures'][method.name]['AP'][0]:.3f}"
-            )
-        if reference in samples:
-            for name in samples:
-                report["differences"][name] = plain(
-                    accuracy.differences(samples[name], samples[reference])
-                )
-        self.seconds["evaluation"] = time.monotonic() - start
-        return report
 
-    def measure_cost(self) -> dict[str, Any]:
+    def measure_cost(self) -> dict[str, cost.Cost]:
         """The cost of each method on the images."""
-        found = {}
-        for method in self.done:
-            timing = self.outcomes[method.name].timing
-            assert timing is not None
-            found[method.name] = plain(cost.cost_of(timing)) | {
-                "peak_memory_mb": timing.peak_memory_mb, "parameters": timing.parameters,
-                "gflops": timing.gflops, "threads": timing.threads, "machine": dict(timing.machine),
-            }  # fmt: skip
-        return found
+        timings = {method.name: self.outcomes[method.name].timing for method in self.done}
+        return {name: cost.cost_of(timing) for name, timing in timings.items() if timing}
 
-    def sweep_photos(self) -> list[dict[str, Any]]:
+    def sweep_photos(self) -> list[report.Sweep]:
         """The sweeps of photos, for all methods."""
         found = []
         for factor, levels in self.settings.photo_levels.items():
-            chosen = self._eligible(factor, levels)
+            chosen = self._spread(self._eligible(factor, levels))
             if not chosen:
-                self._say(f"no photo can show the levels {list(levels)} of {factor!r}: left out")
-                continue
-            spec = {
-                "sweep": factor,
-                "levels": list(levels),
-                "seed": self.settings.seed,
-                "version": 1,
-            }
-            spec |= {"from": self.dataset.fingerprint(), "images": [info["id"] for info in chosen]}
-
-            def pictures(
-                factor: str = factor, levels: Sequence[float] = levels, chosen: list[Entry] = chosen
-            ) -> Any:
-                return photo_sweeps.sweep(
-                    factor, levels, self._pictures(chosen), seed=self.settings.seed
+                self.runner.say(
+                    f"no photo can show the levels {list(levels)} of {factor!r}: left out"
                 )
-
-            about = photo_sweeps.FACTORS[factor]
-            found.append(self._sweep(f"photos-{factor}", about, levels, spec, pictures, self.done))
+                continue
+            spec = {"sweep": factor, "levels": list(levels), "seed": self.settings.seed}
+            spec |= {"from": self.dataset.fingerprint(), "images": [info["id"] for info in chosen]}
+            dataset = self._make(
+                f"photos-{factor}", spec, self._changed_photos(factor, levels, chosen)
+            )
+            about = sweeps.PHOTO_FACTORS[factor]
+            found.append(self._sweep("photos", dataset, about, levels, self.done))
         return found
 
-    def sweep_drawn(self) -> list[dict[str, Any]]:
-        """The sweeps of drawn people, for our own systems."""
+    def sweep_drawings(self) -> list[report.Sweep]:
+        """The sweeps of drawn people, for our own methods."""
         methods = [method for method in self.done if method.ours]
+        count, seed = self.settings.sweep_images, self.settings.seed
         found = []
         for factor, levels in self.settings.drawn_levels.items() if methods else ():
-            count, seed = self.settings.sweep_images, self.settings.seed
-            spec = {
-                "sweep": factor,
-                "levels": list(levels),
-                "seed": seed,
-                "images": count,
-                "version": 1,
-            }
-
-            def pictures(factor: str = factor, levels: Sequence[float] = levels) -> Any:
-                return drawn_sweeps.sweep(
-                    factor, levels, self.settings.sweep_images, seed=self.settings.seed
-                )
-
-            about = drawn_sweeps.FACTORS[factor]
-            found.append(self._sweep(f"drawn-{factor}", about, levels, spec, pictures, methods))
+            spec = {"sweep": factor, "levels": list(levels), "seed": seed, "images": count}
+            images = sweeps.sweep_drawings(factor, levels, count, seed=seed)
+            dataset = self._make(f"drawn-{factor}", spec, images)
+            about = sweeps.DRAWN_FACTORS[factor]
+            found.append(self._sweep("drawn", dataset, about, levels, methods))
         return found
 
-    def measure_growth(self) -> dict[str, Any]:
-        """The cost against the number of people, and where the curves of top-down cross those of bottom-up."""
+    def measure_growth(self) -> report.CostGrowth | None:
+        """The cost against the number of people; None if there are no people to cut out."""
         donors = [
-            info for info in self._eligible("occlusion", (0,), every=True) if self._height(info)
+            info
+            for info in self._eligible("occlusion", (0,))
+            if best_labelled(self._people[info["id"]])["bbox"][3] >= MIN_DONOR_HEIGHT
         ]
         if not donors:
-            self._say(
-                f"nobody is labelled well and {MIN_DONOR_HEIGHT} pixels high: no crowds can be made"
+            self.runner.say(
+                f"no well labelled person is {MIN_DONOR_HEIGHT} pixels high: no crowds can be made"
             )
-            return {}
-        counts, seed = list(self.settings.cost_people), self.settings.seed
-        spec = {"growth": counts, "repeats": self.settings.cost_repeats, "seed": seed, "version": 1}
+            return None
+        counts, repeats = list(self.settings.cost_people), self.settings.cost_repeats
+        spec = {"growth": counts, "repeats": repeats, "seed": self.settings.seed}
         spec |= {"from": self.dataset.fingerprint()}
-
-        def pictures() -> Any:
-            return cost.growing_crowds(
-                self._pictures(donors), counts, self.settings.cost_repeats, seed=seed
-            )
-
-        dataset = self._made("crowds", spec, pictures)
+        dataset = self._make("crowds", spec, self._crowds(donors))
         people = {image_id: counts[level] for image_id, level in levels_of(dataset).items()}
-        curves = {}
-        for name, outcome in self._run_all(dataset, self.done, "crowds", jobs=1).items():
-            if outcome.status == "done" and outcome.timing is not None:
-                curves[name] = cost.growth_of(outcome.timing, people)
-        flat = [
-            method.name
-            for method in self.done
-            if method.kind == "bottom-up" and method.name in curves
-        ]
-        rising = [
-            method.name
-            for method in self.done
-            if method.kind == "top-down" and method.name in curves
-        ]
-        crossings = [
-            {
-                "flat": one,
-                "rising": other,
-                "fitted": cost.fitted_crossing(curves[one], curves[other]),
-                "measured": cost.measured_crossing(curves[one], curves[other]),
-            }
-            for one in flat
-            for other in rising
-        ]
-        return {
-            "curves": plain(curves),
-            "crossings": crossings,
-            "pictures": self.settings.cost_repeats,
+        outcomes = self.runner.run_all(dataset, self.done, "crowds", is_timed=True)
+        curves = {
+            name: cost.growth_of(outcome.timing, people)
+            for name, outcome in outcomes.items()
+            if outcome.timing is not None
         }
+        measured = [method for method in self.done if method.name in curves]
+        flat = [method.name for method in measured if method.kind == "bottom-up"]
+        rising = [method.name for method in measured if method.kind == "top-down"]
+        return report.CostGrowth(curves, cost.crossings(curves, flat, rising), repeats)
 
-    def spoil_boxes(self) -> dict[str, Any]:
-        """AP of top-down as its boxes get worse, and of all others on the same images."""
+    def spoil_boxes(self) -> report.SpoiledBoxes | None:
+        """AP of top-down methods as their boxes get worse, and of the others on the same images.
+
+        None if no method takes boxes.
+        """
         methods = [method for method in self.done if method.boxes]
         if not methods:
-            return {}
-        ids = self._spread(
-            [info["id"] for info in self.truth["images"] if self._people[info["id"]]]
-        )
-        subset = {
-            "images": [info for info in self.truth["images"] if info["id"] in ids],
-            "annotations": [
-                entry for entry in self.truth["annotations"] if entry["image_id"] in ids
-            ],
-            "categories": self.truth["categories"],
-        }
-        folder = self.settings.out / "data" / "boxes"
-        write_json(folder / "annotations.json", subset)
-        dataset = Dataset("boxes", self.dataset.images, folder / "annotations.json")
-        kinds, whole = [], self._boxes_run(dataset, subset, methods, "shifted", 0)
+            return None
+        infos = [info for info in self.truth["images"] if self._people[info["id"]]]
+        infos = self._spread(infos)
+        people = [entry for info in infos for entry in self._people[info["id"]]]
+        truth = {"images": infos, "annotations": people, "categories": self.truth["categories"]}
+        path = self.settings.out / "data" / "boxes" / "annotations.json"
+        write_json(path, truth)
+        dataset = Dataset("boxes", self.dataset.images, path)
+
+        levels = [0, *self.settings.box_levels]
+        whole, kinds = self._spoil(dataset, truth, methods, "shifted", 0), []
         for kind, (title, unit) in boxes.KINDS.items():
             points = [whole]
-            points += [
-                self._boxes_run(dataset, subset, methods, kind, level)
-                for level in self.settings.box_levels
-            ]
+            points += [self._spoil(dataset, truth, methods, kind, level) for level in levels[1:]]
             ap = {method.name: [point.get(method.name) for point in points] for method in methods}
-            levels = [0, *self.settings.box_levels]
-            kinds.append({"kind": kind, "title": title, "unit": unit, "levels": levels, "ap": ap})
+            kinds.append(report.BoxErrors(kind, title, unit, levels, ap))
         others = {}
         for method in self.done:
             matches = self.outcomes[method.name].matches
             if not method.boxes and matches is not None:
-                inside = np.isin(matches.image_ids, sorted(ids))
+                inside = np.isin(matches.image_ids, [info["id"] for info in infos])
                 others[method.name] = self._ap(accuracy.keep(matches.ranges["all"], inside))
-        people = sum(num_labelled(entry) > 0 for entry in subset["annotations"])
-        return {"images": len(ids), "people": people, "kinds": kinds, "others": others}
+        return report.SpoiledBoxes(len(infos), _num_counting(people), kinds, others)
 
-    def _boxes_run(
+    def _spoil(
         self,
         dataset: Dataset,
-        truth: dict[str, Any],
+        truth: Mapping[str, Any],
         methods: Sequence[Method],
         kind: str,
         level: float,
-    ) -> dict[str, Any]:
-        name = f"boxes-{kind}-{level:g}" if level else "boxes-true"
-        path = dataset.annotations.with_name(f"{name}.json")
+    ) -> dict[str, Interval]:
+        """AP by method with boxes that have one kind of error."""
+        part = f"boxes-{kind}-{level:g}" if level else "boxes-true"
+        path = dataset.annotations.with_name(f"{part}.json")
         write_json(path, boxes.spoiled_boxes(truth, kind, level, seed=self.settings.seed))
-        outcomes = self._run_all(
-            dataset, methods, name, jobs=self.settings.jobs, extra=("--boxes", str(path))
-        )
+        outcomes = self.runner.run_all(dataset, methods, part, extra=("--boxes", str(path)))
         return {
             name: self._ap(outcome.matches.ranges["all"])
             for name, outcome in outcomes.items()
@@ -313,137 +255,72 @@ class Study:
 
     def _sweep(
         self,
-        name: str,
-        about: Factor,
-        levels: Sequence[float],
-        spec: Mapping[str, Any],
-        pictures: Callable[[], Any],
-        methods: Sequence[Method],
-    ) -> dict[str, Any]:
-        dataset = self._made(name, spec, pictures)
-        level_of = levels_of(dataset)
-        ap: dict[str, list[Any]] = {}
-        people: list[int] = [0] * len(levels)
-        for entry in dataset.load()["annotations"]:
-            people[level_of[entry["image_id"]]] += num_labelled(entry) > 0
-        for method, outcome in self._run_all(
-            dataset, methods, name, jobs=self.settings.jobs
-        ).items():
-            if outcome.matches is None:
-                continue
-            places = np.array([level_of[i] for i in outcome.matches.image_ids.tolist()])
-            matches = outcome.matches.ranges["all"]
-            ap[method] = [
-                self._ap(accuracy.keep(matches, places == level)) for level in range(len(levels))
-            ]
-        images = len(level_of) // len(levels)
-        return {
-            "name": name, "title": about.title, "unit": about.unit, "levels": list(levels), "images": images,
-            "people": people, "ap": ap,
-        }  # fmt: skip
-
-    def _run_all(
-        self,
+        family: str,
         dataset: Dataset,
+        about: sweeps.Factor,
+        levels: Sequence[float],
         methods: Sequence[Method],
-        part: str,
-        *,
-        jobs: int,
-        extra: Sequence[str] = (),
-    ) -> dict[str, Outcome]:
-        """The outcomes by name, in the order of the methods; what went wrong is noted."""
-        start, stop, settings = time.monotonic(), threading.Event(), self.settings
+    ) -> report.Sweep:
+        """AP by method at each level of a made dataset."""
+        level_of = levels_of(dataset)
+        entries: list[list[Entry]] = [[] for _ in levels]
+        for entry in dataset.load()["annotations"]:
+            entries[level_of[entry["image_id"]]].append(entry)
+        ap = {}
+        for method, outcome in self.runner.run_all(dataset, methods, dataset.name).items():
+            if outcome.matches is not None:
+                places = np.array([level_of[i] for i in outcome.matches.image_ids.tolist()])
+                matches = outcome.matches.ranges["all"]
+                parts = [accuracy.keep(matches, places == level) for level in range(len(levels))]
+                ap[method] = [self._ap(part) for part in parts]
+        return report.Sweep(
+            family=family,
+            name=dataset.name,
+            title=about.title,
+            unit=about.unit,
+            levels=list(levels),
+            images=len(level_of) // len(levels),
+            people=[_num_counting(people) for people in entries],
+            ap=ap,
+        )
 
-        def one(method: Method) -> Outcome:
-            def say(line: str) -> None:
-                self._say(f"{part}, {method.name}: {line}")
+    def _make(self, name: str, spec: Mapping[str, Any], images: Iterable[LabelledImage]) -> Dataset:
+        with self.runner.clock("making images"):
+            folder = self.settings.out / "data" / name
+            return make(name, folder, {**spec, "version": VERSION}, images)
 
-            folder = settings.out / "runs" / part / method.name
-            outcome = run(
-                method, dataset, folder, extra=extra, threads=settings.threads, timeout=settings.timeout,
-                again=method.name in settings.again, stop=stop, say=say,
-            )  # fmt: skip
-            was_there = outcome.status == "done" and not outcome.seconds
-            say(
-                f"{outcome.status}, {'was there' if was_there else f'{outcome.seconds:.1f} s'} {outcome.reason}".strip()
-            )
-            return outcome
+    def _changed_photos(
+        self, factor: str, levels: Sequence[float], infos: Sequence[Entry]
+    ) -> Iterator[LabelledImage]:
+        """A sweep of photos; they are read when the first one is asked for."""
+        yield from sweeps.sweep_photos(factor, levels, self._read(infos), seed=self.settings.seed)
 
-        with ThreadPoolExecutor(jobs) as pool:
-            futures = {method.name: pool.submit(one, method) for method in methods}
-            try:
-                outcomes = {name: future.result() for name, future in futures.items()}
-            except BaseException:
-                stop.set()
-                pool.shutdown(wait=True, cancel_futures=True)
-                raise
-        self.problems += [
-            {"part": part, "method": name, "status": outcome.status, "reason": outcome.reason}
-            for name, outcome in outcomes.items()
-            if outcome.status != "done"
+    def _crowds(self, donors: Sequence[Entry]) -> Iterator[LabelledImage]:
+        """Crowds of people who are cut out; they are read when the first one is asked for."""
+        counts, repeats = self.settings.cost_people, self.settings.cost_repeats
+        yield from pasting.growing_crowds(
+            self._read(donors), counts, repeats, seed=self.settings.seed
+        )
+
+    def _read(self, infos: Sequence[Entry]) -> list[LabelledImage]:
+        return [read_image(self.dataset.images, info, self._people[info["id"]]) for info in infos]
+
+    def _ap(self, matches: RangeMatches) -> Interval:
+        options = {"num_samples": self.settings.sweep_samples, "seed": self.settings.seed}
+        return accuracy.average_precision(matches, **options)
+
+    def _eligible(self, factor: str, levels: Sequence[float]) -> list[Entry]:
+        """The photos that can show all levels of a factor."""
+        return [
+            info
+            for info in self.truth["images"]
+            if sweeps.eligible(factor, self._people[info["id"]], levels)
         ]
-        self.seconds[part] = time.monotonic() - start
-        return outcomes
 
-    def _made(self, name: str, spec: Mapping[str, Any], pictures: Callable[[], Any]) -> Dataset:
-        start = time.monotonic()
-        dataset = make(
-            name, self.settings.out / "data" / name, spec, (picture for picture in pictures())
-        )
-        self.seconds["making images"] = (
-            self.seconds.get("making images", 0.0) + time.monotonic() - start
-        )
-        return dataset
-
-    def _ap(self, matches: RangeMatches) -> list[float | None]:
-        return plain(
-            accuracy.average_precision(
-                matches, num_samples=self.settings.sweep_samples, seed=self.settings.seed
-            )
-        )
-
-    def _eligible(
-        self, factor: str, levels: Sequence[float], *, every: bool = False
-    ) -> list[Entry]:
-        infos = [info for info in self.truth["images"] if self._can_show(factor, info, levels)]
-        kept = (
-            {info["id"] for info in infos}
-            if every
-            else self._spread([info["id"] for info in infos])
-        )
-        return [info for info in infos if info["id"] in kept]
-
-    def _can_show(self, factor: str, info: Entry, levels: Sequence[float]) -> bool:
-        return photo_sweeps.eligible(factor, self._people[info["id"]], levels)
-
-    def _height(self, info: Entry) -> bool:
-        return max(self._people[info["id"]], key=num_labelled)["bbox"][3] >= MIN_DONOR_HEIGHT
-
-    def _spread(self, ids: Sequence[int]) -> set[int]:
-        """As many of the ids as a sweep has images, evenly spread."""
-        count = min(self.settings.sweep_images, len(ids))
-        return (
-            {ids[i] for i in np.linspace(0, len(ids) - 1, count).round().astype(int)}
-            if count
-            else set()
-        )
-
-    def _pictures(self, infos: Sequence[Entry]) -> list[Picture]:
-        return [read_picture(self.dataset.images, info, self._people[info["id"]]) for info in infos]
+    def _spread(self, infos: list[Entry]) -> list[Entry]:
+        """As many of the images as a sweep has, evenly spread."""
+        return spread(infos, self.settings.sweep_images)
 
 
-def plain(value: Any) -> Any:
-    """Dataclasses as dicts, an `Interval` as its three numbers, and None for what is not finite: ready for JSON."""
-    if isinstance(value, accuracy.Interval):
-        return [plain(value.value), plain(value.low), plain(value.high)]
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {
-            field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)
-        }
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, float):
-        return value if np.isfinite(value) else None
-    return value
+def _num_counting(people: Iterable[Entry]) -> int:
+    return sum(num_labelled(entry) > 0 for entry in people)

@@ -1,7 +1,7 @@
-"""The timing file: what a compared method says about its cost, beside its COCO results.
+"""The timing file: the cost of a compared method, beside its COCO results.
 
-Only the standard library is needed, so that a script in an environment without bottomup may load
-this file by path.
+This module needs only the standard library, so that peers can import it in environments without
+bottomup. This is why it does not use `bottomup.files`.
 """
 
 import contextlib
@@ -12,20 +12,40 @@ import math
 import os
 import platform
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 FORMAT = 1
-UNAVAILABLE = (
-    4  # exit code of a method that cannot run here; its last line on stderr says why and what to do
-)
+UNAVAILABLE = 4
+"""Exit code of a method that cannot run here; its last line on stderr says why and what to do."""
 STAGES = ("read", "detect", "pose", "aggregate", "group")  # in the order that an image passes them
 
 
 class TimingError(ValueError):
-    """A timing file is not what it should be."""
+    """A timing file is wrong."""
+
+
+class Stopwatch:
+    """Wall-clock milliseconds of one image by stage.
+
+    Attributes:
+        ms: by name of the stage; may be emptied for the next image.
+    """
+
+    def __init__(self) -> None:
+        self.ms: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        """Add the time of a block to one of the `STAGES`."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.ms[stage] = self.ms.get(stage, 0.0) + (time.perf_counter() - start) * 1e3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,10 +55,10 @@ class ImageTiming:
     Attributes:
         image_id: its id in the annotations.
         file_name: its name in the annotations.
-        people: how many results it has; None if it failed.
-        ms: wall-clock milliseconds by stage (of `STAGES`); a method leaves out what it has not.
-            None if it failed.
-        error: what went wrong; None if all is well.
+        people: the number of results; None if it failed.
+        ms: wall-clock milliseconds by stage; a method leaves out the `STAGES` that it does not
+            have. None if it failed.
+        error: what went wrong; None if nothing did.
     """
 
     image_id: int
@@ -57,9 +77,9 @@ class Timing:
         images: in the order of the run.
         threads: that the method was allowed to use.
         peak_memory_mb: of the whole process.
-        parameters: numbers in all networks together; None if nobody counted.
+        parameters: of all networks together; None if unknown.
         gflops: of one pass over the image with the median number of annotated people; None if
-            nobody counted.
+            unknown.
         machine: "python", "torch" (or another runtime) and "processor".
     """
 
@@ -81,7 +101,7 @@ def machine() -> dict[str, str]:
 
 
 def peak_memory_mb() -> float | None:
-    """The largest memory that this process has held so far, in MB of 1e6 bytes; None where no one counts it."""
+    """The most memory that this process has held so far, in MB of 1e6 bytes; None if unknown."""
     try:
         import resource
     except ImportError:  # Windows
@@ -100,10 +120,10 @@ def count_people(annotations: Mapping[str, Any]) -> Counter[int]:
 def median_image(
     images: Sequence[Mapping[str, Any]], people: Mapping[int, int], rows: Sequence[ImageTiming]
 ) -> int | None:
-    """Which image's cost stands for the others', whatever a method finds; None if all of them failed.
+    """The index of the image on which operations are counted; None if all failed.
 
-    Of those that went well it is the one with the median number of annotated people; among several,
-    of median size.
+    Of the images that did not fail, it has the median number of annotated people and, among
+    several, the median size. So it does not depend on what a method finds.
 
     Args:
         images: entries of a COCO file.
@@ -112,9 +132,8 @@ def median_image(
     """
 
     def crowd(i: int) -> tuple[int, int]:
-        return people.get(images[i]["id"], 0), images[i].get("width", 0) * images[i].get(
-            "height", 0
-        )
+        image = images[i]
+        return people.get(image["id"], 0), image.get("width", 0) * image.get("height", 0)
 
     order = sorted((i for i, row in enumerate(rows) if row.ms is not None), key=crowd)
     return order[len(order) // 2] if order else None
@@ -127,7 +146,7 @@ def write_run(results: str | Path, entries: Sequence[Any], timing: str | Path, r
         results: where the results go.
         entries: COCO keypoint results.
         timing: where the timing file goes.
-        run: what it says.
+        run: its content.
 
     Raises:
         OSError: a file cannot be written; files of an earlier run are then as they were.
@@ -144,7 +163,7 @@ def read_timing(path: str | Path) -> Timing:
     """Read a timing file.
 
     Raises:
-        TimingError: it cannot be read or is not what it should be.
+        TimingError: it cannot be read, or is wrong.
     """
     try:
         content = json.loads(Path(path).read_bytes())
@@ -162,10 +181,8 @@ def read_timing(path: str | Path) -> Timing:
 
 def _to_json(run: Timing) -> dict[str, Any]:
     content: dict[str, Any] = {"format": FORMAT, **dataclasses.asdict(run)}
-    images = [
-        {key: value for key, value in row.items() if value is not None}
-        for row in content.pop("images")
-    ]
+    rows = content.pop("images")
+    images = [{key: row[key] for key in row if row[key] is not None} for row in rows]
     return content | {"images": images}
 
 
@@ -211,18 +228,14 @@ def _number(content: Mapping[str, Any], key: str) -> float | None:
     value = content.get(key)
     if value is None:
         return None
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float)
-        or not math.isfinite(value)
-        or value < 0
-    ):
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value) or value < 0:
         raise TimingError(f"{key!r} must be a number from 0 on, or null, not {value!r}")
     return value
 
 
 def _processor() -> str:
-    """The processor's name; on Linux, platform has none."""
+    """The name of the processor; on Linux, `platform` does not know it."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
@@ -232,7 +245,7 @@ def _processor() -> str:
 
 @contextlib.contextmanager
 def _beside(path: Path) -> Iterator[Path]:
-    """A file in the same folder that is gone at the end, unless it was moved to its place."""
+    """A temporary file in the same folder, removed at the end unless it was moved to its place."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield part

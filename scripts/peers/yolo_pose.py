@@ -1,11 +1,11 @@
-"""YOLO with pose heads, in an ONNX file: YOLOv8-pose, YOLO11-pose and whatever else has their outputs.
+"""YOLO with pose heads, in an ONNX file: YOLOv8-pose, YOLO11-pose, all that have their outputs.
 
 Its environment, in a new folder:
 
     python3 -m venv yolo && yolo/bin/pip install onnxruntime numpy opencv-python-headless
 
-Its weights: an ONNX file by --model FILE.onnx. Mind its licence: those of Ultralytics are under the
-AGPL.
+Its weights: an ONNX file, by --model FILE.onnx. Mind the licence: the weights of Ultralytics are
+under the AGPL.
 """
 
 import argparse
@@ -26,15 +26,15 @@ NUM_JOINT_VALUES = 17 * 3
 def people(
     output: np.ndarray, window: frames.Window, *, threshold: float, overlap: float
 ) -> list[contract.Person]:
-    """Read the network's output.
+    """Read the output of the network.
 
     Args:
-        output: (56, N) of all places: middle, width and height of the box, score, 17 times x, y,
-            score; or (N, 57) of a network that drops duplicates itself: corners of the box, score,
-            class, 17 times x, y, score.
-        window: what the network saw; boxes and joints are in its pixels.
+        output: (56, N) centre, width and height of the box, score, 17 times x, y, score. From a
+            network that suppresses duplicates itself: (N, 57) corners of the box, score, class, 17
+            times x, y, score.
+        window: the input of the network; boxes and joints are in its pixels.
         threshold: people below it are left out.
-        overlap: intersection over union from which on two of all places are one person.
+        overlap: intersection over union of boxes above which two results are one person.
 
     Raises:
         ValueError: the output has another shape.
@@ -47,12 +47,11 @@ def people(
         rows = output.T[output[4] >= threshold]
         half = rows[:, 2:4] / 2
         corners = np.hstack([rows[:, :2] - half, rows[:, :2] + half])
-        rows = rows[boxes.best(corners, rows[:, 4], overlap=overlap)]
+        rows = rows[boxes.suppress(corners, rows[:, 4], overlap=overlap)]
         joints = rows[:, 5:]
     else:
-        raise ValueError(
-            f"expected are 56 x N or N x 57 values for 17 joints, not {' x '.join(map(str, output.shape))}"
-        )
+        shape = " x ".join(map(str, output.shape))
+        raise ValueError(f"expected are 56 x N or N x 57 values for 17 joints, not {shape}")
     joints = joints.reshape(-1, 17, 3)
     places = window.to_image(joints[..., :2])
     keypoints = np.concatenate([places, joints[..., 2:]], 2)
@@ -80,13 +79,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     onnx_model.add_arguments(parser)
     add = parser.add_argument
     add("--threshold", type=float, default=0.05, metavar="SCORE", help="of a person (0.05)")
-    add(
-        "--overlap",
-        type=float,
-        default=0.7,
-        metavar="IOU",
-        help="from which on two boxes are one person (0.7)",
-    )
+    overlap = "above which two boxes are one person (0.7)"
+    add("--overlap", type=float, default=0.7, metavar="IOU", help=overlap)
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.scripts.comparison.pages import Tags
 from tests.scripts.comparison.people import standing, truth, write
-from tests.scripts.comparison.test_page import Tags
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "compare.py"
 METHOD = """
@@ -37,7 +37,8 @@ for info in truth["images"]:
     ms = {"read": 2.0, "detect": 20.0, "pose": float(per_person) * len(people)}
     if float(per_person) == 0:
         ms = {"read": 2.0, "pose": 60.0}
-    rows.append({"image_id": info["id"], "file_name": info["file_name"], "people": len(people), "ms": ms})
+    about = {"image_id": info["id"], "file_name": info["file_name"]}
+    rows.append(about | {"people": len(people), "ms": ms})
 json.dump(results, open(arguments["--results"], "w"))
 machine = {"python": "3", "processor": "</script><script>alert(1)</script>"}
 run = {"format": 1, "method": name, "images": rows, "machine": machine}
@@ -76,15 +77,9 @@ class Place:
         )  # fmt: skip
 
     def words(self, *more, methods=("flat", "rising", "gone", "broken")):
-        words = [
-            "--images",
-            str(self.images),
-            "--annotations",
-            str(self.annotations),
-            "--out",
-            str(self.out),
-        ]
-        words += ["--table", str(self.table), "--methods", *methods, "--quick"]
+        words = ["--images", str(self.images), "--annotations", str(self.annotations)]
+        words += ["--out", str(self.out), "--table", str(self.table)]
+        words += ["--methods", *methods, "--quick"]
         return [*words, *more]
 
     def report(self):
@@ -97,26 +92,11 @@ class Place:
         return self.log.read_text().split() if self.log.exists() else []
 
 
-SMALL = ("--sweep-images", "2", "--photo-levels", "resolution=80,40", "--photo-levels", "rotation=")
-SMALL += ("--photo-levels", "distance=", "--photo-levels", "truncation=", "--photo-levels", "blur=")
-SMALL += (
-    "--drawn-levels",
-    "poses=",
-    "--drawn-levels",
-    "resolution=",
-    "--drawn-levels",
-    "truncation=",
-)
-SMALL += (
-    "--drawn-levels",
-    "blur=",
-    "--drawn-levels",
-    "occlusion=0",
-    "--cost-people",
-    "1",
-    "3",
-    "5",
-)
+SMALL = ["--sweep-images", "2", "--cost-people", "1", "3", "5"]
+for level in ("resolution=80,40", "rotation=", "distance=", "truncation=", "blur="):
+    SMALL += ["--photo-levels", level]
+for level in ("occlusion=0", "poses=", "resolution=", "truncation=", "blur="):
+    SMALL += ["--drawn-levels", level]
 
 
 @pytest.fixture(scope="module")
@@ -154,16 +134,17 @@ def test_sweeps_cost_and_boxes(whole):
     report = whole.report()
     sweeps = {(sweep["family"], sweep["name"]): sweep for sweep in report["sweeps"]}
     assert set(sweeps) == {
-        ("photos", "photos-resolution"), ("photos", "photos-occlusion"), ("drawn", "drawn-occlusion"),
-    }  # fmt: skip
+        ("photos", "photos-resolution"),
+        ("photos", "photos-occlusion"),
+        ("drawn", "drawn-occlusion"),
+    }
     assert set(sweeps["photos", "photos-resolution"]["ap"]) == {"flat", "rising"}
     assert set(sweeps["drawn", "drawn-occlusion"]["ap"]) == {"flat"}  # ours alone
     assert len(sweeps["photos", "photos-occlusion"]["ap"]["rising"]) == 2
     crossing = report["growth"]["crossings"]
     assert [(one["flat"], one["rising"]) for one in crossing] == [("flat", "rising")]
-    assert crossing[0]["fitted"] == pytest.approx(
-        40 / 15
-    )  # 62 ms against 22 ms and 15 ms for each person
+    # 62 ms against 22 ms and 15 ms for each person
+    assert crossing[0]["fitted"] == pytest.approx(40 / 15)
     assert crossing[0]["measured"] == pytest.approx(40 / 15)
     dropped = next(kind for kind in report["boxes"]["kinds"] if kind["kind"] == "dropped")
     assert dropped["levels"] == [0, 0.5]
@@ -193,11 +174,8 @@ def test_a_second_run_runs_nothing_again(whole, script):
 
 def test_an_interrupted_comparison_goes_on(script, tmp_path):
     place = Place(tmp_path)
-    words = [
-        sys.executable,
-        str(SCRIPT),
-        *place.words("--parts", methods=("flat", "slow", "rising")),
-    ]
+    words = [sys.executable, str(SCRIPT)]
+    words += place.words("--parts", methods=("flat", "slow", "rising"))
     process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
     slow = place.out / "runs" / "images" / "slow" / "log.txt"
     deadline = time.monotonic() + 300
@@ -242,33 +220,17 @@ def test_the_table_of_methods_is_in_order(script):
         assert Path(method.command[1]).is_file(), method.name
 
 
-CHROMIUM = next(
-    (
-        path
-        for name in ("chromium", "chromium-browser", "google-chrome")
-        if (path := shutil.which(name))
-    ),
-    "",
-)
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), "")
 
 
 @pytest.mark.skipif(not CHROMIUM, reason="there is no Chromium")
 @pytest.mark.parametrize("scheme", [0, 1])
 def test_the_page_in_a_browser(whole, tmp_path, scheme):
     """No error on the console, every plot drawn, every table sorts, methods can be hidden."""
-    words = [
-        CHROMIUM,
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--enable-logging=stderr",
-        "--v=0",
-    ]
-    words += [
-        f"--user-data-dir={tmp_path}",
-        f"--blink-settings=preferredColorScheme={scheme}",
-        "--dump-dom",
-    ]
+    words = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
+    words += ["--enable-logging=stderr", "--v=0", f"--user-data-dir={tmp_path}"]
+    words += [f"--blink-settings=preferredColorScheme={scheme}"]
     address = f"{(whole.out / 'report.html').as_uri()}#selftest"
     environment = os.environ | {"HOME": str(tmp_path)}
     done = subprocess.run(

@@ -6,7 +6,7 @@ from scripts.describe_crowd import SYNTHETIC, evaluation_set, intersection_over_
 
 
 def test_the_evaluation_set_is_as_hard_as_demanded():
-    """At least 30 % overlap by IoU > 0.3, at least 20 % are cut off; 32 to 200 pixels."""
+    """1 to 10 people of 32 to 200 pixels; 30 % overlap another by IoU > 0.3, 20 % are cut off."""
     images = evaluation_set(SYNTHETIC)
     assert len(images) == 200
     assert (images.crowd.people, images.crowd.sizes) == ((1, 10), (32.0, 200.0))
@@ -40,7 +40,7 @@ def test_an_easy_crowd_is_called_easy():
 @pytest.mark.parametrize(
     ("other", "ratio"), [((0, 0, 2, 2), 1), ((1, 0, 3, 2), 1 / 3), ((2, 0, 3, 1), 0)]
 )
-def test_boxes_are_compared_by_intersection_over_union(other, ratio):
+def test_boxes_are_compared_byintersection_over_union(other, ratio):
     assert intersection_over_union(
         np.array([0.0, 0, 2, 2]), np.array(other, float)
     ) == pytest.approx(ratio)

@@ -27,7 +27,7 @@ def run_method():
 
 @pytest.fixture
 def photos(tmp_path):
-    """Two pictures with 2 people each, one that is damaged and one that is not there."""
+    """Two images with two people each, a damaged one and a missing one."""
     rng = np.random.default_rng(0)
     images, people = [], []
     for number in (1, 2):
@@ -35,12 +35,10 @@ def photos(tmp_path):
         cv2.imwrite(str(tmp_path / f"{number}.png"), picture((256, 192), joints)[..., ::-1])
         for person in joints:
             low, high = person.min(0) - 12, person.max(0) + 12
-            people.append(
-                {
-                    "id": len(people) + 1, "image_id": number, "category_id": 1, "bbox": [*low, *(high - low)],
-                    "keypoints": [float(v) for x, y in person for v in (x, y, 2)], "num_keypoints": 3,
-                }
-            )  # fmt: skip
+            about = {"id": len(people) + 1, "image_id": number, "category_id": 1}
+            keypoints = [float(v) for x, y in person for v in (x, y, 2)]
+            box = {"bbox": [*low, *(high - low)]}
+            people.append(about | box | {"keypoints": keypoints, "num_keypoints": 3})
     (tmp_path / "3.png").write_bytes(b"nothing")
     images = [{"id": i, "file_name": f"{i}.png", "width": 256, "height": 192} for i in (1, 2, 3, 4)]
     category = {"id": 1, "name": "dots", "keypoints": ["red", "green", "blue"]}
@@ -66,19 +64,13 @@ def test_results_and_timing_of_every_photo(run_method, monkeypatch, photos, name
     )
     extra = ["--boxes=truth"] if name == "topdown_heatmap" else []
     assert call(run_method, monkeypatch, photos, name, *extra) == 0
-    results, timing = (
-        json.loads((photos / "results.json").read_bytes()),
-        read_timing(photos / "timing.json"),
-    )
+    results = json.loads((photos / "results.json").read_bytes())
+    timing = read_timing(photos / "timing.json")
     assert sorted({r["image_id"] for r in results}) == [1, 2]
     assert all(len(r["keypoints"]) == 9 for r in results)
     assert [row.image_id for row in timing.images] == [1, 2, 3, 4]
     assert [row.people for row in timing.images] == [2, 2, None, None]
-    stages = (
-        {"read", "pose", "aggregate", "group"}
-        if name == "bottomup"
-        else {"read", "detect", "pose", "group"}
-    )
+    stages = {"read", "pose", "group", "aggregate" if name == "bottomup" else "detect"}
     assert all(set(row.ms) == stages for row in timing.images[:2])
     assert "not an image" in timing.images[2].error
     assert timing.gflops is not None
@@ -87,12 +79,9 @@ def test_results_and_timing_of_every_photo(run_method, monkeypatch, photos, name
 
 def test_limit_and_a_file_of_boxes(run_method, monkeypatch, photos):
     monkeypatch.setattr(run_method, "available", lambda weights: weights)
-    monkeypatch.setattr(
-        "bottomup.topdown.predictor.load_network", lambda weights, builders: dot_person_net()
-    )
-    (photos / "boxes.json").write_text(
-        json.dumps([{"image_id": 1, "bbox": [10, 10, 90, 150], "score": 0.5}])
-    )
+    monkeypatch.setattr("bottomup.topdown.predictor.load_network", lambda weights, builders: dot_person_net())
+    box = {"image_id": 1, "bbox": [10, 10, 90, 150], "score": 0.5}
+    (photos / "boxes.json").write_text(json.dumps([box]))
     boxes = f"--boxes={photos / 'boxes.json'}"
     assert call(run_method, monkeypatch, photos, "topdown_heatmap", boxes, "--limit=2") == 0
     assert [row.people for row in read_timing(photos / "timing.json").images] == [1, 0]
@@ -106,7 +95,7 @@ def test_missing_weights_are_unavailable(run_method, monkeypatch, photos, capsys
     assert not (photos / "results.json").exists()
 
 
-def test_annotations_that_are_none_are_wrong_usage(run_method, monkeypatch, photos, capsys):
+def test_annotations_of_another_kind_are_wrong_usage(run_method, monkeypatch, photos, capsys):
     (photos / "annotations.json").write_text("[]")
     assert call(run_method, monkeypatch, photos, "bottomup") == 2
     assert "not a COCO file" in capsys.readouterr().err

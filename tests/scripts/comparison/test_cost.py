@@ -1,17 +1,7 @@
 import numpy as np
 import pytest
-from comparison.cost import (
-    Growth,
-    cost_of,
-    fitted_crossing,
-    growing_crowds,
-    growth_of,
-    measured_crossing,
-)
-from comparison.datasets import Picture, keypoints_of
+from comparison.cost import Growth, cost_of, fitted_crossing, growth_of, measured_crossing
 from comparison.timing import ImageTiming, Timing
-
-from tests.scripts.comparison.people import standing
 
 
 def timing(*rows):
@@ -79,26 +69,3 @@ def test_curves_that_do_not_cross():
 def test_the_last_of_several_crossings_counts():
     flat, wavy = growth([1, 2, 3, 4], [10] * 4), growth([1, 2, 3, 4], [12, 8, 8, 12])
     assert measured_crossing(flat, wavy) == pytest.approx(3.5)
-
-
-def test_crowds_grow_over_one_background():
-    donor = Picture(np.full((160, 200, 3), 255, np.uint8), (standing(60, 80),))
-    few, many, others = list(growing_crowds([donor], (2, 30), 2, seed=1))[:3]
-    assert (few.level, many.level, others.level) == (0, 1, 0)
-    assert [len(picture.people) for picture in (few, many)] == [2, 30]
-    boxes = {tuple(entry["bbox"]) for entry in many.people}
-    assert {tuple(entry["bbox"]) for entry in few.people} <= boxes
-    assert all(80 <= entry["bbox"][3] <= 141 for entry in few.people)
-    changed = np.abs(few.image.astype(int) - many.image).max(axis=2) > 0
-    assert 0.01 < changed.mean() < 0.5
-    same = (few.image == others.image).all(axis=2)
-    assert same.mean() > 0.9
-    assert (
-        sum((keypoints_of(entry)[:, 2] == 1).sum() for entry in many.people) > 0
-    )  # who is behind is hidden
-
-
-def test_more_people_than_places():
-    donor = Picture(np.zeros((160, 200, 3), np.uint8), (standing(60, 80),))
-    (picture,) = growing_crowds([donor], (120,), 1)
-    assert len(picture.people) == 120

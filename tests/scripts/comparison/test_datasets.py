@@ -3,7 +3,14 @@ import json
 import numpy as np
 import pytest
 from comparison import datasets
-from comparison.datasets import Picture, choose, keypoints_of, levels_of, make, read_picture
+from comparison.datasets import (
+    LabelledImage,
+    choose,
+    keypoints_of,
+    levels_of,
+    make,
+    read_image,
+)
 
 from tests.scripts.comparison.people import standing, truth, write
 
@@ -20,8 +27,8 @@ def test_what_all_methods_get(files, tmp_path):
     content = dataset.load()
     assert [info["id"] for info in content["images"]] == [1, 2, 3]
     assert len(content["annotations"]) == 3
-    picture = read_picture(dataset.images, content["images"][0], content["annotations"][:1])
-    assert picture.image.shape == (160, 200, 3)
+    image = read_image(dataset.images, content["images"][0], content["annotations"][:1])
+    assert image.pixels.shape == (160, 200, 3)
 
 
 def test_fewer_images_are_spread_evenly(files, tmp_path):
@@ -65,28 +72,27 @@ def test_the_fingerprint_follows_every_byte(files, tmp_path):
 def test_a_made_folder_is_made_once(tmp_path):
     made = []
 
-    def pictures(colour):
+    def images(colour):
         for level in range(2):
             made.append(level)
-            yield Picture(
-                np.full((40, 60, 3), colour, np.uint8), (standing(30, 20, scale=0.3),), level
-            )
+            pixels = np.full((40, 60, 3), colour, np.uint8)
+            yield LabelledImage(pixels, (standing(30, 20, scale=0.3),), level)
 
     for _ in range(2):
-        dataset = make("grey", tmp_path / "grey", {"colour": 90}, pictures(90))
+        dataset = make("grey", tmp_path / "grey", {"colour": 90}, images(90))
     assert made == [0, 1]
     assert levels_of(dataset) == {1: 0, 2: 1}
     info, entry = dataset.load()["images"][1], dataset.load()["annotations"][1]
     assert (info["width"], info["height"], entry["image_id"], entry["id"]) == (60, 40, 2, 2)
-    assert abs(int(read_picture(dataset.images, info, ()).image.mean()) - 90) <= 1
-    dataset = make("grey", tmp_path / "grey", {"colour": 91}, pictures(91))
+    assert abs(int(read_image(dataset.images, info, ()).pixels.mean()) - 90) <= 1
+    dataset = make("grey", tmp_path / "grey", {"colour": 91}, images(91))
     assert made == [0, 1] * 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["grey"]
 
 
 def test_a_folder_that_was_not_finished_is_made_again(tmp_path):
     def broken():
-        yield Picture(np.zeros((8, 8, 3), np.uint8), ())
+        yield LabelledImage(np.zeros((8, 8, 3), np.uint8), ())
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -94,7 +100,7 @@ def test_a_folder_that_was_not_finished_is_made_again(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_keypoints_of_whoever_has_none():
+def test_keypoints_of_an_entry_without_any_are_zeros():
     assert keypoints_of({}).tolist() == [[0, 0, 0]] * 17
 
 

@@ -65,10 +65,8 @@ def test_a_swap_lies_at_another_persons_joint_of_either_side():
     points = placed(60, 80)
     points[WRIST] = placed(140, 80)[WRIST]
     points[0] = placed(140, 80)[0]
-    assert [k for k, kind in enumerate(kinds_of(points, [me, other])) if kind == "swap"] == [
-        0,
-        WRIST,
-    ]
+    found = kinds_of(points, [me, other])
+    assert [k for k, kind in enumerate(found) if kind == "swap"] == [0, WRIST]
     points[WRIST] = placed(140, 80)[OTHER_WRIST]
     assert kinds_of(points, [me, other])[WRIST] == "swap"
 
@@ -106,9 +104,11 @@ def test_counts_add_up_over_images():
     me, far = standing(60, 80), placed(5000, 80)
     content = truth([me, standing(140, 80)], [me], [])
     results = [
-        result(me, score=0.9), result(me, image_id=2, score=0.9), result(me, image_id=3, score=0.9, points=far),
+        result(me, score=0.9),
+        result(me, image_id=2, score=0.9),
+        result(me, image_id=3, score=0.9, points=far),
         result(me, image_id=2, score=0.01, points=far),
-    ]  # fmt: skip
+    ]
     counts = count_errors(results, content)
     assert (counts.people, counts.found, counts.missed, counts.background) == (3, 2, 1, 1)
     assert counts.threshold == 0.9  # the result below is wrong
@@ -148,3 +148,6 @@ def test_similarities_are_those_of_oks():
     found = errors.similarities(points, people, np.array([me["area"]]))
     expected = np.exp(-25 / (2 * me["area"] * (2 * np.array(COCO.sigmas)) ** 2))
     np.testing.assert_allclose(found[0], expected)
+    people[:, 5:, 2] = 0
+    labelled = errors.oks(points, people, np.array([me["area"]]))
+    np.testing.assert_allclose(labelled, [expected[:5].mean()])

@@ -3,7 +3,7 @@ import base64
 import cv2
 import numpy as np
 import pytest
-from comparison.overlays import SIDE, image_scores, most_different, small_picture
+from comparison.overlays import SIDE, image_scores, most_different, small_image
 
 from tests.scripts.comparison.people import placed, result, standing, truth
 
@@ -28,16 +28,16 @@ def test_the_most_different_images_come_first():
     assert most_different({"a": {1: 0.5}}, 3) == []
 
 
-def test_a_small_picture_shows_people_above_the_threshold():
+def test_a_small_image_shows_people_above_the_threshold():
     image = np.zeros((800, 1000, 3), np.uint8)
     people = [result(standing(500, 400, scale=4), score=0.6)]
 
     def shown(threshold):
-        head, data = small_picture(image, people, threshold).split(",")
+        head, data = small_image(image, people, threshold).split(",")
         assert head == "data:image/jpeg;base64"
         return cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)
 
     assert shown(0.5).shape == (SIDE * 4 // 5, SIDE, 3)
     assert shown(0.5).max() > 150
     assert shown(0.7).max() < 20
-    assert small_picture(image, [], 0.0).startswith("data:image/jpeg")
+    assert small_image(image, [], 0.0).startswith("data:image/jpeg")

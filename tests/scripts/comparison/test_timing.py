@@ -1,6 +1,7 @@
-import importlib.util
 import json
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from comparison import timing
@@ -89,17 +90,21 @@ def test_memory_and_machine_are_known():
     assert about["processor"]
 
 
-def test_the_file_can_be_loaded_by_its_path(tmp_path):
-    """As a script does in an environment without bottomup."""
-    spec = importlib.util.spec_from_file_location("timing_by_path", timing.__file__)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    run = module.Timing("peer", (module.ImageTiming(1, "a.jpg", 0, {"pose": 1.0}),))
-    module.write_run(tmp_path / "r.json", [], tmp_path / "t.json", run)
+def test_it_needs_only_the_standard_library(tmp_path):
+    """As in the environment of a peer."""
+    folder = Path(timing.__file__).parents[1]
+    code = f"""
+import sys
+sys.path.insert(0, {str(folder)!r})
+from comparison.timing import ImageTiming, Timing, write_run
+run = Timing("peer", (ImageTiming(1, "a.jpg", 0, {{"pose": 1.0}}),))
+write_run("r.json", [], "t.json", run)
+"""
+    subprocess.run([sys.executable, "-I", "-S", "-c", code], check=True, cwd=tmp_path)
     assert read_timing(tmp_path / "t.json").images[0].ms == {"pose": 1.0}
 
 
-def test_operations_are_counted_on_the_same_photo_whatever_a_method_finds():
+def test_operations_are_counted_on_an_image_that_does_not_depend_on_results():
     crowds = (7, 1, 3, 3)
     images = [{"id": i, "width": 200 if i == 3 else 100, "height": 100} for i in range(4)]
     people = timing.count_people(

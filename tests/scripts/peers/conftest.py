@@ -6,27 +6,22 @@ import cv2
 import numpy as np
 import pytest
 
-sys.path.insert(
-    0, str(Path(__file__).parents[3] / "scripts" / "peers")
-)  # as when one of them is run
+PEERS = Path(__file__).parents[3] / "scripts" / "peers"
+sys.path.insert(0, str(PEERS))  # as when one of them is run
 
 
 @pytest.fixture
 def photos(tmp_path) -> Path:
-    """A folder with two images, a file that is none, and annotations that list these and a missing one."""
+    """A folder with two images and a text file; the annotations list these and a missing one."""
     folder = tmp_path / "photos"
     folder.mkdir()
     for name, wh in (("wide.png", (80, 40)), ("tall.png", (30, 60))):
         cv2.imwrite(str(folder / name), np.full((wh[1], wh[0], 3), 90, np.uint8))
     (folder / "text.png").write_text("text")
-    entries = [
-        {"id": i, "file_name": f"{n}.png"}
-        for i, n in enumerate(("wide", "text", "gone", "tall"), 5)
-    ]
-    people = [
-        {"image_id": 8, "bbox": [0, 0, 10, 10], "category_id": 1, "num_keypoints": 3, "id": 1}
-    ]
-    (folder / "list.json").write_text(json.dumps({"images": entries, "annotations": people}))
+    names = ("wide", "text", "gone", "tall")
+    entries = [{"id": i, "file_name": f"{name}.png"} for i, name in enumerate(names, 5)]
+    person = {"image_id": 8, "bbox": [0, 0, 10, 10], "category_id": 1, "num_keypoints": 3, "id": 1}
+    (folder / "list.json").write_text(json.dumps({"images": entries, "annotations": [person]}))
     return folder
 
 
@@ -40,7 +35,7 @@ def words(photos, tmp_path) -> list[str]:
 
 @pytest.fixture
 def package(tmp_path):
-    """Makes an unpacked package of made-up networks, each of which gives one array whatever it sees."""
+    """Makes an unpacked package of made-up networks, each of which has one constant output."""
 
     def make(**outputs: tuple[str, np.ndarray]) -> Path:
         folder = tmp_path / "package" / "models"

@@ -41,6 +41,11 @@ def test_a_file_that_holds_no_boxes(tmp_path, content, reason):
 
 def test_of_boxes_that_overlap_the_best_stays():
     rows = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [20, 0, 30, 10], [0, 0, 10, 4.0]])
-    assert boxes.best(rows, np.array([0.5, 0.9, 0.1, 0.2]), overlap=0.6).tolist() == [1, 3, 2]
-    assert boxes.best(rows, np.array([0.5, 0.9, 0.1, 0.2]), overlap=0.9).tolist() == [1, 0, 3, 2]
-    assert boxes.best(np.empty((0, 4)), np.empty(0), overlap=0.6).size == 0
+    assert boxes.suppress(rows, np.array([0.5, 0.9, 0.1, 0.2]), overlap=0.6).tolist() == [1, 3, 2]
+    assert boxes.suppress(rows, np.array([0.5, 0.9, 0.1, 0.2]), overlap=0.9).tolist() == [
+        1,
+        0,
+        3,
+        2,
+    ]
+    assert boxes.suppress(np.empty((0, 4)), np.empty(0), overlap=0.6).size == 0

@@ -1,5 +1,8 @@
 import argparse
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import contract
 import numpy as np
@@ -12,13 +15,13 @@ KEYPOINTS = np.arange(51.0).reshape(17, 3)
 def prepare(arguments: argparse.Namespace) -> contract.Peer:
     def find(image, entry, watch):
         with watch("pose"):
-            return [(KEYPOINTS + image.shape[1], 0.5)] * (
-                1 if entry["file_name"] == "wide.png" else 3
-            )
+            count = 1 if entry["file_name"] == "wide.png" else 3
+            return [(KEYPOINTS + image.shape[1], 0.5)] * count
 
-    return contract.Peer(
-        find, "tiny", 12, lambda function: float(len(function())), {"onnxruntime": "1"}
-    )
+    def count_gflops(function):
+        return float(len(function()))
+
+    return contract.Peer(find, "tiny", 12, count_gflops, {"onnxruntime": "1"})
 
 
 def run(words, prepare=prepare, **options) -> int:
@@ -115,3 +118,11 @@ def test_the_stopwatch_adds_up():
             pass
     assert list(watch.ms) == ["pose"]
     assert watch.ms["pose"] >= 0
+
+
+def test_peers_do_without_bottomup():
+    folder = Path(contract.__file__).parent
+    names = [path.stem for path in sorted(folder.glob("*.py"))]
+    assert "movenet_multipose" in names
+    code = f"import sys; sys.modules['bottomup'] = None; import {', '.join(names)}"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=folder)

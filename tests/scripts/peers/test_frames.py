@@ -4,14 +4,14 @@ import pytest
 
 
 def blob(wh, centre, sigma=6):
-    """An image with a bright blob; the middle of the top-left pixel is (0, 0)."""
+    """An image with a bright blob; the centre of the top-left pixel is (0, 0)."""
     y, x = np.mgrid[: wh[1], : wh[0]]
     value = 250 * np.exp(-((x - centre[0]) ** 2 + (y - centre[1]) ** 2) / (2 * sigma**2))
     return np.repeat(value.astype(np.uint8)[:, :, None], 3, 2)
 
 
 def middle(pixels):
-    """Where the blob is in the network's input, pixels being squares."""
+    """Where the blob is in the input of the network; pixels are squares."""
     weight = pixels[:, :, 0].astype(float) ** 2
     y, x = np.mgrid[: weight.shape[0], : weight.shape[1]] + 0.5
     return np.array([(weight * x).sum(), (weight * y).sum()]) / weight.sum()

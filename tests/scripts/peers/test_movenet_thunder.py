@@ -18,7 +18,7 @@ def run(words, *more) -> int:
 
 @pytest.fixture
 def networks(package):
-    """A detector that finds one person three times, and a dog; a network that finds the middle of the crop."""
+    """A detector that finds one person three times, and a dog; joints in the centre of the crop."""
     detections = np.zeros((1, 100, 6))
     detections[0, :4] = [
         [128, 192, 256, 320, 0.8, 0],

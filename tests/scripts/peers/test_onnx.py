@@ -66,7 +66,7 @@ def test_without_the_runtime_or_the_file_the_peer_is_unavailable(script, words, 
 
 
 def network(path, *, height=64, width=96, **outputs):
-    """An ONNX file that looks at its input (its mean goes into the first score) and gives the rest whatever it sees."""
+    """An ONNX file with constant outputs, but for -1, to which the mean of the input is added."""
     onnx = pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
     helper, real = onnx.helper, onnx.TensorProto.FLOAT
@@ -95,7 +95,7 @@ def network(path, *, height=64, width=96, **outputs):
 
 
 def tiny(script, path, **size):
-    """A network whose one person has a score of the input's mean minus 1, with joints at (48, 32)."""
+    """A network that finds one person: the score is the mean of the input minus 1."""
     joints = np.tile([48.0, 32.0, 0.5], (17, 1))
     head = np.array([30, 10, 60, 50, -1.0])
     if script is rtmo:

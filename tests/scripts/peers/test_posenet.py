@@ -7,10 +7,9 @@ SHAPE = (20, 30)  # cells
 
 
 def people_at(*corners):
-    """Made-up maps of people whose joints lie on a grid right and down of a corner, and where the joints are."""
-    places = [
-        np.array(corner) + [(k % 4 * 37.0, k // 4 * 41.0) for k in range(17)] for corner in corners
-    ]
+    """Maps of people whose joints form a grid right of and below a corner, and their places."""
+    grid = [(k % 4 * 37.0, k // 4 * 41.0) for k in range(17)]
+    places = [np.array(corner) + grid for corner in corners]
     rows, columns = np.mgrid[: SHAPE[0], : SHAPE[1]]
     cells = np.stack([columns, rows], 2) * posenet.STRIDE
     scores = np.zeros((*SHAPE, 17))

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from comparison.datasets import keypoints_of
-from comparison.people import hide_joints, move_people, num_labelled, paste_person
+from comparison.datasets import LabelledImage, keypoints_of, num_labelled
+from comparison.pasting import growing_crowds, hide_joints, move_people, paste_person
 
 from tests.scripts.comparison.people import placed, standing
 
@@ -84,3 +84,25 @@ def test_a_person_pasted_beyond_the_border_is_cut_off():
     entry, cover = paste_person(image, source, standing(60, 80), np.array([500.0, 500.0]), 80.0)
     assert entry["num_keypoints"] == 0
     assert not cover.any()
+
+
+def test_crowds_grow_over_one_background():
+    donor = LabelledImage(np.full((160, 200, 3), 255, np.uint8), (standing(60, 80),))
+    few, many, others = list(growing_crowds([donor], (2, 30), 2, seed=1))[:3]
+    assert (few.level, many.level, others.level) == (0, 1, 0)
+    assert [len(image.people) for image in (few, many)] == [2, 30]
+    boxes = {tuple(entry["bbox"]) for entry in many.people}
+    assert {tuple(entry["bbox"]) for entry in few.people} <= boxes
+    assert all(80 <= entry["bbox"][3] <= 141 for entry in few.people)
+    changed = np.abs(few.pixels.astype(int) - many.pixels).max(axis=2) > 0
+    assert 0.01 < changed.mean() < 0.5
+    same = (few.pixels == others.pixels).all(axis=2)
+    assert same.mean() > 0.9
+    # people behind others have hidden joints
+    assert sum((keypoints_of(entry)[:, 2] == 1).sum() for entry in many.people) > 0
+
+
+def test_more_people_than_places():
+    donor = LabelledImage(np.zeros((160, 200, 3), np.uint8), (standing(60, 80),))
+    (image,) = growing_crowds([donor], (120,), 1)
+    assert len(image.people) == 120
