@@ -1,6 +1,3 @@
-import gzip
-import json
-
 import cv2
 import numpy as np
 import pytest
@@ -9,59 +6,13 @@ from hypothesis import strategies as st
 
 from bottomup import Poses
 from bottomup.geometry import Transform
+from tests.support.golden_files import assert_equal
 
 SIZES = [(640, 480), (333, 500), (97, 1013), (1500, 1001), (40, 30)]
 
 
-def geometry_cases(golden):
-    packed = golden / "geometry/geometry.json.gz"
-    if packed.exists():
-        return json.loads(gzip.decompress(packed.read_bytes()))
-    return json.loads((golden / "geometry/geometry.json").read_text())
-
-
-def test_official_transforms_equal_the_reference(golden):
-    for case in geometry_cases(golden):
-        transforms = Transform.official(
-            tuple(case["image_wh"]), case["input_size"], case["scale_list"]
-        )
-        for ours, expected in zip(transforms, case["scales"], strict=True):
-            assert list(ours.input_wh) == expected["resized_wh"]
-            np.testing.assert_allclose(ours.matrix, expected["affine"], rtol=1e-4, atol=1e-4)
-            extent = np.array(ours.input_wh) / ours.matrix[0, 0] / 200
-            np.testing.assert_allclose(extent, expected["scale"], rtol=1e-9)
-            center = (np.array(ours.input_wh) / 2 - ours.matrix[:, 2]) / ours.matrix[0, 0]
-            np.testing.assert_allclose(center, expected["center"], rtol=1e-12)
-
-
-def test_official_coordinates_equal_the_reference(golden):
-    for case in geometry_cases(golden):
-        last = Transform.official(tuple(case["image_wh"]), case["input_size"], case["scale_list"])[
-            -1
-        ]
-        for final in case["final"].values():
-            points = last.to_image(np.array(final["points"]), tuple(final["heatmap_wh"]))
-            np.testing.assert_allclose(
-                points, final["image_points"], rtol=0, atol=1e-6 * max(case["image_wh"])
-            )
-
-
-def test_official_inputs_equal_the_reference(golden):
-    cases = np.load(golden / "geometry/warp.npz", allow_pickle=False)
-    for name in (name for name in cases.files if name.startswith("warped")):
-        number, smallest, scale = name.removeprefix("warped").split("_")
-        image = cases[f"image{number}"]
-        scales = sorted(
-            {float(smallest.removeprefix("min")), float(scale.removeprefix("s"))}, reverse=True
-        )
-        transforms = dict(
-            zip(scales, Transform.official(image.shape[1::-1], 64, scales), strict=True)
-        )
-        difference = cv2.absdiff(
-            transforms[float(scale.removeprefix("s"))].warp(image), cases[name]
-        )
-        assert difference.mean() <= 0.5
-        assert difference.max() <= 3
+def test_official_transforms_coordinates_and_pictures_equal_the_reference(golden):
+    assert_equal(golden, "geometry")
 
 
 @pytest.mark.parametrize("image_wh", SIZES)

@@ -1,6 +1,3 @@
-import json
-
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,32 +6,11 @@ from hypothesis import strategies as st
 from bottomup import COCO
 from bottomup.method.aggregation import Maps, aggregate, combine
 from bottomup.models.heads import HeadOutput
+from tests.support.golden_files import assert_equal
 
 
-def outputs_of(case, kind, scale):
-    stages = [torch.from_numpy(case[f"{kind}_s{scale}_stage{i}"]) for i in (0, 1)]
-    num_joints = stages[1].shape[1]
-    tags = stages[0][:, num_joints:].unflatten(1, (num_joints, 1))
-    return [HeadOutput(stages[0][:, :num_joints], tags), HeadOutput(stages[1], None)]
-
-
-@pytest.mark.parametrize(("flip", "project"), [(0, 0), (0, 1), (1, 0), (1, 1)])
-def test_equals_the_reference(golden, flip, project):
-    for info in json.loads((golden / "aggregation/index.json").read_text()):
-        case = np.load(golden / "aggregation" / info["file"], allow_pickle=False)
-        per_scale = []
-        for scale in info["scales"]:
-            plain = outputs_of(case, "plain", scale)
-            flipped = outputs_of(case, "flipped", scale) if flip else None
-            per_scale.append((scale, combine(plain, flipped, flip_indices=info["flip_index"])))
-        maps = aggregate(per_scale, tuple(info["base_size_wh"][::-1]) if project else None)
-        for name, ours in maps._asdict().items():
-            torch.testing.assert_close(
-                ours,
-                torch.from_numpy(case[f"{name}_flip{flip}_project{project}"]),
-                rtol=0,
-                atol=1e-5,
-            )
+def test_equals_the_reference(golden):
+    assert_equal(golden, "aggregation")
 
 
 @given(seed=st.integers(0, 1000), tag_dims=st.integers(1, 3))

@@ -1,19 +1,17 @@
-import json
-
 import numpy as np
 import pytest
 import torch
+from golden.comparison import read_arrays
+from golden.people import count_groups
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bottomup import COCO, CROWDPOSE, Skeleton
 from bottomup.method.grouping import Grouper
-from bottomup.method.matching import ABSENT, OFFICIAL, match
-from bottomup.method.peaks import find_candidates, locate
+from bottomup.method.matching import OFFICIAL
 from tests.reference import crowd
 from tests.reference import grouping as reference
-
-SKELETONS = {14: CROWDPOSE, 17: COCO}
+from tests.support.golden_files import assert_equal
 
 
 def batch_of(heatmaps, tags):
@@ -21,73 +19,19 @@ def batch_of(heatmaps, tags):
 
 
 def test_official_mode_equals_the_reference(golden):
-    for info in json.loads((golden / "grouping/index.json").read_text()):
-        scene = np.load(golden / "grouping" / info["file"], allow_pickle=False)
-        skeleton = SKELETONS[info["joints"]]
-        assert tuple(scene["joint_order"]) == skeleton.grouping_order
-
-        poses = Grouper(rules=OFFICIAL, skeleton=skeleton)(
-            *batch_of(scene["heatmaps"], scene["tags"])
-        )[0]
-
-        refined = scene["refine"]
-        assert len(poses) == len(refined)
-        np.testing.assert_allclose(poses.keypoints, refined[..., :2], rtol=0, atol=1e-4)
-        np.testing.assert_allclose(poses.keypoint_scores, refined[..., 2], rtol=0, atol=1e-4)
-        np.testing.assert_allclose(poses.scores, scene["scores"], rtol=0, atol=1e-5)
-
-
-def test_official_match_equals_the_reference(golden):
-    for info in json.loads((golden / "grouping/index.json").read_text()):
-        scene = np.load(golden / "grouping" / info["file"], allow_pickle=False)
-        heatmaps, tags = batch_of(scene["heatmaps"], scene["tags"])
-        height, width = heatmaps.shape[2:]
-        cells = find_candidates(heatmaps, tags, detection_threshold=0.1, refine_threshold=0.1)[0]
-        members = match(
-            cells,
-            height * width,
-            order=SKELETONS[info["joints"]].grouping_order,
-            tag_threshold=1.0,
-            rules=OFFICIAL,
-        )
-
-        expected = scene["match"]  # P K 3+L
-        present = expected[..., 2] > 0
-        assert ((members != ABSENT) == present).all()
-        index = expected[..., 1] * width + expected[..., 0]
-        assert (members[present] == index[present]).all()
-        person, joint = np.nonzero(present)
-        image = np.zeros_like(joint)
-        where = (torch.from_numpy(array) for array in (image, joint, members[present]))
-        adjusted, _ = locate(heatmaps, *where, quarter_offset=True)
-        np.testing.assert_allclose(adjusted, scene["adjust"][person, joint, :2], rtol=0, atol=1e-4)
+    assert_equal(golden, "grouping")
 
 
 def test_crowds_come_out_pure_and_whole(golden):
-    for info in json.loads((golden / "crowds/index.json").read_text()):
-        scene = np.load(golden / "crowds" / info["file"], allow_pickle=False)
-        height, width = (int(side) for side in scene["hw"])
-        heatmaps, tags = batch_of(
-            *crowd.render(scene["xy"], scene["score"], scene["tag"], (height, width))
-        )
-        cells = find_candidates(heatmaps, tags, detection_threshold=0.1, refine_threshold=0.05)[0]
-
-        members = match(
-            cells, height * width, order=SKELETONS[info["joints"]].grouping_order, tag_threshold=1.0
-        )
-
-        pixel = np.floor(scene["xy"] + 0.5).astype(int)
-        owner = {
-            (k, pixel[n, k, 1] * width + pixel[n, k, 0]): n
-            for n, k in zip(*np.nonzero(scene["score"]), strict=True)
+    for path in sorted((golden / "crowds").glob("*.npz")):
+        scene = read_arrays(path)
+        num_people = int(scene["people"])
+        assert count_groups(scene) == {
+            "pure": num_people,
+            "mixed": 0,
+            "of_spurious_only": len(scene["xy"]) - num_people,
+            "people_found": num_people,
         }
-        groups = [
-            {owner[k, cell] for k, cell in enumerate(row) if cell != ABSENT} for row in members
-        ]
-        people = [group for group in groups if min(group) < info["people"]]
-        assert all(len(group) == 1 for group in people), "mixed groups"
-        assert sorted(n for group in people for n in group) == list(range(info["people"]))
-        assert len(groups) - len(people) == info["spurious"]
 
 
 @given(seed=st.integers(0, 10_000), num_people=st.integers(0, 6))

@@ -10,70 +10,11 @@ from bottomup.method import losses, targets
 from bottomup.models.heads import HeadOutput
 from tests.reference.losses import loop_over_people
 from tests.reference.losses import pull_push as slow_pull_push
-from tests.support import golden_files as golden
-
-CASES = golden.files("loss/case_*.npz")
-TOLERANCE = {
-    torch.float64: {"atol": 1e-9, "rtol": 1e-9},
-    torch.float32: {"atol": 1e-5, "rtol": 1e-5},
-}
+from tests.support.golden_files import assert_equal
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
-@pytest.mark.parametrize("path", CASES, ids=golden.name)
-def test_pull_and_push_equal_the_golden_ones(path, dtype):
-    case = np.load(path)
-    tags = torch.from_numpy(case["tags"]).to(dtype)[:, :, None].requires_grad_()
-    joints = torch.from_numpy(case["joints"])
-    vectors = losses.read_tags(tags, joints[..., 0])
-    pull, push = losses.pull_push(vectors, joints[..., 1] > 0)
-    _, hinge = losses.pull_push(vectors, joints[..., 1] > 0, hinge=True)
-
-    suffix = str(dtype).removeprefix("torch.")
-    tolerance = TOLERANCE[dtype]
-    np.testing.assert_allclose(pull.detach(), case[f"pull_{suffix}"], **tolerance)
-    np.testing.assert_allclose(
-        push.detach(), case[f"push_{suffix}"], atol=tolerance["atol"], rtol=0
-    )
-    np.testing.assert_allclose(
-        hinge.detach(), case[f"push_max_{suffix}"], atol=tolerance["atol"], rtol=0
-    )
-    for value, name in ((pull, "grad_pull"), (push, "grad_push")):
-        (gradient,) = torch.autograd.grad(value.sum(), tags, retain_graph=True)
-        np.testing.assert_allclose(gradient[:, :, 0], case[name], **tolerance)
-
-
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
-@pytest.mark.parametrize(
-    "path", [path for path in CASES if "heatmap_pred" in np.load(path)], ids=golden.name
-)
-def test_heatmap_loss_equals_the_golden_one(path, dtype):
-    case = np.load(path)
-    predicted, target, mask = (
-        torch.from_numpy(case[name]).to(dtype) for name in ("heatmap_pred", "heatmap_gt", "mask")
-    )
-    value = losses.heatmap_loss(predicted, target, mask[:, None])
-    expected = case[f"heatmap_loss_{str(dtype).removeprefix('torch.')}"]
-    np.testing.assert_allclose(value, expected, atol=TOLERANCE[dtype]["atol"])
-
-
-@pytest.mark.parametrize("path", golden.files("loss/two_stage.npz"), ids=golden.name)
-def test_the_whole_loss_of_two_resolutions_equals_the_golden_one(path):
-    case = {name: torch.from_numpy(array) for name, array in np.load(path).items()}
-    num_keypoints = case["heatmap_gt_stage0"].shape[1]
-    total = sum(
-        losses.heatmap_loss(
-            case[f"output_stage{stage}"][:, :num_keypoints],
-            case[f"heatmap_gt_stage{stage}"],
-            case[f"mask_stage{stage}"][:, None],
-        ).mean()
-        for stage in (0, 1)
-    )
-    joints = case["joints_stage0"]
-    vectors = losses.read_tags(case["output_stage0"][:, num_keypoints:, None], joints[..., 0])
-    pull, push = losses.pull_push(vectors, joints[..., 1] > 0)
-    total = total + 1e-3 * pull.mean() + 1e-3 * push.mean()
-    np.testing.assert_allclose(total, case["total"], atol=1e-5)
+def test_losses_and_gradients_equal_the_golden_ones(golden):
+    assert_equal(golden, "loss")
 
 
 @settings(max_examples=30, deadline=None)

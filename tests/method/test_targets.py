@@ -8,31 +8,11 @@ from hypothesis import strategies as st
 
 from bottomup.method import targets
 from tests.reference.targets import draw_heatmaps
-from tests.support import golden_files as golden
-
-CASES = golden.files("targets/case_*.npz")
+from tests.support.golden_files import assert_equal
 
 
-@pytest.mark.parametrize("size", [64, 128])
-@pytest.mark.parametrize("path", CASES, ids=golden.name)
-def test_heatmaps_equal_the_golden_ones(path, size):
-    case = np.load(path)
-    keypoints = torch.from_numpy(case[f"keypoints_{size}"])[None]
-    heatmaps = targets.render_heatmaps(keypoints, size, size)
-    np.testing.assert_allclose(heatmaps[0].numpy(), case[f"heatmaps_{size}"], atol=1e-6, rtol=0)
-
-
-@pytest.mark.parametrize("size", [64, 128])
-@pytest.mark.parametrize("path", CASES, ids=golden.name)
-def test_tag_indices_equal_the_golden_ones(path, size):
-    case = np.load(path)
-    keypoints = torch.from_numpy(case[f"keypoints_{size}"])[None]
-    indices, present = targets.locate_joints(keypoints, size, size)
-    packed = np.zeros_like(case[f"joints_{size}"])
-    for person, (row, there) in enumerate(zip(indices[0], present[0], strict=True)):
-        found = row[there].numpy()
-        packed[person, : len(found)] = np.stack([found, np.ones_like(found)], 1)
-    np.testing.assert_array_equal(packed, case[f"joints_{size}"])
+def test_heatmaps_and_indices_equal_the_golden_ones(golden):
+    assert_equal(golden, "targets")
 
 
 def test_a_batch_equals_its_images_one_by_one():

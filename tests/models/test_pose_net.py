@@ -6,13 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from golden import weight_rule
+from golden.network import load, official_state, stages
 from torch import nn
 
 from bottomup import COCO, CROWDPOSE
 from bottomup.models.heads import MultiResolutionHead
 from bottomup.models.network import Preprocessing
 from bottomup.models.pose_net import BUILDERS, PoseNet, compact, higherhrnet
-from tests.reference import golden_weights
+from tests.support.golden_files import assert_equal
 
 DATA = Path(__file__).parents[1] / "golden" / "network"
 GOLDEN = json.loads((DATA / "golden.json").read_text())
@@ -23,35 +25,17 @@ GOLDEN_BUILDERS = {
 }
 
 
-def official_state(net: PoseNet) -> dict[str, torch.Tensor]:
-    """The official names and their order: trunk, then head, without a prefix."""
-    return {**net.trunk.state_dict(), **net.head.state_dict()}
-
-
 def golden_net(model: str) -> PoseNet:
     """The golden network, its weights rebuilt from their names."""
     with torch.device("meta"):
         net = GOLDEN_BUILDERS[model]()
-    shapes = {name: tuple(tensor.shape) for name, tensor in official_state(net).items()}
     weights = {
-        name: golden_weights.weight(name, shape, GOLDEN["rule"]) for name, shape in shapes.items()
+        name: weight_rule.weight(name, tuple(tensor.shape), GOLDEN["rule"])
+        for name, tensor in official_state(net).items()
     }
-    assert golden_weights.digest(weights) == GOLDEN["models"][model]["weights_sha256"]
-    for part in (net.trunk, net.head):
-        part.load_state_dict(
-            {name: torch.from_numpy(weights[name]) for name in part.state_dict()}, assign=True
-        )
-    return net.eval()
-
-
-@torch.inference_mode()
-def stages(net: PoseNet, images: np.ndarray) -> list[np.ndarray]:
-    """Heatmaps, then tags, in the channel axis, of every resolution."""
-    outputs = net.head(net.trunk(torch.from_numpy(images)))
-    return [
-        torch.cat([o.heatmaps, *([] if o.tags is None else [o.tags.flatten(1, 2)])], 1).numpy()
-        for o in outputs
-    ]
+    assert weight_rule.digest(weights) == GOLDEN["models"][model]["weights_sha256"]
+    load(net, weights)
+    return net
 
 
 @pytest.mark.parametrize("model", GOLDEN_BUILDERS)
@@ -76,21 +60,8 @@ def test_outputs_equal_the_reference(model):
         np.testing.assert_allclose(stage1[:, :, ::9, ::11], golden["stage1"], rtol=1e-4, atol=2e-4)
 
 
-@pytest.mark.parametrize("model", GOLDEN_BUILDERS)
-def test_outputs_equal_all_golden_data(shared, model):
-    folder = shared / "conformance" / "network"
-    net = golden_net(model)
-    keys = [
-        [name, list(t.shape), str(t.dtype).removeprefix("torch.")]
-        for name, t in official_state(net).items()
-    ]
-    assert keys == json.loads((folder / f"{model}.keys.json").read_text())
-    with np.load(folder / f"{model}.npz") as golden:
-        for i in range(2):
-            for s, stage in enumerate(stages(net, golden[f"input{i}"])):
-                np.testing.assert_allclose(
-                    stage, golden[f"output{i}_stage{s}"], rtol=1e-4, atol=2e-4
-                )
+def test_all_golden_networks_equal_the_reference(shared):
+    assert_equal(shared / "conformance", "network")
 
 
 @pytest.mark.parametrize(

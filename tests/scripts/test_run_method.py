@@ -79,7 +79,9 @@ def test_results_and_timing_of_every_photo(run_method, monkeypatch, photos, name
 
 def test_limit_and_a_file_of_boxes(run_method, monkeypatch, photos):
     monkeypatch.setattr(run_method, "available", lambda weights: weights)
-    monkeypatch.setattr("bottomup.topdown.predictor.load_network", lambda weights, builders: dot_person_net())
+    monkeypatch.setattr(
+        "bottomup.topdown.predictor.load_network", lambda weights, builders: dot_person_net()
+    )
     box = {"image_id": 1, "bbox": [10, 10, 90, 150], "score": 0.5}
     (photos / "boxes.json").write_text(json.dumps([box]))
     boxes = f"--boxes={photos / 'boxes.json'}"

@@ -1,16 +1,16 @@
-"""Where the golden numbers are: small copies in tests/golden, the full set in ../shared where a checkout has one."""
+"""Golden numbers as one assertion."""
 
 from pathlib import Path
 
-HERE = Path(__file__).parents[1] / "golden"
-FULL = Path(__file__).parents[3] / "shared" / "conformance"
+from golden.families import FAMILIES, run
 
 
-def files(pattern: str) -> list[Path]:
-    """All golden files of a pattern such as "loss/case_*.npz"."""
-    return sorted(HERE.glob(pattern)) + sorted(FULL.glob(pattern))
+def assert_equal(golden: Path, family: str) -> None:
+    """All cases of a family of golden numbers are as `bottomup` computes them.
 
-
-def name(path: Path) -> str:
-    """A readable id for a parametrised test."""
-    return ("full-" if path.is_relative_to(FULL) else "") + path.stem
+    Args:
+        golden: the folder with a folder for every family.
+        family: the name of one.
+    """
+    report = run(family, FAMILIES[family](golden / family))
+    assert not report.failures, "\n".join(report.failures)

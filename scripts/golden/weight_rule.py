@@ -1,4 +1,7 @@
-"""Weights that follow from their names: every tensor is noise seeded by its own name, so no file has to hold them."""
+"""Weights that follow from their names: each tensor is noise, seeded by its name.
+
+So golden networks need no file of weights.
+"""
 
 import hashlib
 import math
@@ -8,14 +11,23 @@ import numpy as np
 
 
 def noise(name: str, shape: tuple[int, ...], salt: str) -> np.ndarray:
-    """Uniform noise of zero mean and unit variance, float64, from PCG64's raw bits, which numpy keeps stable."""
+    """Uniform noise of mean 0 and variance 1, float64.
+
+    It is made of PCG64's raw bits, which numpy keeps the same between versions.
+    """
     seed = int.from_bytes(hashlib.sha256(f"{salt}|{name}".encode()).digest()[:8], "little")
     words = np.random.PCG64(seed).random_raw(math.prod(shape)).reshape(shape)
     return ((words >> np.uint64(11)) * 2.0**-53 - 0.5) * math.sqrt(12)
 
 
 def weight(name: str, shape: tuple[int, ...], rule: Mapping) -> np.ndarray:
-    """One tensor of the golden network: what kind it is follows from its name and its number of dimensions."""
+    """One tensor of a golden network.
+
+    Args:
+        name: the official one; it tells the kind of tensor and seeds the noise.
+        shape: of the tensor.
+        rule: salt, gain (pairs of a part of a name and a factor) and gain_default.
+    """
     if name.endswith("num_batches_tracked"):
         return np.zeros((), np.int64)
     z = noise(name, shape, rule["salt"])
