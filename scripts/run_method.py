@@ -25,6 +25,7 @@ from typing import Any
 
 import cv2
 import torch
+from comparison.listed_boxes import ListedBoxes, TrueBoxes
 from comparison.timing import (
     UNAVAILABLE,
     ImageTiming,
@@ -41,7 +42,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from bottomup.files import read_json
 from bottomup.images.sources import Frame
 from bottomup.inference.predictor import Prediction, Predictor
-from bottomup.topdown.detectors import CenterDetector, Detector, ListedBoxes, TrueBoxes
+from bottomup.topdown.detectors import CenterDetector, Detector
 from bottomup.topdown.predictor import TopDownPredictor
 from bottomup.weights.reading import WeightsError
 from bottomup.weights.store import DEFAULT, bundled, load_model

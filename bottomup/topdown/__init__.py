@@ -10,11 +10,9 @@ _FILES = {
     "CropAugment": "samples",
     "CropData": "datamodule",
     "DetectorCriterion": "losses",
-    "ListedBoxes": "detectors",
     "PersonCriterion": "losses",
     "TopDownEstimator": "estimator",
     "TopDownPredictor": "predictor",
-    "TrueBoxes": "detectors",
 }
 
 

@@ -1,4 +1,4 @@
-"""Where the people of an image are: by our own detector, from a results file of any other, or as annotated."""
+"""Boxes of people, and our own detector of them."""
 
 import dataclasses
 from pathlib import Path
@@ -8,10 +8,8 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
 
-from bottomup.data.coco import num_labelled_joints, read_raw, read_results
-from bottomup.data.image_ids import read_annotated
 from bottomup.geometry import Transform
-from bottomup.topdown.person_detector import BUILDERS, CenterMaps, DetectorNet, read_centers
+from bottomup.topdown.person_detector import BUILDERS, DetectorNet, read_centers
 from bottomup.weights.store import load_network
 
 
@@ -35,7 +33,7 @@ class Boxes:
         return Boxes(self.boxes[index], self.scores[index])
 
     def within(self, width: int, height: int) -> "Boxes":
-        """The boxes that show a bit of an image of this size; those without area, or with no numbers, do not."""
+        """The boxes that overlap an image of this size; boxes without an area do not."""
         x0, y0, x1, y1 = self.boxes.T
         is_box = np.isfinite(self.boxes).all(1) & (x1 > x0) & (y1 > y0)
         return self[is_box & (x0 < width) & (y0 < height) & (x1 > 0) & (y1 > 0)]
@@ -43,14 +41,14 @@ class Boxes:
 
 @runtime_checkable
 class Detector(Protocol):
-    """Finds the people of an image; what a top-down method begins with."""
+    """Finds the people of an image; the first half of a top-down method."""
 
     def __call__(self, image: UInt8[np.ndarray, "H W 3"], name: str, /) -> Boxes:
         """The boxes of one image.
 
         Args:
             image: RGB.
-            name: what the image is called in its source; a detector that looks boxes up goes by it.
+            name: of the image in its source, for detectors that look boxes up by it.
         """
         ...
 
@@ -59,15 +57,14 @@ class CenterDetector:
     """Our own detector.
 
     Args:
-        weights: the name of bundled weights, a file of ours, or a network (which is moved to the
-            device).
+        weights: the name of weights, a file, or a network (which is moved to the device).
         device: to run on.
         min_score: boxes below it are left out.
         max_overlap: of two boxes that overlap by more than this (intersection over union) the
             better one stays.
 
     Raises:
-        ValueError: the weights are those of another kind of network, or cannot be had.
+        ValueError: the weights are of another kind of network, or cannot be used.
     """
 
     def __init__(
@@ -86,98 +83,27 @@ class CenterDetector:
 
     @torch.inference_mode()
     def __call__(self, image: UInt8[np.ndarray, "H W 3"], name: str = "") -> Boxes:
-        """The boxes of one image, the best first; the name does not matter."""
+        """The boxes of one image, the best first; the name is unused."""
         wanted = self.net.preprocessing
         image_wh = (image.shape[1], image.shape[0])
         transform = Transform.fit(image_wh, wanted.size, side=wanted.side, multiple=wanted.multiple)
-        batch = (
-            torch.from_numpy(transform.warp(image))[None].to(self.device).permute(0, 3, 1, 2)
-        )  # 1 3 H W
+        batch = torch.from_numpy(transform.warp(image))[None].to(self.device)  # 1 H W 3
         boxes, scores = [], []
-        for maps in self.net(batch):
-            found, score = self._read(maps)
+        for maps in self.net(batch.permute(0, 3, 1, 2)):
+            found, score = read_centers(maps, min_score=self.min_score)[0]
+            corners = found.cpu().numpy().astype(np.float64).reshape(-1, 2, 2)
             map_wh = (maps.center.shape[3], maps.center.shape[2])
-            boxes.append(transform.to_image(found.reshape(-1, 2, 2), map_wh).reshape(-1, 4))
-            scores.append(score)
+            boxes.append(transform.to_image(corners, map_wh).reshape(-1, 4))
+            scores.append(score.cpu().numpy().astype(np.float64))
         together = Boxes(np.concatenate(boxes), np.concatenate(scores))
         return together[suppress(together, self.max_overlap)]
-
-    def _read(self, maps: CenterMaps) -> tuple[np.ndarray, np.ndarray]:
-        boxes, scores = read_centers(maps, min_score=self.min_score)[0]
-        return boxes.cpu().numpy().astype(np.float64), scores.cpu().numpy().astype(np.float64)
-
-
-class ListedBoxes:
-    """Boxes from a COCO results file of any detector.
-
-    Args:
-        results: a list of {image_id, bbox: [x, y, width, height], score, category_id}, as COCO has
-            it; a score that is missing is 1.
-        annotations: the COCO file that says which image has which id.
-        category_id: of people; results of another are left out.
-        min_score: boxes below it are left out.
-
-    Raises:
-        ValueError: a file cannot be read, or is not what it should be; names the entry.
-    """
-
-    def __init__(
-        self,
-        results: str | Path,
-        annotations: str | Path,
-        *,
-        category_id: int = 1,
-        min_score: float = 0.0,
-    ) -> None:
-        self.path, self.ids = Path(results), read_annotated(annotations)
-        entries = read_results(self.path, "boxes")
-        self._boxes = _by_image(entries, str(self.path), category_id, min_score)
-
-    def __call__(self, image: UInt8[np.ndarray, "H W 3"], name: str) -> Boxes:
-        """The listed boxes of the image of this name, none if none is listed.
-
-        Raises:
-            ValueError: the annotations do not have the image.
-        """
-        return _look_up(self._boxes, self.ids, name)
-
-
-class TrueBoxes:
-    """The boxes of annotated people: the upper bound of what a detector can give.
-
-    People without any labelled joint and crowds, which no evaluation of joints counts, are left
-    out.
-
-    Args:
-        annotations: a COCO keypoint file; its categories may have any ids.
-
-    Raises:
-        ValueError: the file cannot be read, or is not what it should be.
-    """
-
-    def __init__(self, annotations: str | Path) -> None:
-        self.ids = read_annotated(annotations)
-        people = [
-            person | {"score": 1.0, "category_id": 1}
-            for person in read_raw(annotations).get("annotations", [])
-            if not person.get("iscrowd") and num_labelled_joints(person)
-        ]
-        self._boxes = _by_image(people, str(annotations), 1, 0.0)
-
-    def __call__(self, image: UInt8[np.ndarray, "H W 3"], name: str) -> Boxes:
-        """The annotated boxes of the image of this name.
-
-        Raises:
-            ValueError: the annotations do not have the image.
-        """
-        return _look_up(self._boxes, self.ids, name)
 
 
 def suppress(boxes: Boxes, max_overlap: float) -> Int[np.ndarray, " M"]:
     """Non-maximum suppression.
 
     Returns:
-        indices of the boxes that stay, the best first; of equal scores the first one.
+        indices of the boxes that stay, the best first.
     """
     order = np.argsort(-boxes.scores, kind="stable")
     corners = boxes.boxes[order]
@@ -191,39 +117,3 @@ def suppress(boxes: Boxes, max_overlap: float) -> Int[np.ndarray, " M"]:
         if stays[i]:
             stays[i + 1 :] &= overlap[i, i + 1 :] <= max_overlap
     return order[stays]
-
-
-def _by_image(
-    entries: list[Any], what: str, category_id: int, min_score: float
-) -> dict[int, Boxes]:
-    """Checked boxes by image id, the best first."""
-    rows: dict[int, list[list[float]]] = {}
-    for number, entry in enumerate(entries):
-        try:
-            x, y, width, height = (float(value) for value in entry["bbox"])
-            score, image_id = float(entry.get("score", 1.0)), int(entry["image_id"])
-            is_person = int(entry.get("category_id", category_id)) == category_id
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ValueError(
-                f"{what}: entry {number} is no box ({type(error).__name__}: {error}); COCO's have "
-                "image_id, bbox [x, y, width, height] and score"
-            ) from error
-        if not np.isfinite([x, y, width, height, score]).all() or min(width, height) < 0:
-            raise ValueError(
-                f"{what}: entry {number} (image {image_id}) has the bbox {entry['bbox']} "
-                f"and the score {score}"
-            )
-        if is_person and score >= min_score:
-            rows.setdefault(image_id, []).append([x, y, x + width, y + height, score])
-    found = {}
-    for image_id, values in rows.items():
-        table = np.array(sorted(values, key=lambda row: -row[4]))
-        found[image_id] = Boxes(table[:, :4], table[:, 4])
-    return found
-
-
-def _look_up(boxes: dict[int, Boxes], ids: dict[str, int], name: str) -> Boxes:
-    image_id = ids.get(name, ids.get(Path(name).name))
-    if image_id is None:
-        raise ValueError(f"the annotations have no image {name!r}, so its boxes are not known")
-    return boxes.get(image_id, Boxes(np.zeros((0, 4)), np.zeros(0)))
