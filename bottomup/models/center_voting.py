@@ -199,29 +199,26 @@ class CenterVotingHead(nn.Module):
         """
         voting, size = self.voting, outputs[0].heatmaps.shape[2:]
         heats = [resize(maps.heatmaps.sigmoid(), size) for maps in outputs]  # S of B K h w
-        best = best_tags = fine = None
+        heatmaps, tags, fine = [], [], None  # of each scale, supported by its votes
         for scale, votes in enumerate(self._vote(outputs)):
             sigma = voting.relative_spread * votes.size + voting.spread * 2**scale
-            support, tags = spread_votes(votes, size, sigma=sigma, sharpness=voting.sharpness)
+            support, places = spread_votes(votes, size, sigma=sigma, sharpness=voting.sharpness)
             weight = support**voting.support_power
-            heat = self._mix(heats[scale], heats[:scale] + heats[scale + 1 :]) * weight
-            fine_logits = outputs[scale].fine_heatmaps
-            if fine_logits is not None:
-                others = [_doubled(other) for other in heats[1:]]
-                fine = self._mix(fine_logits.sigmoid(), others) * _doubled(weight)
-            elif fine is not None:
-                fine = torch.maximum(fine, _doubled(heat))
+            others = heats[:scale] + heats[scale + 1 :]
+            heatmaps.append(self._mix(heats[scale], others) * weight)
+            tags.append(places / voting.tag_unit)
+            if (logits := outputs[scale].fine_heatmaps) is not None:
+                fine = self._mix(logits.sigmoid(), list(map(_doubled, others))) * _doubled(weight)
 
-            # every cell takes heat and tag from the scale at which its heat is largest
-            if best is None or best_tags is None:
-                best, best_tags = heat, tags
-            else:
-                best_tags = torch.where((heat > best)[:, :, None], tags, best_tags)
-                best = torch.maximum(heat, best)
-        assert best is not None
-        assert best_tags is not None
-        results = [HeadOutput(self._lift_faint(best), best_tags / voting.tag_unit)]
-        return results if fine is None else [*results, HeadOutput(self._lift_faint(fine), None)]
+        # every cell takes heat and tag from the scale at which its heat is largest
+        best, best_scale = torch.stack(heatmaps).max(0)  # B K h w
+        where = best_scale[None, :, :, None].expand(1, -1, -1, 2, -1, -1)
+        best_tags = torch.stack(tags).gather(0, where)[0]
+        results = [HeadOutput(self._lift_faint(best), best_tags)]
+        if fine is None:
+            return results
+        fine = torch.stack([fine, *map(_doubled, heatmaps[1:])]).amax(0)
+        return [*results, HeadOutput(self._lift_faint(fine), None)]
 
     def _mix(self, heat: Tensor, others: Sequence[Tensor]) -> Tensor:
         """The heat of one scale, with a share of the mean of the others."""
