@@ -206,19 +206,18 @@ class CenterVotingHead(nn.Module):
             weight = support**voting.support_power
             others = heats[:scale] + heats[scale + 1 :]
             heatmaps.append(self._mix(heats[scale], others) * weight)
-            tags.append(places / voting.tag_unit)
+            tags.append(places)
             if (logits := outputs[scale].fine_heatmaps) is not None:
                 fine = self._mix(logits.sigmoid(), list(map(_doubled, others))) * _doubled(weight)
 
         # every cell takes heat and tag from the scale at which its heat is largest
-        best, best_scale = torch.stack(heatmaps).max(0)  # B K h w
-        where = best_scale[None, :, :, None].expand(1, -1, -1, 2, -1, -1)
-        best_tags = torch.stack(tags).gather(0, where)[0]
-        results = [HeadOutput(self._lift_faint(best), best_tags)]
-        if fine is None:
-            return results
-        fine = torch.stack([fine, *map(_doubled, heatmaps[1:])]).amax(0)
-        return [*results, HeadOutput(self._lift_faint(fine), None)]
+        best, best_tags = heatmaps[0], tags[0]
+        for heat, places in zip(heatmaps[1:], tags[1:], strict=True):
+            best_tags = torch.where((heat > best)[:, :, None], places, best_tags)
+            best = torch.maximum(heat, best)
+            fine = None if fine is None else torch.maximum(fine, _doubled(heat))
+        results = [HeadOutput(self._lift_faint(best), best_tags / voting.tag_unit)]
+        return results if fine is None else [*results, HeadOutput(self._lift_faint(fine), None)]
 
     def _mix(self, heat: Tensor, others: Sequence[Tensor]) -> Tensor:
         """The heat of one scale, with a share of the mean of the others."""
