@@ -83,7 +83,6 @@ def _for_recipes(builder: Callable[..., N]) -> Callable[..., N]:
 
 higherhrnet = _for_recipes(pose_net.higherhrnet)
 mobile = _for_recipes(pose_net.mobile)
-light = _for_recipes(pose_net.light)
 compact = _for_recipes(pose_net.compact)
 topdown_heatmap = _for_recipes(person_net.topdown_heatmap)
 topdown_softargmax = _for_recipes(person_net.topdown_softargmax)

@@ -123,48 +123,6 @@ def mobile(
     )
 
 
-def light(
-    width: int = 48,
-    *,
-    skeleton: Skeleton = COCO,
-    tag_dims: int = 2,
-    tag_anchor: float = 0.125,
-    num_deconvs: int = 1,
-    deconv_channels: int = 32,
-    num_blocks: int = 0,
-    input_size: int = 256,
-    keypoint_offset: float = 0.5,
-) -> PoseNet:
-    """A network for CPUs with the head of HigherHRNet: anchored tags, few high-resolution channels.
-
-    Args:
-        width: see `CompactTrunk`.
-        skeleton: the joints to find.
-        tag_dims: L, the numbers in a tag.
-        tag_anchor: see `MultiResolutionHead`.
-        num_deconvs: resolutions beyond the trunk's.
-        deconv_channels: channels at those resolutions.
-        num_blocks: residual blocks at each of those resolutions.
-        input_size: pixels of an image's long side.
-        keypoint_offset: see `Preprocessing.offset`; 0 for training with exact target positions.
-    """
-    arguments: dict[str, Any] = {
-        "tag_dims": tag_dims,
-        "tag_anchor": tag_anchor,
-        "num_deconvs": num_deconvs,
-        "deconv_channels": deconv_channels,
-        "num_blocks": num_blocks,
-    }
-    trunk = CompactTrunk(width)
-    return PoseNet(
-        trunk,
-        MultiResolutionHead(trunk.out_channels, skeleton.num_keypoints, **arguments),
-        skeleton=skeleton,
-        preprocessing=Preprocessing(input_size, "long", 32, offset=keypoint_offset),
-        recipe=Recipe("light", {"width": width, **arguments}),
-    )
-
-
 def compact(
     width: int = 32,
     *,
@@ -199,7 +157,6 @@ def compact(
 BUILDERS: dict[str, Callable[..., PoseNet]] = {
     "higherhrnet": higherhrnet,
     "mobile": mobile,
-    "light": light,
     "compact": compact,
 }
 """What a weights file may ask for.

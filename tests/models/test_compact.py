@@ -3,7 +3,7 @@ import torch
 
 from bottomup.models.compact import CompactTrunk
 from bottomup.models.heads import MultiResolutionHead
-from bottomup.models.pose_net import light, mobile
+from bottomup.models.pose_net import higherhrnet, mobile
 from bottomup.weights.store import load_model, save_model
 
 
@@ -15,7 +15,7 @@ def test_features_have_a_quarter_of_the_sides():
 
 
 @pytest.mark.parametrize(
-    "build", [lambda: light(4, tag_anchor=0.5), lambda: mobile(fine_channels=8)]
+    "build", [lambda: higherhrnet(4, tag_dims=2, tag_anchor=0.5), lambda: mobile(fine_channels=8)]
 )
 def test_networks_of_two_resolutions_travel_in_a_file(build, tmp_path):
     net = build().eval()

@@ -14,8 +14,8 @@ from bottomup.cli import main
 SMALL = {
     "model": {
         "network": {
-            "class_path": "bottomup.networks.light",
-            "init_args": {"width": 8, "num_deconvs": 0, "input_size": 64, "keypoint_offset": 0.0},
+            "class_path": "bottomup.networks.compact",
+            "init_args": {"width": 8, "input_size": 64},
         },
         "optimizer": {"class_path": "torch.optim.Adam", "init_args": {"lr": 1e-3}},
     },

@@ -15,7 +15,7 @@ from bottomup.training.estimator import PoseEstimator
 @pytest.fixture
 def estimator() -> PoseEstimator:
     torch.manual_seed(0)
-    return PoseEstimator(networks.light(width=4, num_deconvs=0, input_size=64))
+    return PoseEstimator(networks.compact(width=4, input_size=64))
 
 
 def test_the_average_starts_short_and_becomes_long(estimator):
@@ -73,5 +73,5 @@ def test_an_estimator_can_be_copied_as_averaging_does(estimator):
     with torch.no_grad():
         next(copied.network.parameters()).zero_()
     image = torch.zeros(1, 3, 64, 64, dtype=torch.uint8)
-    assert copied.network(image)[0].heatmaps.shape == (1, 17, 16, 16)
+    assert copied.network(image)[0].heatmaps.shape == (1, 17, 32, 32)
     assert next(estimator.network.parameters()).abs().sum() > 0

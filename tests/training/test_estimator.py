@@ -34,7 +34,7 @@ def test_a_criterion_that_needs_anchored_tags_refuses_others():
 
 
 def test_frozen_norms_stay_as_they_are():
-    estimator = PoseEstimator(networks.light(width=4, num_deconvs=0), freeze_norm=True).train()
+    estimator = PoseEstimator(networks.compact(width=4), freeze_norm=True).train()
     image, keypoints = torch.zeros(1, 3, 32, 32, dtype=torch.uint8), torch.zeros(1, 0, 17, 3)
     estimator.on_train_batch_start(Batch(image, keypoints, torch.ones(1, 32, 32) > 0), 0)
     kinds = {type(m).__name__: m.training for m in estimator.network.modules()}
@@ -43,9 +43,7 @@ def test_frozen_norms_stay_as_they_are():
 
 
 def test_frozen_modules_are_left_out_of_training():
-    estimator = PoseEstimator(
-        networks.light(width=4, num_deconvs=0), frozen=["trunk.stem", "trunk.stages.0"]
-    )
+    estimator = PoseEstimator(networks.compact(width=4), frozen=["trunk.stem", "trunk.stages.0"])
     (group,) = estimator.configure_optimizers().param_groups
     trained = {id(weight) for weight in group["params"]}
     for name, weight in estimator.network.named_parameters():
@@ -56,7 +54,7 @@ def test_frozen_modules_are_left_out_of_training():
 
 def test_a_module_to_freeze_must_be_there():
     with pytest.raises(ValueError, match=r"no 'trunk.stam' to freeze; it has trunk.stem, "):
-        PoseEstimator(networks.light(width=4, num_deconvs=0), frozen=["trunk.stam"])
+        PoseEstimator(networks.compact(width=4), frozen=["trunk.stam"])
 
 
 def test_images_seen_by_several_processes_count_once(monkeypatch):
