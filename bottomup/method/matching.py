@@ -25,7 +25,7 @@ class Rules:
 
     Attributes:
         max_candidates: candidates kept per joint type, the highest first; None keeps all. The
-            reference keeps 30, and so finds at most 30 people.
+            reference keeps 30; in larger crowds its people fall to pieces.
         force_matches: the reference's cost, 100 * round(distance) - value, has no bound. Far pairs
             compete with near ones, and dense crowds fall to pieces. Otherwise all pairs beyond the
             tag threshold cost the same.
