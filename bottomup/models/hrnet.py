@@ -55,11 +55,9 @@ class BasicBlock(nn.Module):
 class Bottleneck(nn.Module):
     """A 1x1, a 3x3 and a widening 1x1 convolution, and a shortcut: the block of stage 1."""
 
-    expansion = 4
-
     def __init__(self, in_channels: int, channels: int):
         super().__init__()
-        out_channels = channels * self.expansion
+        out_channels = 4 * channels
         self.conv1 = nn.Conv2d(in_channels, channels, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(channels)
         self.conv2 = conv3x3(channels, channels)

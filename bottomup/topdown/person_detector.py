@@ -100,8 +100,8 @@ def person_detector(
     )
 
 
+# what a weights file may name, as in `pose_net`
 BUILDERS: dict[str, Callable[..., DetectorNet]] = {"person_detector": person_detector}
-"""What a weights file may name, as in `pose_net`."""
 
 
 def read_centers(

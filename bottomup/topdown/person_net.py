@@ -205,12 +205,12 @@ def topdown_regression(skeleton: Skeleton = COCO, *, height: int = 256) -> Perso
     return _build("topdown_regression", head, skeleton, height)
 
 
+# what a weights file may name, as in `pose_net`
 BUILDERS: dict[str, Callable[..., PersonNet]] = {
     "topdown_heatmap": topdown_heatmap,
     "topdown_softargmax": topdown_softargmax,
     "topdown_regression": topdown_regression,
 }
-"""What a weights file may name, as in `pose_net`."""
 
 
 def read_maximum(

@@ -15,8 +15,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.adamw import adamw
 
+# published coefficients of x, x^3 and x^5 in a step that brings singular values near 1
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
-"""Published coefficients of x, x^3 and x^5 in a step that brings singular values near 1."""
+NUM_STEPS = 5
 
 
 class ConvMuon(Optimizer):
@@ -101,12 +102,11 @@ class ConvMuon(Optimizer):
     def _adam(self, group: dict[str, Any]) -> None:
         weights = [weight for weight in group["params"] if weight.grad is not None]
         for weight in weights:
-            if not self.state[weight]:
-                self.state[weight] = {
-                    "exp_avg": torch.zeros_like(weight),
-                    "exp_avg_sq": torch.zeros_like(weight),
-                    "step": torch.zeros(()),
-                }
+            self.state[weight] = self.state[weight] or {
+                "exp_avg": torch.zeros_like(weight),
+                "exp_avg_sq": torch.zeros_like(weight),
+                "step": torch.zeros(()),
+            }
         states = [self.state[weight] for weight in weights]
         means, squares, steps = (
             [state[name] for state in states] for name in ("exp_avg", "exp_avg_sq", "step")
@@ -119,14 +119,13 @@ class ConvMuon(Optimizer):
         )  # fmt: skip
 
 
-def orthogonal(matrix: Float[Tensor, "m n"], steps: int = 5) -> Float[Tensor, "m n"]:
+def orthogonal(matrix: Float[Tensor, "m n"]) -> Float[Tensor, "m n"]:
     """Replace the singular values of a matrix by numbers between 0.7 and 1.2.
 
     A Newton-Schulz iteration in float32 does it.
 
     Args:
         matrix: of any precision, which the result has too.
-        steps: of the iteration.
     """
     a, b, c = NEWTON_SCHULZ
 
@@ -134,7 +133,7 @@ def orthogonal(matrix: Float[Tensor, "m n"], steps: int = 5) -> Float[Tensor, "m
     tall = matrix.shape[0] > matrix.shape[1]
     wide = (matrix.T if tall else matrix).float()
     wide = wide / (wide.norm() + 1e-7)
-    for _ in range(steps):
+    for _ in range(NUM_STEPS):
         square = wide @ wide.T
         wide = a * wide + (b * square + c * square @ square) @ wide
     return (wide.T if tall else wide).to(matrix.dtype)

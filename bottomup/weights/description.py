@@ -14,13 +14,13 @@ from bottomup.weights.reading import DOWNLOAD_AGAIN, WeightsError, in_short
 
 FORMAT = 1
 LARGEST_ARGUMENT = 4096  # of a builder, in a file: our counts and widths are far smaller
+# names in a file and in `Preprocessing`; mean and deviation are tensors of the file
 PREPROCESSING = {
     "input_size": "size",
     "input_side": "side",
     "size_multiple": "multiple",
     "keypoint_offset": "offset",
 }
-"""Names in a file and in `Preprocessing`. Mean and deviation are tensors of the file."""
 
 N = TypeVar("N", bound=Network)
 
@@ -111,13 +111,12 @@ def _preprocessing(built: Preprocessing, given: Mapping[str, Any]) -> Preprocess
     """The preprocessing of a file; what the file leaves out stays as the builder has it."""
     read = {PREPROCESSING[name]: value for name, value in given.items() if value is not None}
     changed = dataclasses.replace(built, **read)
-    is_sound = (
+    if not (
         changed.side in ("short", "long")
         and 1 <= int(changed.size) <= 65536
         and 1 <= int(changed.multiple) <= 4096
         and math.isfinite(changed.offset)
-    )
-    if not is_sound:
+    ):
         raise ValueError(f"preprocessing {dict(given)}")
     return dataclasses.replace(
         changed,

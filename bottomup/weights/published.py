@@ -43,6 +43,7 @@ _COCO, _CROWDPOSE = "finds COCO's 17 joints", "finds CrowdPose's 14 joints"
 _TRUNK = "trunk trained on ImageNet, to start a training from"
 _POSE, _IMAGENET = f"{_MMPOSE}/bottom_up", f"{_MMPOSE}/pretrain_models"
 
+# by the name that `bottomup weights fetch` and then `--weights` take
 PUBLISHED = {
     "higherhrnet_w32_512": Published(
         f"{_POSE}/higher_hrnet32_coco_512x512-8ae85183_20200713.pth", 115, "Apache-2.0", _COCO
@@ -68,7 +69,6 @@ PUBLISHED = {
     "hrnet_w32_imagenet": Published(f"{_IMAGENET}/hrnet_w32-36af842e.pth", 165, "MIT", _TRUNK),
     "hrnet_w48_imagenet": Published(f"{_IMAGENET}/hrnet_w48-8ef0771d.pth", 311, "MIT", _TRUNK),
 }
-"""By name, for `bottomup weights fetch` and then for `--weights`."""
 
 
 def cache_folder() -> Path:

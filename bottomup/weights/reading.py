@@ -19,8 +19,18 @@ from safetensors import safe_open
 from torch import Tensor
 
 MAX_HEADER = 16 * 2**20  # bytes of a safetensors header; that of HigherHRNet-W48 has 0.2 MB
-# prefixes of DDP, half precision, Lightning (two of them) and torch.compile
-WRAPPERS = ("module.", "1.", "network.", "model.", "_orig_mod.")
+RENAMES = (
+    # wrappers off: DDP, half precision, Lightning (two of them), torch.compile
+    (r"^((module|1|network|model|_orig_mod)\.)+", ""),
+    # MMPose
+    (r"^backbone\.", "trunk."),
+    (r"^keypoint_head\.", "head."),
+    # the public HigherHRNet release, whose trunk has no prefix
+    (r"^(?=(final_layers|deconv_layers)\.)", "head."),
+    (r"^(?!(trunk|head)\.|(mean|std)\Z)", "trunk."),
+    # MMPose's head with a single resolution
+    (r"^head\.final_layer\.", "head.final_layers.0."),
+)  # names in checkpoints to those in `PoseNet.state_dict`, one after the other
 DOWNLOAD_AGAIN = "download it again and compare its size with the source's"
 
 
@@ -51,7 +61,16 @@ def read_checkpoint(path: Path) -> Checkpoint:
     Raises:
         WeightsError: the file is missing, unreadable, damaged or no checkpoint, or would run code.
     """
-    head = _first_bytes(path)
+    if not path.is_file():
+        what = "not a file; name the checkpoint inside it" if path.exists() else "no such file"
+        raise WeightsError(f"{path}: {what}")
+    try:
+        with path.open("rb") as file:
+            head = file.read(256)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({error.strerror})") from error
+
+    # the first bytes tell the kind of file
     if head[8:9] == b"{":  # a safetensors file has a JSON header after eight bytes of length
         tensors, description, config = _read_safetensors(path, head)
     elif head.startswith((b"PK\x03\x04", b"\x80")):  # a zip archive, as since torch 1.6, or not
@@ -65,17 +84,6 @@ def read_checkpoint(path: Path) -> Checkpoint:
         )
     _check_sizes(path, tensors)
     return Checkpoint(path, _standard_names(path, tensors), description, config)
-
-
-def _first_bytes(path: Path) -> bytes:
-    if not path.is_file():
-        what = "not a file; name the checkpoint inside it" if path.exists() else "no such file"
-        raise WeightsError(f"{path}: {what}")
-    try:
-        with path.open("rb") as file:
-            return file.read(256)
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def _what_it_is(head: bytes) -> str:
@@ -196,29 +204,15 @@ def _standard_names(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tens
     ours = {name: tensor for name, tensor in tensors.items() if name.startswith("network.")}
     named: dict[str, Tensor] = {}
     for name, tensor in (ours or tensors).items():
-        standard = _standard_name(name)
+        standard = name
+        for pattern, replacement in RENAMES:
+            standard = re.sub(pattern, replacement, standard)
         if standard in named:
             raise WeightsError(
                 f"{path}: two tensors are both {standard}, the second is called {name}; remove one"
             )
         named[standard] = tensor
     return named
-
-
-def _standard_name(name: str) -> str:
-    """One name: wrappers off, official and MMPose names to trunk.* and head.*."""
-    while name.startswith(WRAPPERS):
-        name = name.split(".", 1)[1]
-    if name.startswith("backbone."):
-        name = "trunk." + name.removeprefix("backbone.")
-    elif name.startswith("keypoint_head."):
-        name = "head." + name.removeprefix("keypoint_head.")
-    elif name.startswith(("final_layers.", "deconv_layers.")):
-        name = "head." + name
-    elif not name.startswith(("trunk.", "head.")) and name not in ("mean", "std"):
-        name = "trunk." + name
-    # MMPose's head with a single resolution
-    return re.sub(r"^head\.final_layer\.", "head.final_layers.0.", name)
 
 
 def fitted(
