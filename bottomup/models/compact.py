@@ -1,5 +1,7 @@
 """A small convolutional trunk that learns quickly from random weights, on a CPU."""
 
+import itertools
+
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -30,11 +32,10 @@ class CompactTrunk(nn.Module):
         # down to stride 32, halving before each stage
         self.stem = _convolution(3, width // 2, stride=2)
         self.stages = nn.ModuleList()
-        before = width // 2
-        for wide, count in zip(channels, NUM_BLOCKS, strict=True):
+        steps = itertools.pairwise((width // 2, *channels))
+        for (narrow, wide), count in zip(steps, NUM_BLOCKS, strict=True):
             blocks = [BasicBlock(wide) for _ in range(count)]
-            self.stages.append(nn.Sequential(_convolution(before, wide, stride=2), *blocks))
-            before = wide
+            self.stages.append(nn.Sequential(_convolution(narrow, wide, stride=2), *blocks))
 
         # and back up to stride 4
         self.lateral = nn.ModuleList(nn.Conv2d(wide, out_channels, 1) for wide in channels)

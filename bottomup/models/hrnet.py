@@ -64,12 +64,14 @@ class Bottleneck(nn.Module):
         self.bn2 = nn.BatchNorm2d(channels)
         self.conv3 = nn.Conv2d(channels, out_channels, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(out_channels)
-        # the official name: it widens the shortcut, and keeps the size
-        self.downsample = None
-        if in_channels != out_channels:
-            self.downsample = nn.Sequential(
+        # the official name; it widens the shortcut, and keeps the size
+        self.downsample = (
+            nn.Sequential(
                 nn.Conv2d(in_channels, out_channels, 1, bias=False), nn.BatchNorm2d(out_channels)
             )
+            if in_channels != out_channels
+            else None
+        )
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C4 H W"]:
         """Refine the features, at unchanged size and 4 x `channels` channels."""

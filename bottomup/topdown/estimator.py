@@ -85,11 +85,12 @@ class TopDownEstimator(Estimator):
 
     def _predict(self, image: EvaluationImage) -> list[dict[str, Any]]:
         """COCO results of one image."""
-        data = self.trainer.datamodule  # type: ignore[attr-defined]
-        category_id = data.evaluation_set.category_id
         if isinstance(self.network, DetectorNet):
             boxes = CenterDetector(self.network, device=self.device, min_score=0.02)(image.image)
-            return box_metrics.to_coco(boxes.boxes, boxes.scores, image.image_id, category_id)
+            return box_metrics.to_coco(boxes.boxes, boxes.scores, image.image_id)
+
+        # a network for one person gets the annotated boxes
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
         truth = data.evaluation_set.ground_truth({image.image_id})["annotations"]
         corners = np.array([box_metrics.corners(person) for person in truth], np.float64).reshape(
             -1, 4

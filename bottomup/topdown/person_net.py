@@ -264,8 +264,9 @@ def _crop_wh(height: int) -> tuple[int, int]:
 
 def _with_places(features: Float[Tensor, "B C h w"]) -> Float[Tensor, "B D h w"]:
     """Two more channels: the column and the row of every cell, -1 to 1."""
-    height, width = features.shape[2:]
-    x = torch.linspace(-1, 1, width, device=features.device, dtype=features.dtype)
-    y = torch.linspace(-1, 1, height, device=features.device, dtype=features.dtype)
-    places = torch.stack([x.expand(height, width), y[:, None].expand(height, width)])
+    y, x = (
+        torch.linspace(-1, 1, size, device=features.device, dtype=features.dtype)
+        for size in features.shape[2:]
+    )
+    places = torch.stack(torch.meshgrid(x, y, indexing="xy"))  # 2 h w
     return torch.cat([features, places.expand(len(features), -1, -1, -1)], dim=1)

@@ -84,12 +84,10 @@ class ConvMuon(Optimizer):
         for weight in group["params"]:
             if weight.grad is None:
                 continue
-            state = self.state[weight]
-            if not state:
-                state["momentum"] = torch.zeros_like(weight)
+            self.state[weight] = self.state[weight] or {"momentum": torch.zeros_like(weight)}
 
             # Nesterov's momentum
-            momentum = state["momentum"].mul_(group["momentum"]).add_(weight.grad)
+            momentum = self.state[weight]["momentum"].mul_(group["momentum"]).add_(weight.grad)
             ahead = weight.grad.add(momentum, alpha=group["momentum"])
 
             # a step of about the same size for kernels of every shape

@@ -85,8 +85,8 @@ def assemble(
                 "here. Networks that find everybody go to `Predictor`, those of top-down methods "
                 "to `bottomup.topdown`, newer ones need a newer bottomup"
             )
-        numbers = [value for value in arguments.values() if isinstance(value, int | float)]
-        if any(not 0 <= value <= LARGEST_ARGUMENT for value in numbers):
+        numbers = (value for value in arguments.values() if isinstance(value, int | float))
+        if not all(0 <= value <= LARGEST_ARGUMENT for value in numbers):
             raise ValueError(f"arguments {arguments}")
         skeleton = skeleton or Skeleton.from_dict(description["skeleton"])
         with torch.device("meta"):
