@@ -13,9 +13,9 @@ def offer(package: str, files: Mapping[str, str]) -> Callable[[str], Any]:
         files: for each name that the package offers, the module of the package that holds it.
     """
 
-    def __getattr__(name: str) -> Any:
+    def load(name: str) -> Any:
         if name not in files:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         return getattr(importlib.import_module(f"{package}.{files[name]}"), name)
 
-    return __getattr__
+    return load

@@ -1,4 +1,4 @@
-"""What all tests share: shapes and types checked at every call of the package, one thread, the golden data."""
+"""What all tests share: shapes and types checked at every call, one thread, the golden data."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ settings.load_profile("same")
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of golden data beside the repository; tests that need all of it skip where it is absent."""
+    """The folder of golden data beside the repository; tests that need it skip without it."""
     folder = Path(__file__).resolve().parents[2] / "shared"
     if not folder.is_dir():
         pytest.skip(f"the full golden data are not at {folder}")
@@ -30,7 +30,7 @@ def shared() -> Path:
 
 @pytest.fixture(params=["small", "full"])
 def golden(request: pytest.FixtureRequest) -> Path:
-    """The folder of golden data: the small copy beside the tests, then all of it where it is at hand."""
+    """The folder of golden data: the small copy in tests/golden, then all where it is at hand."""
     if request.param == "small":
         return Path(__file__).parent / "golden"
     return request.getfixturevalue("shared") / "conformance"

@@ -1,14 +1,17 @@
-"""HRNet, the trunk that never gives up resolution (Sun et al., CVPR 2019, arXiv:1902.09212).
+"""HRNet, a trunk that keeps a high resolution throughout (Sun et al., CVPR 2019, arXiv:1902.09212).
 
-Four stages with one, two, three and four parallel branches; a branch has half the resolution and
-twice the channels of the one before it, and after every four residual blocks all branches exchange
-what they found. Bottom-up pose estimation reads the finest branch only, at a quarter of the input's
+It has four stages, of one, two, three and four parallel branches. Each branch has half the
+resolution and twice the channels of the one before. After every four residual blocks the branches
+exchange their features. Pose estimation uses the finest branch only, at a quarter of the input's
 resolution.
 
-Parameter names, shapes and order are those of the public HigherHRNet release, so that its
-checkpoints and the ImageNet ones that trainings start from load without a table of names.
+Parameter names, shapes and order are those of the public HigherHRNet release. So its checkpoints,
+and the ImageNet ones that a training starts from, load without a table of names.
 """
 
+import functools
+
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -19,12 +22,12 @@ MODULES_PER_STAGE = (1, 4, 3)  # exchanges in stage 2, 3 and 4
 
 
 def conv3x3(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
-    """A 3x3 convolution that keeps the size (or halves it, stride 2), without a bias since a norm follows."""
+    """A 3x3 convolution that keeps the size, or halves it; without a bias, since a norm follows."""
     return nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False)
 
 
 def conv_norm_relu(in_channels: int, out_channels: int, stride: int = 1) -> nn.Sequential:
-    """A 3x3 convolution with all that follows it."""
+    """A 3x3 convolution, batch norm and ReLU."""
     return nn.Sequential(
         conv3x3(in_channels, out_channels, stride),
         nn.BatchNorm2d(out_channels),
@@ -33,7 +36,7 @@ def conv_norm_relu(in_channels: int, out_channels: int, stride: int = 1) -> nn.S
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions beside a shortcut (He et al. 2016), the block of every branch and of the head."""
+    """Two 3x3 convolutions and a shortcut (He et al. 2016): the block of branches and heads."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -50,24 +53,25 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """A 1x1, a 3x3 and a widening 1x1 convolution beside a shortcut, the block of stage 1."""
-
-    expansion = 4
+    """A 1x1, a 3x3 and a widening 1x1 convolution, and a shortcut: the block of stage 1."""
 
     def __init__(self, in_channels: int, channels: int):
         super().__init__()
-        out_channels = channels * self.expansion
+        out_channels = 4 * channels
         self.conv1 = nn.Conv2d(in_channels, channels, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(channels)
         self.conv2 = conv3x3(channels, channels)
         self.bn2 = nn.BatchNorm2d(channels)
         self.conv3 = nn.Conv2d(channels, out_channels, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(out_channels)
-        self.downsample = None  # the official name; it widens the shortcut and keeps its size
-        if in_channels != out_channels:
-            self.downsample = nn.Sequential(
+        # the official name; it widens the shortcut, and keeps the size
+        self.downsample = (
+            nn.Sequential(
                 nn.Conv2d(in_channels, out_channels, 1, bias=False), nn.BatchNorm2d(out_channels)
             )
+            if in_channels != out_channels
+            else None
+        )
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C4 H W"]:
         """Refine the features, at unchanged size and 4 x `channels` channels."""
@@ -79,20 +83,24 @@ class Bottleneck(nn.Module):
 
 
 def fuse_path(channels: list[int], source: int, target: int) -> nn.Module:
-    """What brings the features of branch `source` to the resolution and the channels of branch `target`."""
+    """Layers from branch `source` to the resolution and the channels of branch `target`."""
     if source == target:
         return nn.Identity()
-    if source > target:  # coarse to fine: match the channels, then repeat pixels
+
+    # coarse to fine: match the channels, then repeat pixels
+    if source > target:
         return nn.Sequential(
             nn.Conv2d(channels[source], channels[target], 1, bias=False),
             nn.BatchNorm2d(channels[target]),
             nn.Upsample(scale_factor=2 ** (source - target), mode="nearest"),
         )
+
+    # fine to coarse: halve step by step; the last step changes the channels, without a ReLU
     halvings = [
         conv_norm_relu(channels[source], channels[source], stride=2)
         for _ in range(source, target - 1)
     ]
-    halvings.append(  # fine to coarse: the channels change in the last step, which has no ReLU
+    halvings.append(
         nn.Sequential(
             conv3x3(channels[source], channels[target], stride=2), nn.BatchNorm2d(channels[target])
         )
@@ -101,11 +109,11 @@ def fuse_path(channels: list[int], source: int, target: int) -> nn.Module:
 
 
 class HighResolutionModule(nn.Module):
-    """Four residual blocks on every branch, then each output branch sums what all branches send it.
+    """Four residual blocks on every branch, then an exchange: each output is a sum over branches.
 
     Args:
         channels: channels of each branch, fine to coarse.
-        num_outputs: how many branches, from the finest on, are computed; the others end here.
+        num_outputs: branches after the exchange, from the finest on.
     """
 
     def __init__(self, channels: list[int], num_outputs: int):
@@ -121,14 +129,12 @@ class HighResolutionModule(nn.Module):
         )
 
     def forward(self, features: list[Tensor]) -> list[Tensor]:
-        """Branches in, branches out: element i is B C*2^i H/2^i W/2^i."""
+        """Features of every branch; element i is B C*2^i H/2^i W/2^i."""
         features = [branch(x) for branch, x in zip(self.branches, features, strict=True)]
         outputs = []
         for paths in self.fuse_layers:
-            first, *others = [path(x) for path, x in zip(paths, features, strict=True)]  # type: ignore[arg-type]
-            for other in others:
-                first = first + other
-            outputs.append(F.relu_(first))
+            parts = [path(x) for path, x in zip(paths, features, strict=True)]  # type: ignore[arg-type]
+            outputs.append(F.relu_(functools.reduce(torch.add, parts)))
         return outputs
 
 
@@ -136,24 +142,31 @@ class HRNet(nn.Module):
     """The trunk of HigherHRNet: an image to features at a quarter of its resolution.
 
     Args:
-        width: channels of the finest branch; 32 and 48 are the published ones, any other positive
-            number works.
+        width: channels of the finest branch. 32 and 48 are published; any other positive number
+            works.
+
+    Raises:
+        ValueError: the width is out of range.
     """
 
     def __init__(self, width: int = 32):
         super().__init__()
         if not 1 <= width <= 1024:
             raise ValueError(
-                f"width, the channels of the finest branch, is 1 to 1024 (usual: 32, 48), not {width}"
+                "width, the channels of the finest branch, is 1 to 1024 (usual: 32, 48), "
+                f"not {width}"
             )
-        self.width = self.out_channels = width
+        self.out_channels = width
         channels = [width, 2 * width, 4 * width, 8 * width]
 
+        # stem and stage 1, at a quarter of the resolution
         self.conv1 = conv3x3(3, 64, stride=2)
         self.bn1 = nn.BatchNorm2d(64)
         self.conv2 = conv3x3(64, 64, stride=2)
         self.bn2 = nn.BatchNorm2d(64)
         self.layer1 = nn.Sequential(Bottleneck(64, 64), *(Bottleneck(256, 64) for _ in range(3)))
+
+        # stages 2 to 4: each transition adds a branch at half the coarsest resolution so far
         self.transition1 = nn.ModuleList(
             [conv_norm_relu(256, channels[0]), _new_branch(256, channels[1])]
         )
@@ -167,10 +180,9 @@ class HRNet(nn.Module):
         )
         self.stage4 = _stage(channels, MODULES_PER_STAGE[2], last=True)
 
+        # uniform, because normal_ on the device "meta" takes seconds of imports
         for module in self.modules():
-            if isinstance(
-                module, nn.Conv2d
-            ):  # uniform: normal_ on the device "meta" takes seconds of imports
+            if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_uniform_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C H/4 W/4"]:
@@ -180,16 +192,19 @@ class HRNet(nn.Module):
             images: RGB, zero mean and unit variance; H and W multiples of 32.
 
         Raises:
-            ValueError: H or W is no multiple of 32.
+            ValueError: H or W is not a multiple of 32.
         """
         height, width = images.shape[-2:]
         if height % STRIDE or width % STRIDE:
             raise ValueError(
-                f"HRNet needs sides that are multiples of {STRIDE}, not {width}x{height}: pad the images"
+                f"HRNet needs sides that are multiples of {STRIDE}, not {width}x{height}: "
+                "pad the images"
             )
         x = F.relu_(self.bn1(self.conv1(images)))  # B 64 H/2 W/2
         x = F.relu_(self.bn2(self.conv2(x)))  # B 64 H/4 W/4
         x = self.layer1(x)  # B 256 H/4 W/4
+
+        # one more branch in each stage
         branches = _transit(self.transition1, [x])  # [B C H/4 W/4, B 2C H/8 W/8]
         branches = self.stage2(branches)
         branches = _transit(self.transition2, branches)  # [..., B 4C H/16 W/16]
@@ -199,17 +214,17 @@ class HRNet(nn.Module):
 
 
 def _new_branch(in_channels: int, out_channels: int) -> nn.Module:
-    """A branch that starts at half the resolution of the coarsest one so far (nested twice, as the names want it)."""
+    """The start of a branch at half the resolution; nested twice for the official names."""
     return nn.Sequential(conv_norm_relu(in_channels, out_channels, stride=2))
 
 
 def _transit(transition: nn.ModuleList, branches: list[Tensor]) -> list[Tensor]:
-    """Old branches pass their place in `transition`, the new one grows out of the coarsest."""
+    """Each branch passes its layer of `transition`; the new one starts from the coarsest."""
     return [layer(x) for layer, x in zip(transition, [*branches, branches[-1]], strict=True)]
 
 
 def _stage(channels: list[int], num_modules: int, *, last: bool = False) -> nn.Sequential:
-    """`num_modules` exchanges in a row; the very last one of the network computes its finest branch only."""
+    """`num_modules` exchanges in a row; the last one of the last stage gives one branch only."""
     num_outputs = [len(channels)] * num_modules
     if last:
         num_outputs[-1] = 1

@@ -1,9 +1,9 @@
 """MobileNetV2 with a feature pyramid to stride 4: the light trunk.
 
-Widths, wiring and padding are those of the public MoveNet MultiPose network, whose weights
-`scripts/import_movenet.py` brings here: MobileNetV2 (Sandler et al., arXiv:1801.04381) one and a
-half times as wide, and a pyramid (Lin et al., arXiv:1612.03144) of 64, 32, 24 and 24 channels.
-Batch norm is folded into the convolutions, as it is there.
+It is a MobileNetV2 (Sandler et al., arXiv:1801.04381) one and a half times as wide, with a pyramid
+(Lin et al., arXiv:1612.03144) of 64, 32, 24 and 24 channels. Widths, connections and padding are
+those of the public MoveNet MultiPose network, whose weights `scripts/import_movenet.py` imports. As
+there, batch norm is folded into the convolutions.
 """
 
 from collections.abc import Sequence
@@ -25,22 +25,18 @@ STAGES = (  # expansion, channels, blocks, stride of the first block
     (6, 480, 1, 1),
 )
 LAST_CHANNELS = 1280
-TAPPED_STAGES = (
-    1,
-    2,
-    3,
-)  # give the pyramid their features at strides 4, 8 and 16; stride 32 are the last ones
+TAPPED_STAGES = (1, 2, 3)  # their features, at strides 4, 8 and 16, go to the pyramid
 PYRAMID_CHANNELS = (24, 24, 32, 64)  # at strides 4, 8, 16 and 32
 
 
 class Conv(nn.Conv2d):
-    """A convolution with TensorFlow's "same" padding, which stride 2 puts on the right and the bottom only.
+    """A convolution with TensorFlow's "same" padding: at stride 2 at the right and bottom only.
 
     Args:
-        in_channels: of the input B C h w, where h and w are even if the stride is 2.
-        out_channels: of the output, h w at stride 1 and h/2 w/2 at stride 2.
+        in_channels: as in `torch.nn.Conv2d`.
+        out_channels: likewise.
         kernel_size: 1 or 3.
-        stride: 1 or 2.
+        stride: 1, or 2 for inputs with even sides.
         groups: as in `torch.nn.Conv2d`.
         bias: likewise.
     """
@@ -66,7 +62,7 @@ class Conv(nn.Conv2d):
 
 
 class InvertedResidual(nn.Module):
-    """Widen, filter every channel by itself, narrow again without a nonlinearity; added to the input where it fits."""
+    """Widen, filter each channel, narrow linearly; plus the input where the shapes match."""
 
     def __init__(self, in_channels: int, out_channels: int, *, stride: int, expansion: int):
         super().__init__()
@@ -84,7 +80,7 @@ class InvertedResidual(nn.Module):
 
 
 class SeparableConv(nn.Module):
-    """3x3 filters, one per channel, then a mixture of the channels and ReLU."""
+    """A 3x3 filter per channel, a 1x1 convolution and ReLU."""
 
     def __init__(self, in_channels: int, out_channels: int):
         super().__init__()
@@ -97,7 +93,7 @@ class SeparableConv(nn.Module):
 
 
 class MobileNetPyramid(nn.Module):
-    """Images to features of 24 channels at stride 4: 4.70 M parameters.
+    """Images to features of 24 channels at stride 4, with 4.70 M parameters.
 
     Attributes:
         out_channels: channels of the features.
@@ -106,41 +102,43 @@ class MobileNetPyramid(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.out_channels = PYRAMID_CHANNELS[0]
+
+        # MobileNetV2
         self.stem = Conv(3, STEM_CHANNELS, 3, stride=2)
         self.stages = nn.ModuleList()
         channels = STEM_CHANNELS
         for expansion, out_channels, num_blocks, stride in STAGES:
-            blocks = [InvertedResidual(channels, out_channels, stride=stride, expansion=expansion)]
-            for _ in range(num_blocks - 1):
-                blocks.append(
-                    InvertedResidual(out_channels, out_channels, stride=1, expansion=expansion)
-                )
-            self.stages.append(nn.Sequential(*blocks))
+            first = InvertedResidual(channels, out_channels, stride=stride, expansion=expansion)
+            others = [
+                InvertedResidual(out_channels, out_channels, stride=1, expansion=expansion)
+                for _ in range(num_blocks - 1)
+            ]
+            self.stages.append(nn.Sequential(first, *others))
             channels = out_channels
         self.last = Conv(channels, LAST_CHANNELS, 1)
 
-        tapped = [STAGES[stage][1] for stage in TAPPED_STAGES] + [
-            LAST_CHANNELS
-        ]  # strides 4, 8, 16, 32
-        inner = [*PYRAMID_CHANNELS[1:], PYRAMID_CHANNELS[-1]]  # channels that meet at each of them
+        # the pyramid, at strides 4, 8, 16 and 32: each level is brought to the channels of the next
+        # coarser one, which is added to it
+        tapped = [*(STAGES[stage][1] for stage in TAPPED_STAGES), LAST_CHANNELS]
+        inner = [*PYRAMID_CHANNELS[1:], PYRAMID_CHANNELS[-1]]
         self.lateral = nn.ModuleList(Conv(*pair, 1) for pair in zip(tapped, inner, strict=True))
         self.smooth = nn.ModuleList(
             SeparableConv(*pair) for pair in zip(inner[:3], PYRAMID_CHANNELS[:3], strict=True)
         )
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C H/4 W/4"]:
-        """The finest level of the pyramid.
+        """The finest level of the pyramid; no feature is negative.
 
         Args:
             images: RGB, about -1 to 1; H and W multiples of 32.
-
-        Returns:
-            Features, none negative.
         """
         return self.merge(self.find_levels(images))
 
     def find_levels(self, images: Float[Tensor, "B 3 H W"]) -> list[Tensor]:
-        """What the pyramid is made of: B 40 H/4 W/4, B 48 H/8 W/8, B 96 H/16 W/16 and B 1280 H/32 W/32."""
+        """The features that the pyramid joins, fine to coarse.
+
+        They are B 40 H/4 W/4, B 48 H/8 W/8, B 96 H/16 W/16 and B 1280 H/32 W/32.
+        """
         features = F.relu6(self.stem(images))  # B 48 H/2 W/2
         levels = []
         for number, stage in enumerate(self.stages):
@@ -150,24 +148,22 @@ class MobileNetPyramid(nn.Module):
         return [*levels, F.relu6(self.last(features))]
 
     def merge(self, levels: Sequence[Tensor]) -> Float[Tensor, "B C h w"]:
-        """The finest level of the pyramid, from coarse to fine: B 24 H/4 W/4."""
+        """The finest level of the pyramid of these features, B 24 H/4 W/4."""
         merged = self.lateral[3](levels[3])  # B 64 H/32 W/32
-        for level in (2, 1, 0):
+        for level in (2, 1, 0):  # coarse to fine
             doubled = F.interpolate(merged, scale_factor=2.0, mode="bilinear", align_corners=False)
             merged = self.smooth[level](doubled + self.lateral[level](levels[level]))
         return merged
 
 
 class MobileNetContext(MobileNetPyramid):
-    """`MobileNetPyramid` that also gives its coarsest features, which see the whole of a small image.
+    """`MobileNetPyramid` that also returns its coarsest features, which cover a whole small image.
 
     Attributes:
         context_channels: channels of the coarsest features.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.context_channels = LAST_CHANNELS
+    context_channels = LAST_CHANNELS
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         """Fine and coarse features: B 24 H/4 W/4 and B 1280 H/32 W/32, none negative."""
@@ -176,13 +172,16 @@ class MobileNetContext(MobileNetPyramid):
 
 
 class MobileNetScales(MobileNetPyramid):
-    """`MobileNetPyramid` for an image at its size, at half of it, ...: it sees large people as well as small ones.
+    """`MobileNetPyramid` for an image at its size, at half of it and so on, for large people too.
 
-    A network that was trained at 256 pixels does not know people of 400. Half the size costs a
-    quarter more.
+    A network that was trained on 256 pixels misses people of 400. The image at half its size costs
+    a quarter more.
 
     Args:
-        num_scales: 1 is the image alone.
+        num_scales: 1 is the image at its size only.
+
+    Raises:
+        ValueError: the number is out of range.
     """
 
     def __init__(self, num_scales: int = 2):
@@ -192,14 +191,10 @@ class MobileNetScales(MobileNetPyramid):
         self.num_scales = num_scales
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> list[Tensor]:  # type: ignore[override]
-        """Features of every scale.
+        """Features of every scale: B C H/4 W/4, B C H/8 W/8, ...
 
         Args:
-            images: RGB, about -1 to 1; H and W multiples of 32 times 2 to the power of `num_scales`
-                - 1.
-
-        Returns:
-            B C H/4 W/4, B C H/8 W/8, ...
+            images: RGB, about -1 to 1; H and W multiples of 32 * 2**(num_scales - 1).
         """
         features = [super().forward(images)]
         for _ in range(self.num_scales - 1):

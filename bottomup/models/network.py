@@ -39,7 +39,7 @@ class Preprocessing:
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """How to build a network again: the name of its builder and the arguments, plain JSON values."""
+    """How to build a network again: the name of its builder, and arguments as plain JSON values."""
 
     builder: str
     arguments: Mapping[str, Any]

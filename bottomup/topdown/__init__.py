@@ -1,4 +1,4 @@
-"""Top-down pose estimation, with which bottom-up is compared: a detector, then a network for each person."""
+"""Top-down pose estimation, to compare with: a detector, then a network for each person."""
 
 from bottomup.lazy import offer
 

@@ -1,4 +1,4 @@
-"""Training the two parts of top-down methods: networks for one person in a crop, and detectors."""
+"""Training of top-down methods: of networks for one person in a crop, and of detectors."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
@@ -22,20 +22,22 @@ from bottomup.training.estimator import Estimator
 
 
 class TopDownEstimator(Estimator):
-    """A network of a top-down method, what it is trained with, and how it is validated.
+    """A network of a top-down method, with its losses, optimiser and validation.
 
     A network for one person is validated on the annotated boxes, by the average precision of its
-    people; a detector by that of its boxes. No setting is stored in checkpoints, so those of the
-    config and the command line always hold.
+    people. A detector is validated by the average precision of its boxes. No setting is stored in
+    checkpoints, so those of the recipe and the command line always hold.
 
     Args:
         network: what is trained.
-        criterion: the losses, those of the network's kind; None takes that kind's with its
-            defaults.
+        criterion: the losses, of the network's kind; None is that kind with its defaults.
         optimizer: makes the optimiser.
         schedule: makes the learning rate schedule; None keeps the rate.
         schedule_interval: whether the schedule counts epochs or steps.
         frozen: modules of the network that are not trained, such as "trunk".
+
+    Raises:
+        ValueError: the criterion is of the other kind, or there is no such module.
     """
 
     def __init__(
@@ -66,46 +68,38 @@ class TopDownEstimator(Estimator):
         )
 
     def setup(self, stage: str) -> None:
-        """Check that data and network speak of the same joints.
+        """Check that data and network have the same joints.
 
         Raises:
-            ValueError: they do not.
+            ValueError: they have not.
         """
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         if isinstance(data, PoseData) and isinstance(self.network, PersonNet):
             self.take_skeleton(data.skeleton)
 
     def validation_step(self, batch: list[EvaluationImage], batch_idx: int) -> None:
-        """Find the people of some images, in float32, exactly as prediction does."""
+        """Find the people of some images in float32, as prediction does."""
         with torch.autocast(self.device.type, enabled=False):
             for image in batch:
                 self.seen.append(image.image_id)
-                self.found += self._look(image)
+                self.found += self._predict(image)
 
-    def _look(self, image: EvaluationImage) -> list[dict[str, Any]]:
+    def _predict(self, image: EvaluationImage) -> list[dict[str, Any]]:
         """COCO results of one image."""
-        data = self.trainer.datamodule  # type: ignore[attr-defined]
-        category_id = data.evaluation_set.category_id
         if isinstance(self.network, DetectorNet):
             boxes = CenterDetector(self.network, device=self.device, min_score=0.02)(image.image)
-            return box_metrics.to_coco(boxes.boxes, boxes.scores, image.image_id, category_id)
+            return box_metrics.to_coco(boxes.boxes, boxes.scores, image.image_id)
+
+        # a network for one person gets the annotated boxes
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
         truth = data.evaluation_set.ground_truth({image.image_id})["annotations"]
         corners = np.array([corners_of(person) for person in truth]).reshape(-1, 4)
-        boxes = Boxes(corners, np.ones(len(corners))).within(
-            image.image.shape[1], image.image.shape[0]
-        )
-        poses = TopDownPredictor(self.network, _no_detector, device=self.device).look_at(
-            image.image, boxes
-        )
-        return poses.to_coco(image.image_id)
+        boxes = Boxes(corners, np.ones(len(corners)))
+        predictor = TopDownPredictor(self.network, lambda image, name: boxes, device=self.device)
+        return predictor.predict(image.image).to_coco(image.image_id)
 
     def evaluate(self, found: list[dict[str, Any]], truth: dict[str, Any]) -> dict[str, float]:
         """Average precision of people, or of their boxes."""
         if isinstance(self.network, DetectorNet):
             return box_metrics.evaluate(found, truth)
         return keypoints.evaluate(found, truth, skeleton=self.network.skeleton)
-
-
-def _no_detector(image: np.ndarray, name: str, /) -> Boxes:
-    """Stands where the annotated boxes make a detector needless."""
-    raise AssertionError

@@ -1,4 +1,4 @@
-"""Losses of top-down methods: for networks of one person in a crop, and for the detector."""
+"""Losses of top-down methods: of networks for one person in a crop, and of the detector."""
 
 import dataclasses
 
@@ -15,14 +15,14 @@ from bottomup.topdown.person_net import PersonOutput
 
 @dataclasses.dataclass(frozen=True)
 class PersonCriterion:
-    """From the output of a network for one person and that person's joints to one named loss.
+    """The loss of a network for one person, by name.
 
     Heatmaps are compared with Gaussians by squared difference (L2), points with points by absolute
-    difference (L1). Joints that are unlabelled, or outside the crop, cost nothing.
+    difference (L1). Unlabelled joints cost nothing, and joints outside the crop have no Gaussian.
 
     Attributes:
         sigma: of the Gaussians, in cells.
-        foreground: how much more a cell on a joint weighs than one far from it.
+        foreground: the weight of a cell on a joint, in addition to the 1 of every cell.
     """
 
     sigma: float = 2.0
@@ -37,12 +37,14 @@ class PersonCriterion:
         Args:
             output: of the network.
             keypoints: x, y in pixels of the crop, and visibility.
-            mask: only its size, the crop's, is used.
+            mask: only its size is used, which is that of the crop.
         """
         labelled = keypoints[:, 0, :, 2] > 0  # B K
         if output.heatmaps is None:
             distance = (output.points.float() - keypoints[:, 0, :, :2]).abs().sum(2) / mask.shape[1]
             return {"points": (distance * labelled).sum() / labelled.sum().clamp(min=1)}
+
+        # the joints in cells of the maps, where cell c reaches from c to c + 1
         height, width = output.heatmaps.shape[2:]
         factor = torch.tensor([width / mask.shape[2], height / mask.shape[1]], device=mask.device)
         cells = torch.cat([(keypoints[..., :2] + 0.5) * factor, keypoints[..., 2:]], dim=3)
@@ -53,21 +55,22 @@ class PersonCriterion:
 
 @dataclasses.dataclass(frozen=True)
 class DetectorCriterion:
-    """From a detector's maps of every scale and the boxes of an image's people to named losses.
+    """The losses of a detector, by name.
 
-    Centres are classified by the quality focal loss (Li et al., arXiv:2006.04388). Sizes and offsets
-    are regressed at the centres alone by L1, sizes relative to themselves. A scale learns from the
-    people that suit it, and ignores the centres of the others: at the finest scale people of up to
-    `largest` cells, at coarser ones those of at least `smallest` of their own cells.
+    Centres are classified by the quality focal loss (Li et al., arXiv:2006.04388). Sizes and
+    offsets are regressed at the centres only, by L1, sizes relative to the true ones. A scale
+    learns from the people that suit it, and ignores the centres of the others. The finest scale
+    suits people of up to `largest` cells, coarser scales those of at least `smallest` of their own
+    cells.
 
     Attributes:
         center_weight: of the centres' loss in the total.
         offset_weight: of the loss of the offsets within a cell.
         size_weight: of the box sizes' loss.
-        largest: cells of the longer side of a box.
+        largest: of the longer side of a box, in cells.
         smallest: likewise.
-        center_sigma: spread of a centre in shares of the geometric mean of the box's sides, at least
-            one cell.
+        center_sigma: spread of a centre, as a share of the geometric mean of the box's sides; it is
+            at least one cell.
     """
 
     center_weight: float = 1.0
@@ -96,9 +99,9 @@ class DetectorCriterion:
 
         Args:
             outputs: of the network, fine to coarse.
-            keypoints: the corners of every box in pixels of the input; visibility 0 for one that
-                does not count.
-            mask: of the input's size, False where the maps are ignored.
+            keypoints: the corners of every box in pixels of the input, with visibility 0 for a box
+                that does not count.
+            mask: of the input's size, False in ignored regions.
         """
         losses: dict[str, Tensor] = {}
         for scale, maps in enumerate(outputs):
@@ -130,6 +133,7 @@ class DetectorCriterion:
         # centres: cross entropy weighted by the square of the error
         target = self._render(center, sides, chosen, height, width)
         valid = F.interpolate(mask[:, None].float(), (height, width), mode="area") > 0.5
+        # a cell of an unsuitable person is invalid, unless it is also one of a suitable person
         is_other = self._render(center, sides, others, height, width) > 0.05
         valid = valid & ~(is_other & (target < 0.05))
         logits = maps.center.float()
@@ -153,7 +157,7 @@ class DetectorCriterion:
     def _render(
         self, center: Tensor, sides: Tensor, chosen: Tensor, height: int, width: int
     ) -> Tensor:
-        """A Gaussian at the centre of every chosen box, B 1 h w."""
+        """B 1 h w, a Gaussian at the centre of every chosen box."""
         widest = max(self.center_sigma * max(height, width), 1.0)
         spread = (self.center_sigma * sides.prod(2).sqrt()).clamp(1, widest)
         points = torch.cat([center, chosen[..., None]], dim=2)[:, :, None]

@@ -1,9 +1,9 @@
 """Networks for one person in the middle of a crop: the second half of top-down methods.
 
-Three ways from the same trunk to K joints: heatmaps (Xiao et al., ECCV 2018), coordinates from
-global features (Toshev and Szegedy, CVPR 2014) and coordinates as the mean of a heatmap (Sun et
-al., "Integral Human Pose Regression", ECCV 2018). The fine features of the trunk say where joints
-are, the coarse ones see the whole crop and so whose they are.
+Three heads on one trunk find the K joints: heatmaps (Xiao et al., ECCV 2018), coordinates from
+global features (Toshev and Szegedy, CVPR 2014), and coordinates as the mean of a heatmap (Sun et
+al., "Integral Human Pose Regression", ECCV 2018). The fine features of the trunk tell where joints
+are. The coarse ones cover the whole crop, so they tell whose they are.
 """
 
 import functools
@@ -17,21 +17,23 @@ from torch import Tensor, nn
 
 from bottomup.coordinates import map_points
 from bottomup.models.center_voting import DenseHead
-from bottomup.models.mobilenet import Conv, MobileNetContext
+from bottomup.models.mobilenet import STRIDE, Conv, MobileNetContext
 from bottomup.models.network import MOVENET_MEAN, Network, Preprocessing, Recipe
 from bottomup.skeleton import COCO, Skeleton
 
-COARSE_STRIDE = 32
+HIDDEN_CHANNELS = 96  # of a head's layers, at stride 4 and at the coarse features
+REGRESSION_CHANNELS = 64  # at each cell of the coarse features
+REGRESSION_HIDDEN = 256  # after all cells have been joined
 
 
 class PersonOutput(NamedTuple):
     """The joints of one person per crop.
 
     Attributes:
-        points: x, y in pixels of the crop, the centre of the top-left one being (0, 0).
+        points: x, y in pixels of the crop; (0, 0) is the centre of the top-left one.
         scores: 0 to 1.
-        heatmaps: what the joints were read from, to be trained on; None where the points themselves
-            are trained.
+        heatmaps: what the points were read from, for the loss; None if the points themselves are
+            trained.
     """
 
     points: Float[Tensor, "B K 2"]
@@ -40,42 +42,31 @@ class PersonOutput(NamedTuple):
 
 
 class JointMaps(nn.Module):
-    """Logits of every joint at stride 4: where joints are by the fine features, whose they are by the coarse ones.
+    """Logits of every joint at stride 4, of the person in the middle.
 
-    The first part has the name that `CenterVotingHead` gives it, so it starts from the bundled
-    weights, which know where everybody's joints are. The second starts at 0 and learns to leave the
-    person in the middle.
+    The logits are a sum. The first part, from the fine features, finds everybody's joints. It is
+    named as in `CenterVotingHead`, so that it starts from the bundled weights. The second part,
+    from the coarse features, starts at 0 and learns to suppress other people.
 
     Args:
         in_channels: of the fine features.
         context_channels: of the coarse features.
         num_keypoints: K, the number of joints.
-        hidden_channels: of the layer in between at stride 4.
-        coarse_channels: of the layers at the coarse features, where a layer costs next to nothing.
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        context_channels: int,
-        num_keypoints: int,
-        *,
-        hidden_channels: int = 96,
-        coarse_channels: int = 96,
-    ):
+    def __init__(self, in_channels: int, context_channels: int, num_keypoints: int):
         super().__init__()
-        self.heatmaps = DenseHead(in_channels, num_keypoints, hidden_channels)
-        self.reduce = Conv(context_channels, coarse_channels, 1)
-        self.relate = Conv(coarse_channels + 2, coarse_channels, 3)
-        self.compare = Conv(coarse_channels, coarse_channels, 3)
-        self.whose = Conv(coarse_channels, num_keypoints, 1)
-        assert self.whose.bias is not None
-        nn.init.zeros_(self.whose.weight)
-        nn.init.zeros_(self.whose.bias)
+        self.heatmaps = DenseHead(in_channels, num_keypoints, HIDDEN_CHANNELS)
+        self.reduce = Conv(context_channels, HIDDEN_CHANNELS, 1)
+        self.relate = Conv(HIDDEN_CHANNELS + 2, HIDDEN_CHANNELS, 3)
+        self.compare = Conv(HIDDEN_CHANNELS, HIDDEN_CHANNELS, 3)
+        self.whose = Conv(HIDDEN_CHANNELS, num_keypoints, 1)
+        for parameter in self.whose.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, features: tuple[Tensor, Tensor]) -> Float[Tensor, "B K h w"]:
-        """B K h w, without bounds."""
-        joints = self.heatmaps(features[0])
+        """Logits from fine and coarse features, B C h w and B D h/8 w/8."""
+        joints = self.heatmaps(features[0])  # B K h w
         context = F.relu(self.reduce(features[1]))
         context = F.relu(self.relate(_with_places(context)))
         whose = self.whose(F.relu(self.compare(context)))  # B K h/8 w/8
@@ -95,9 +86,9 @@ class HeatmapHead(JointMaps):
 
 
 class SoftArgmaxHead(JointMaps):
-    """A distribution over places per joint; the joint is its mean. The arguments are those of `JointMaps`.
+    """A distribution over positions per joint, read as its mean.
 
-    How much narrower the distributions are than the logits say is learned.
+    The arguments are those of `JointMaps`. The factor that sharpens the logits is learned.
     """
 
     def __init__(self, in_channels: int, context_channels: int, num_keypoints: int):
@@ -105,30 +96,28 @@ class SoftArgmaxHead(JointMaps):
         self.sharpness = nn.Parameter(torch.tensor(3.0))
 
     def forward(self, features: tuple[Tensor, Tensor], crop_wh: tuple[int, int]) -> PersonOutput:  # type: ignore[override]
-        """The mean of every distribution; its score is the share within two cells of it along both axes."""
+        """The means; a score is the probability within two cells of the mean along both axes."""
         maps = self.sharpness * super().forward(features)
         height, width = maps.shape[2:]
-        share = maps.flatten(2).softmax(2).unflatten(2, (height, width))
+        share = maps.flatten(2).softmax(2).unflatten(2, (height, width))  # B K h w
         x, y = torch.arange(width, device=maps.device), torch.arange(height, device=maps.device)
         mean_x, mean_y = (share.sum(2) * x).sum(2), (share.sum(3) * y).sum(2)  # B K
-        near = ((x - mean_x[..., None]).abs() <= 2)[:, :, None] & (
-            (y - mean_y[..., None]).abs() <= 2
-        )[..., None]
+        near_x = (x - mean_x[..., None]).abs() <= 2  # B K w
+        near_y = (y - mean_y[..., None]).abs() <= 2  # B K h
+        near = near_x[:, :, None] & near_y[..., None]
         scores = (share.detach() * near).sum((2, 3))
         means = torch.stack([mean_x, mean_y], dim=2)
         return PersonOutput(to_crop(means, maps, crop_wh), scores)
 
 
 class RegressionHead(nn.Module):
-    """Coordinates by fully connected layers from the coarse features; they say nothing of how sure they are.
+    """Coordinates by fully connected layers from the coarse features, all with the score 1.
 
     Args:
-        in_channels: of the fine features, which are not looked at.
+        in_channels: of the fine features, which are not used.
         context_channels: of the coarse features.
         num_keypoints: K, the number of joints.
         crop_wh: width and height of the crop.
-        hidden_channels: per cell of the coarse features.
-        hidden: after all cells have been joined.
     """
 
     def __init__(
@@ -137,30 +126,26 @@ class RegressionHead(nn.Module):
         context_channels: int,
         num_keypoints: int,
         crop_wh: tuple[int, int],
-        *,
-        hidden_channels: int = 64,
-        hidden: int = 256,
     ):
         super().__init__()
         self.num_keypoints = num_keypoints
-        self.reduce = Conv(context_channels, hidden_channels, 1)
-        cells = (crop_wh[0] // COARSE_STRIDE) * (crop_wh[1] // COARSE_STRIDE)
-        self.join = nn.Linear(hidden_channels * cells, hidden)
-        self.out = nn.Linear(hidden, 2 * num_keypoints)
+        self.reduce = Conv(context_channels, REGRESSION_CHANNELS, 1)
+        num_cells = (crop_wh[0] // STRIDE) * (crop_wh[1] // STRIDE)
+        self.join = nn.Linear(REGRESSION_CHANNELS * num_cells, REGRESSION_HIDDEN)
+        self.out = nn.Linear(REGRESSION_HIDDEN, 2 * num_keypoints)
         nn.init.normal_(self.out.weight, std=1e-3)
         nn.init.zeros_(self.out.bias)
 
     def forward(self, features: tuple[Tensor, Tensor], crop_wh: tuple[int, int]) -> PersonOutput:
-        """Joints relative to the middle of the crop, in units of its sides; every score is 1."""
+        """The joints; the layers give them relative to the crop's middle, in units of its sides."""
         joined = F.relu(self.join(F.relu(self.reduce(features[1])).flatten(1)))
         shares = self.out(joined).unflatten(1, (self.num_keypoints, 2))  # B K 2, about -0.5 to 0.5
-        sides = torch.tensor(crop_wh, dtype=shares.dtype, device=shares.device)
-        points = (shares + 0.5) * sides - 0.5
+        points = map_points(shares, (1, 1), crop_wh)
         return PersonOutput(points, torch.ones_like(points[..., 0]).detach())
 
 
 class PersonNet(Network):
-    """Crops in, the joints of the person in the middle of each out.
+    """Finds the joints of the person in the middle of each crop.
 
     Args:
         trunk: normalised crops B 3 H W to fine features B C H/4 W/4 and coarse ones B D H/32 W/32.
@@ -220,12 +205,12 @@ def topdown_regression(skeleton: Skeleton = COCO, *, height: int = 256) -> Perso
     return _build("topdown_regression", head, skeleton, height)
 
 
+# what a weights file may name, as in `pose_net`
 BUILDERS: dict[str, Callable[..., PersonNet]] = {
     "topdown_heatmap": topdown_heatmap,
     "topdown_softargmax": topdown_softargmax,
     "topdown_regression": topdown_regression,
 }
-"""What a weights file may ask for, as in `pose_net`."""
 
 
 def read_maximum(
@@ -234,15 +219,15 @@ def read_maximum(
     """The largest cell of every map, moved by a quarter cell towards its larger neighbours.
 
     Returns:
-        x, y in cells, the centre of the first one being (0, 0), and the value there, brought to
+        x, y in cells, where (0, 0) is the centre of the first one; and the values there, clipped to
         0..1.
     """
     height, width = heatmaps.shape[2:]
-    values, cell = heatmaps.detach().flatten(2).max(2)  # B K
+    flat = heatmaps.detach().flatten(2)
+    values, cell = flat.max(2)  # B K
     place = torch.stack([cell % width, cell // width], dim=2)  # B K 2
     moves = []
     for axis, (step, size) in enumerate(((1, width), (width, height))):
-        flat = heatmaps.detach().flatten(2)
         before = flat.gather(2, (cell - step).clamp(min=0)[..., None])[..., 0]
         after = flat.gather(2, (cell + step).clamp(max=flat.shape[2] - 1)[..., None])[..., 0]
         inside = (place[..., axis] > 0) & (place[..., axis] < size - 1)
@@ -253,14 +238,15 @@ def read_maximum(
 def to_crop(
     points: Float[Tensor, "B K 2"], maps: Tensor, crop_wh: tuple[int, int]
 ) -> Float[Tensor, "B K 2"]:
-    """Cells of maps that cover the crop to pixels of it."""
+    """Cells of maps that cover the crop to pixels of the crop."""
     return map_points(points, (maps.shape[3], maps.shape[2]), crop_wh)
 
 
 def _build(name: str, head: Callable[..., nn.Module], skeleton: Skeleton, height: int) -> PersonNet:
     if height < 128 or height % 128:
         raise ValueError(
-            f"height must be a multiple of 128, not {height}: the sides of a crop are multiples of 32"
+            f"height must be a multiple of 128, not {height}: "
+            "the sides of a crop are multiples of 32"
         )
     trunk = MobileNetContext()
     return PersonNet(
@@ -278,8 +264,9 @@ def _crop_wh(height: int) -> tuple[int, int]:
 
 def _with_places(features: Float[Tensor, "B C h w"]) -> Float[Tensor, "B D h w"]:
     """Two more channels: the column and the row of every cell, -1 to 1."""
-    height, width = features.shape[2:]
-    x = torch.linspace(-1, 1, width, device=features.device, dtype=features.dtype)
-    y = torch.linspace(-1, 1, height, device=features.device, dtype=features.dtype)
-    places = torch.stack([x.expand(height, width), y[:, None].expand(height, width)])
+    y, x = (
+        torch.linspace(-1, 1, size, device=features.device, dtype=features.dtype)
+        for size in features.shape[2:]
+    )
+    places = torch.stack(torch.meshgrid(x, y, indexing="xy"))  # 2 h w
     return torch.cat([features, places.expand(len(features), -1, -1, -1)], dim=1)

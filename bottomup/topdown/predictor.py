@@ -1,6 +1,6 @@
-"""Top-down pose estimation: find the people, then look at each of them alone. What bottom-up is compared with.
+"""Top-down pose estimation: find the people, then the joints of each in a crop of its own.
 
-Its cost has a part for the image and a part for every person in it.
+Its cost has one part for the image and one part for every person in it.
 """
 
 import contextlib
@@ -14,31 +14,37 @@ from jaxtyping import Float, UInt8
 
 from bottomup.geometry import Transform
 from bottomup.images.sources import Frame, Source, is_unread, map_ahead, read, scan
-from bottomup.inference.predictor import FAILURES, Prediction, choose_device, poses_of, reason
+from bottomup.inference.predictor import (
+    FAILURES,
+    Prediction,
+    choose_device,
+    failed,
+    poses_of,
+    reason,
+    require_finite,
+)
 from bottomup.poses import Poses
 from bottomup.skeleton import Skeleton
 from bottomup.topdown.detectors import Boxes, CenterDetector, Detector
 from bottomup.topdown.person_net import BUILDERS, PersonNet
 from bottomup.weights.store import load_network
 
-MIN_JOINT = 0.2  # joints below it do not count for a person's score, as in Xiao et al.
+MIN_JOINT = 0.2  # joints with a lower score do not count for their person's, as in Xiao et al.
 
 
 class TopDownPredictor:
-    """Finds the people in pictures, each in a box of a detector.
+    """Finds the people in images, each in a box of a detector.
 
     Args:
-        weights: the name of bundled weights, a file of ours, or a network (which is moved to the
-            device).
-        detector: where the people are; None is our own detector.
+        weights: the name of weights, a file, or a network (which is moved to the device).
+        detector: gives the boxes; None is our own detector.
         device: "auto" (CUDA if there is any, else the CPU), "cpu", "cuda", "cuda:1", "mps".
         batch_size: crops per forward pass.
-        exif: turn pictures as their EXIF orientation says.
-        stages: entered with "read", "detect", "pose" and "group" around these stages of every
-            picture, to time them.
+        exif: turn images as their EXIF orientation says.
+        stages: entered with "read", "detect", "pose" and "group" of every image, to time them.
 
     Raises:
-        ValueError: an argument makes no sense; the weights cannot be had (`WeightsError`).
+        ValueError: an argument is out of range, or the weights cannot be used (`WeightsError`).
     """
 
     def __init__(
@@ -53,72 +59,63 @@ class TopDownPredictor:
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; give 1 or more")
-        is_net = isinstance(weights, PersonNet)
-        net = weights if is_net else load_network(weights, BUILDERS)
+        net = weights if isinstance(weights, PersonNet) else load_network(weights, BUILDERS)
         self.device = choose_device(device)
         self.net = net.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self.detector = detector or CenterDetector(device=self.device)
         self.batch_size, self.exif, self.stages = batch_size, exif, stages
 
     def __call__(self, source: Source) -> Poses | list[Poses]:
-        """The people of one picture (a path or an array), or a list of them for any other finite source.
+        """The people of one image (a path or an array), or a list of them for any other source.
 
         Raises:
-            ValueError: a picture cannot be read. `stream` goes on after such a one.
+            ValueError: an image cannot be read. `stream` goes on after such an image.
         """
         return poses_of(self.stream(source), source)
 
     def stream(self, source: Source) -> Generator[Prediction]:
-        """The predictions one by one, in the order of the source; a picture that fails has an `error` in its place."""
-        for frame in map_ahead(self._read, scan(source), wanted=is_unread):
-            if frame.image is None:
-                yield Prediction(frame.name, frame.path, None, None, frame.error)
-                continue
-            try:
-                poses = self.predict(frame.image, frame.name)
-                yield Prediction(frame.name, frame.path, frame.image, poses)
-            except FAILURES as error:
-                yield Prediction(frame.name, frame.path, frame.image, None, reason(error))
+        """The predictions one by one, in the order of the source; a failure has an `error`."""
+        yield from map(self._predict, map_ahead(self._read, scan(source), wanted=is_unread))
 
     def predict(self, image: UInt8[np.ndarray, "H W 3"], name: str = "") -> Poses:
-        """The people of one picture, in the order of the detector's boxes.
+        """The people of one image, in the order of the detector's boxes.
 
         Args:
             image: RGB.
-            name: of the picture, for detectors that go by it.
+            name: of the image, for detectors that look boxes up by it.
 
         Raises:
-            ValueError: the detector does not know the picture, or a network gave numbers that are
-                not finite.
+            ValueError: the detector does not know the image, or a network gave numbers that are not
+                finite.
         """
         with self.stages("detect"):
             boxes = self.detector(image, name).within(image.shape[1], image.shape[0])
-        return self.look_at(image, boxes)
-
-    def look_at(self, image: UInt8[np.ndarray, "H W 3"], boxes: Boxes) -> Poses:
-        """The person in each box, with the box's score times the mean of its joints' scores.
-
-        Raises:
-            ValueError: a box is none, or the network gave numbers that are not finite.
-        """
         if not len(boxes):
             return Poses.empty(self.net.skeleton)
         with self.stages("pose"):
             transforms = [Transform.crop(box, self.net.crop_wh) for box in boxes.boxes]
-            crops = [transform.warp(image) for transform in transforms]
-            points, scores = self._run(crops)
+            points, scores = self._run_network([t.warp(image) for t in transforms])
         with self.stages("group"):
             poses = to_poses(boxes, transforms, points, scores, self.net.skeleton)
-        if not (np.isfinite(poses.keypoints).all() and np.isfinite(poses.scores).all()):
-            raise ValueError("the network gave numbers that are not finite")
-        return poses
+        return require_finite(poses)
 
     def _read(self, frame: Frame) -> Frame:
         with self.stages("read"):
             return read(frame, exif=self.exif)
 
+    def _predict(self, frame: Frame) -> Prediction:
+        if frame.image is None:
+            return failed(frame, frame.error)
+        try:
+            poses = self.predict(frame.image, frame.name)
+        except FAILURES as error:
+            return failed(frame, reason(error))
+        return Prediction(frame.name, frame.path, frame.image, poses)
+
     @torch.inference_mode()
-    def _run(self, crops: Sequence[UInt8[np.ndarray, "H W 3"]]) -> tuple[np.ndarray, np.ndarray]:
+    def _run_network(
+        self, crops: Sequence[UInt8[np.ndarray, "H W 3"]]
+    ) -> tuple[np.ndarray, np.ndarray]:
         """(N, K, 2) points in pixels of each crop and (N, K) scores, a batch at a time."""
         points, scores = [], []
         for start in range(0, len(crops), self.batch_size):
@@ -136,17 +133,16 @@ def to_poses(
     scores: Float[np.ndarray, "N K"],
     skeleton: Skeleton,
 ) -> Poses:
-    """People from what a network says of their crops.
+    """The people of an image from the joints in their crops.
 
-    A person's score is the box's, times the mean of its joints' scores; joints below `MIN_JOINT` do
-    not count for it.
+    A person's score is the box's score times the mean of the joints' scores above `MIN_JOINT`.
 
     Args:
         boxes: N of one image.
         transforms: from the image to the crop of each.
         points: x, y in pixels of the crops.
         scores: of the joints.
-        skeleton: what the K joints are.
+        skeleton: the K joints.
     """
     keypoints = [t.to_image(p, t.input_wh) for t, p in zip(transforms, points, strict=True)]
     counts = scores > MIN_JOINT

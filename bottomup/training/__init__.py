@@ -1,4 +1,4 @@
-"""Training: what Lightning has to know, what happens beside it, and an optimiser for short trainings."""
+"""Training with Lightning: estimators, callbacks, and an optimiser for short trainings."""
 
 from bottomup.lazy import offer
 

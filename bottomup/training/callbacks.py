@@ -1,5 +1,6 @@
-"""Beside training: averaged weights, and images of what the network predicts."""
+"""Callbacks of training: averaged weights, and images of the network's predictions."""
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,6 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import WeightAveraging
 from torch import Tensor
 
-from bottomup.data.datamodule import PoseData
 from bottomup.geometry import Transform
 from bottomup.images.drawing import draw
 from bottomup.method.aggregation import Maps, combine
@@ -22,33 +22,41 @@ Image = UInt8[np.ndarray, "H W 3"]
 
 
 class AveragedWeights(WeightAveraging):
-    """Exponential moving average of the weights, used for validation and kept in checkpoints.
-
-    Early on, when the weights still change a lot, the average is shorter: after n steps the decay
-    is at most (1 + n) / (10 + n).
+    """Exponential moving average of the weights, for validation and checkpoints.
 
     Args:
-        decay: how much of the average stays at every step.
+        decay: see `moving_average`.
     """
 
     def __init__(self, decay: float = 0.999):
-        def average(averaged: Tensor, current: Tensor, num_averaged: Tensor | int) -> Tensor:
-            count = torch.as_tensor(num_averaged, dtype=torch.float32)
-            keep = ((1 + count) / (10 + count)).clamp(max=decay).to(averaged.device)
-            return (current + (averaged - current) * keep).to(averaged.dtype)
+        super().__init__(avg_fn=functools.partial(moving_average, decay=decay))
 
-        super().__init__(avg_fn=average)
-        self.decay = decay
+
+def moving_average(
+    averaged: Tensor, current: Tensor, num_averaged: Tensor | int, *, decay: float
+) -> Tensor:
+    """One step of an exponential moving average, which is shorter while weights still change a lot.
+
+    Args:
+        averaged: the average so far.
+        current: the new values.
+        num_averaged: n, the number of steps so far.
+        decay: the share of the average that stays at a step; at most (1 + n) / (10 + n).
+    """
+    count = torch.as_tensor(num_averaged, dtype=torch.float32)
+    keep = ((1 + count) / (10 + count)).clamp(max=decay).to(averaged.device)
+    return (current + (averaged - current) * keep).to(averaged.dtype)
 
 
 class LogPictures(Callback):
-    """At validation, pictures of heatmaps, tags and people on a few of its images, with the weights it validates.
+    """Logs pictures of people, heatmaps and tags on a few images of the validation.
 
-    They go to TensorBoard or any logger with `log_image`, else as files into the folder of the log.
+    They are made with the weights that are validated. They go to TensorBoard or any logger with
+    `log_image`, else to files in the folder of the log.
 
     Args:
-        num_images: how many images.
-        every_n_validations: how often.
+        num_images: the number of images.
+        every_n_validations: 1 for every validation, 2 for every other one, and so on.
     """
 
     def __init__(self, num_images: int = 4, every_n_validations: int = 1):
@@ -64,31 +72,36 @@ class LogPictures(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Draw and log, once. When the validation ends, averaged weights may have been exchanged already."""
+        """Draw and log after the first batch.
+
+        At the end of the validation the averaged weights may no longer be in the network.
+        """
         if batch_idx > 0 or trainer.sanity_checking:
             return
         self._count += 1
-        data = trainer.datamodule  # type: ignore[attr-defined]
         if not trainer.is_global_zero or (self._count - 1) % self.every_n_validations:
             return
         assert isinstance(pl_module, PoseEstimator)
-        assert isinstance(data, PoseData)
-        assert data.evaluation_set is not None
-        for number in range(min(self.num_images, len(data.evaluation_set))):
-            picture = picture_of(pl_module, data.evaluation_set[number].image)
+        images = trainer.datamodule.evaluation_set  # type: ignore[attr-defined]
+        for number in range(min(self.num_images, len(images))):
             log_picture(
                 trainer.loggers,
                 f"image_{number}",
-                picture,
+                picture_of(pl_module, images[number].image),
                 step=trainer.global_step,
                 folder=trainer.log_dir,
             )
 
 
 def picture_of(estimator: PoseEstimator, image: Image) -> UInt8[np.ndarray, "h w 3"]:
-    """Side by side: the people, the highest heatmap at every pixel, and its joint's tag as colour."""
+    """Three pictures side by side: people, heatmaps and tags.
+
+    Each pixel shows the joint whose heatmap is the highest there: how high it is, and its tag.
+    """
     poses = estimator.predictor(1)(image)
     network = estimator.network
+
+    # the maps of the image at one scale
     wanted = network.preprocessing
     image_wh = (image.shape[1], image.shape[0])
     transform = Transform.fit(image_wh, wanted.size, side=wanted.side, multiple=wanted.multiple)
@@ -96,6 +109,8 @@ def picture_of(estimator: PoseEstimator, image: Image) -> UInt8[np.ndarray, "h w
     with torch.inference_mode(), torch.autocast(estimator.device.type, enabled=False):
         images = torch.from_numpy(warped.transpose(2, 0, 1))[None].to(estimator.device)
         maps = combine(network.read(network(images)))
+
+    # all in the size of the network's input
     height, width = warped.shape[:2]
     panels = [cv2.resize(panel, (width, height)) for panel in (_heat(maps), _tag_colours(maps))]
     people = transform.warp(draw(image, poses))  # type: ignore[arg-type]
@@ -105,6 +120,7 @@ def picture_of(estimator: PoseEstimator, image: Image) -> UInt8[np.ndarray, "h w
 
 
 def _heat(maps: Maps) -> Image:
+    """The highest heatmap at every cell, as colour."""
     strongest = maps.heatmaps[0].amax(0).clamp(0, 1).float().cpu().numpy()
     return cv2.cvtColor(
         cv2.applyColorMap((strongest * 255).astype(np.uint8), cv2.COLORMAP_INFERNO),
@@ -113,9 +129,11 @@ def _heat(maps: Maps) -> Image:
 
 
 def _tag_colours(maps: Maps) -> Image:
-    """Hue: the first tag dimension, between its extremes at joints. Brightness: the heatmap."""
+    """The first tag dimension as hue, the highest heatmap as brightness."""
     strength, joint = maps.heatmaps[0].max(0)
     tags: Float[Tensor, "H W"] = maps.tags[0, ..., 0].gather(0, joint[None])[0]
+
+    # the hues span the tags of joints
     is_joint = strength > 0.1
     shown = tags[is_joint] if bool(is_joint.any()) else tags
     low, high = shown.amin(), shown.amax()
@@ -132,7 +150,15 @@ def log_picture(
     step: int,
     folder: str | None,
 ) -> None:
-    """Hand a picture to every logger: TensorBoard's, those with `log_image`, and as a file for all others."""
+    """Log a picture to TensorBoard, to a logger with `log_image`, or else to a file.
+
+    Args:
+        loggers: of the trainer.
+        name: of the picture.
+        picture: RGB.
+        step: of the training.
+        folder: for the files; None writes none.
+    """
     for logger in loggers:
         board = getattr(logger, "experiment", None)
         if hasattr(board, "add_image"):

@@ -1,9 +1,9 @@
-"""Muon (Jordan et al., 2024, https://kellerjordan.github.io/posts/muon) for convolutions, AdamW for the rest.
+"""Muon for convolutions, AdamW for all other weights.
 
-Muon follows the momentum, but equally far in all of its directions: the matrix of an update is
-replaced by the nearest one with orthogonal rows or columns. Short trainings from random weights
-then need fewer steps. torch.optim.Muon takes matrices only, and computes in bfloat16, which many
-CPUs have to emulate.
+Muon (Jordan et al., 2024, https://kellerjordan.github.io/posts/muon) follows the momentum equally
+far in all of its directions: it replaces the matrix of an update by the nearest one with orthogonal
+rows or columns. Short trainings from random weights then need fewer steps. It is written here
+because torch.optim.Muon accepts matrices only, and computes in bfloat16, which many CPUs emulate.
 """
 
 from collections.abc import Callable, Iterable
@@ -15,22 +15,23 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.adamw import adamw
 
+# published coefficients of x, x^3 and x^5 in a step that brings singular values near 1
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
-"""Coefficients of x, x^3 and x^5 in a step that takes singular values near 1, of the publication."""
+NUM_STEPS = 5
 
 
 class ConvMuon(Optimizer):
     """Muon for the kernels of convolutions, AdamW for everything else.
 
-    A kernel O I h w is to Muon a matrix O x (I h w). Kernels of a single pixel, of separate
-    channels and those that read images stay with AdamW, like norms and biases. There are two
-    parameter groups, the kernels' first, so that a schedule can be given two rates.
+    Muon treats a kernel O I h w as a matrix O x (I h w). AdamW updates 1x1 kernels, kernels of
+    depthwise convolutions, kernels that read images, norms and biases. There are two parameter
+    groups, Muon's first, so that a schedule can set two rates.
 
     Args:
         params: the weights.
-        lr: of Muon: the spectral norm of a step, about.
+        lr: rate of Muon, about the spectral norm of a step.
         momentum: of Muon.
-        adam_lr: of AdamW.
+        adam_lr: rate of AdamW.
         betas: of AdamW.
         weight_decay: of AdamW.
 
@@ -55,32 +56,25 @@ class ConvMuon(Optimizer):
             raise ValueError(
                 f"momentum {momentum} and betas {betas} must be at least 0 and less than 1"
             )
-        weights = list(params)
-        kernels = {
-            "params": [weight for weight in weights if _mixes_features(weight)],
-            "lr": lr,
-            "momentum": momentum,
-        }
-        others = {
-            "params": [weight for weight in weights if not _mixes_features(weight)],
-            "lr": adam_lr,
-        }
-        super().__init__([kernels, others | {"betas": betas, "weight_decay": weight_decay}], {})
+        kernels, others = [], []
+        for weight in params:
+            (kernels if _mixes_features(weight) else others).append(weight)
+        muon = {"params": kernels, "lr": lr, "momentum": momentum}
+        adam = {"params": others, "lr": adam_lr, "betas": betas, "weight_decay": weight_decay}
+        super().__init__([muon, adam], {})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
-        """Change the weights that have gradients.
+        """Update the weights that have gradients.
 
         Args:
             closure: computes the loss and the gradients.
 
         Returns:
-            what the closure returned.
+            the loss, if there is a closure.
         """
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        with torch.enable_grad():
+            loss = None if closure is None else closure()
         kernels, others = self.param_groups
         self._muon(kernels)
         self._adam(others)
@@ -90,11 +84,13 @@ class ConvMuon(Optimizer):
         for weight in group["params"]:
             if weight.grad is None:
                 continue
-            state = self.state[weight]
-            if not state:
-                state["momentum"] = torch.zeros_like(weight)
-            momentum = state["momentum"].mul_(group["momentum"]).add_(weight.grad)
-            ahead = weight.grad.add(momentum, alpha=group["momentum"])  # Nesterov's
+            self.state[weight] = self.state[weight] or {"momentum": torch.zeros_like(weight)}
+
+            # Nesterov's momentum
+            momentum = self.state[weight]["momentum"].mul_(group["momentum"]).add_(weight.grad)
+            ahead = weight.grad.add(momentum, alpha=group["momentum"])
+
+            # a step of about the same size for kernels of every shape
             update = orthogonal(ahead.flatten(1))
             rows, columns = update.shape
             weight.add_(
@@ -104,13 +100,11 @@ class ConvMuon(Optimizer):
     def _adam(self, group: dict[str, Any]) -> None:
         weights = [weight for weight in group["params"] if weight.grad is not None]
         for weight in weights:
-            if not self.state[weight]:
-                mean, square = torch.zeros_like(weight), torch.zeros_like(weight)
-                self.state[weight] = {
-                    "exp_avg": mean,
-                    "exp_avg_sq": square,
-                    "step": torch.zeros(()),
-                }
+            self.state[weight] = self.state[weight] or {
+                "exp_avg": torch.zeros_like(weight),
+                "exp_avg_sq": torch.zeros_like(weight),
+                "step": torch.zeros(()),
+            }
         states = [self.state[weight] for weight in weights]
         means, squares, steps = (
             [state[name] for state in states] for name in ("exp_avg", "exp_avg_sq", "step")
@@ -123,22 +117,26 @@ class ConvMuon(Optimizer):
         )  # fmt: skip
 
 
-def orthogonal(matrix: Float[Tensor, "m n"], steps: int = 5) -> Float[Tensor, "m n"]:
-    """The matrix with its singular values replaced by numbers between 0.7 and 1.2, by Newton-Schulz iteration.
+def orthogonal(matrix: Float[Tensor, "m n"]) -> Float[Tensor, "m n"]:
+    """Replace the singular values of a matrix by numbers between 0.7 and 1.2.
+
+    A Newton-Schulz iteration in float32 does it.
 
     Args:
-        matrix: any; in float32 it is computed.
-        steps: of the iteration.
+        matrix: of any precision, which the result has too.
     """
     a, b, c = NEWTON_SCHULZ
+
+    # the smaller side first, so that the products are small
     tall = matrix.shape[0] > matrix.shape[1]
     wide = (matrix.T if tall else matrix).float()
     wide = wide / (wide.norm() + 1e-7)
-    for _ in range(steps):
+    for _ in range(NUM_STEPS):
         square = wide @ wide.T
         wide = a * wide + (b * square + c * square @ square) @ wide
     return (wide.T if tall else wide).to(matrix.dtype)
 
 
 def _mixes_features(weight: Tensor) -> bool:
+    """Whether it is a kernel of more than one pixel that reads more than three channels."""
     return weight.ndim == 4 and weight.shape[1] > 3 and weight.shape[2] * weight.shape[3] > 1

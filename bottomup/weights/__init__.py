@@ -1,1 +1,1 @@
-"""Weights files and what they say of themselves: names and files to networks, and back."""
+"""From names and files to networks and back, and the bundled files themselves."""

@@ -1,4 +1,4 @@
-"""The part of a weights file that describes its network: enough to rebuild it, in JSON."""
+"""The description of a network in its weights file: enough to rebuild it, in JSON."""
 
 import dataclasses
 import math
@@ -10,35 +10,35 @@ import torch
 
 from bottomup.models.network import Network, Preprocessing
 from bottomup.skeleton import Skeleton
-from bottomup.weights.reading import WeightsError
+from bottomup.weights.reading import DOWNLOAD_AGAIN, WeightsError, in_short
 
 FORMAT = 1
-LARGEST_ARGUMENT = 4096  # of a builder, in a file: no count or width of ours comes near
+LARGEST_ARGUMENT = 4096  # of a builder, in a file: our counts and widths are far smaller
+# names in a file and in `Preprocessing`; mean and deviation are tensors of the file
 PREPROCESSING = {
     "input_size": "size",
     "input_side": "side",
     "size_multiple": "multiple",
     "keypoint_offset": "offset",
 }
-"""The names in a file, and those of `Preprocessing`. Mean and deviation are tensors of the file."""
 
 N = TypeVar("N", bound=Network)
 
 
 def describe(net: Network, *, notes: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """What a file has to hold of a network beside its tensors.
+    """All that a file has to hold of a network besides its tensors.
 
-    A training stores this under "bottomup" in its checkpoints, so that `load_model` takes them.
+    Training stores it under "bottomup" in its checkpoints, so that `load_model` reads them.
 
     Args:
         net: made by a builder.
-        notes: anything else worth keeping.
+        notes: anything else to keep.
 
     Returns:
         JSON values: format, builder, arguments, skeleton, preprocessing, notes.
 
     Raises:
-        ValueError: the network was put together by hand, so nothing could rebuild it.
+        ValueError: the network was not made by a builder, so it cannot be rebuilt.
     """
     if net.recipe is None:
         raise ValueError("only networks made by a builder can be saved; this one has no recipe")
@@ -55,7 +55,7 @@ def describe(net: Network, *, notes: Mapping[str, Any] | None = None) -> dict[st
 
 
 def assemble(
-    description: Any,
+    description: Mapping[str, Any],
     path: Path,
     builders: Mapping[str, Callable[..., N]],
     *,
@@ -64,19 +64,18 @@ def assemble(
     """Inverse of `describe`: the network, without memory for its weights (on the device "meta").
 
     Args:
-        description: what was read, which may be anything.
-        path: the file that it was read from, for the messages.
+        description: as it was read; its values may be anything.
+        path: the file that it was read from, for messages.
         builders: the networks that it may name, as in `bottomup.models.pose_net.BUILDERS`.
-        skeleton: the joints, in place of those that the description names.
+        skeleton: the joints, in place of the described ones.
 
     Raises:
-        WeightsError: the description is of another format or another network, or is damaged.
+        WeightsError: the description is damaged, or of another format or network.
     """
     try:
-        written = description["format"]
-        if written != FORMAT:
+        if description["format"] != FORMAT:
             raise WeightsError(
-                f"{path}: is of format {written!r:.50}, this version reads {FORMAT}; "
+                f"{path}: is of format {description['format']!r:.50}, this version reads {FORMAT}; "
                 "update bottomup"
             )
         builder, arguments = description["builder"], dict(description["arguments"])
@@ -86,40 +85,38 @@ def assemble(
                 "here. Networks that find everybody go to `Predictor`, those of top-down methods "
                 "to `bottomup.topdown`, newer ones need a newer bottomup"
             )
-        numbers = [value for value in arguments.values() if isinstance(value, int | float)]
-        if any(not 0 <= value <= LARGEST_ARGUMENT for value in numbers):
+        numbers = (value for value in arguments.values() if isinstance(value, int | float))
+        if not all(0 <= value <= LARGEST_ARGUMENT for value in numbers):
             raise ValueError(f"arguments {arguments}")
         skeleton = skeleton or Skeleton.from_dict(description["skeleton"])
         with torch.device("meta"):
             net = builders[builder](**arguments, skeleton=skeleton)
         net.preprocessing = _preprocessing(net.preprocessing, description["preprocessing"])
+        return net
     except WeightsError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
-        reason = f"{type(error).__name__}: {str(error)[:200]}"
         raise WeightsError(
-            f"{path}: its description is damaged ({reason}); download it again"
+            f"{path}: its description is damaged ({in_short(error)}); {DOWNLOAD_AGAIN}"
         ) from error
-    return net
 
 
 def network_name(description: Mapping[str, Any]) -> str:
-    """For messages: the builder and its arguments, like a call."""
+    """The builder and its arguments, written as a call, for messages."""
     arguments = ", ".join(f"{key}={value}" for key, value in description["arguments"].items())
     return f"{description['builder']}({arguments})"
 
 
 def _preprocessing(built: Preprocessing, given: Mapping[str, Any]) -> Preprocessing:
-    """The preprocessing of a file; what it leaves out stays as the builder has it."""
+    """The preprocessing of a file; what the file leaves out stays as the builder has it."""
     read = {PREPROCESSING[name]: value for name, value in given.items() if value is not None}
     changed = dataclasses.replace(built, **read)
-    is_sound = (
+    if not (
         changed.side in ("short", "long")
         and 1 <= int(changed.size) <= 65536
         and 1 <= int(changed.multiple) <= 4096
         and math.isfinite(changed.offset)
-    )
-    if not is_sound:
+    ):
         raise ValueError(f"preprocessing {dict(given)}")
     return dataclasses.replace(
         changed,

@@ -1,4 +1,4 @@
-"""Fetching a file whose hash is known: what broke off is continued, what is wrong never gets its name."""
+"""Fetching a file whose hash is known: resumed where it broke off, named only once it is right."""
 
 import contextlib
 import hashlib
@@ -13,7 +13,8 @@ from typing import Any, BinaryIO
 
 CHUNK = 1 << 20  # bytes
 TIMEOUT = 30.0  # seconds without a byte
-FACTOR = 2.0  # by which a file may be larger or smaller than expected: enough to tell it from a page or another file
+FACTOR = 2.0  # a file that is this much larger or smaller than expected is another file, or a page
+KEPT = "what arrived is kept: the same command goes on from there"
 
 
 class DownloadError(OSError):
@@ -28,24 +29,24 @@ def fetch(
     num_bytes: float,
     report: Callable[[int, int | None], None] = lambda done, total: None,
 ) -> None:
-    """Fetch a file unless it is there; it appears whole and right, or not at all.
+    """Fetch a file unless it exists; it appears whole and right, or not at all.
 
-    What arrived before a connection broke stays beside it as NAME.part, and the next call asks for
-    the rest alone.
+    What arrives before a connection breaks stays beside it as NAME.part. The next call fetches the
+    rest only.
 
     Args:
         url: http or https.
         target: where to; its folder is made.
         sha256: the first hexadecimal digits of the file's SHA-256, or all of them.
-        num_bytes: about how many it has; less than half or more than twice as many are another
-            file.
-        report: called with the bytes that are there and those that there will be, None where the
-            server does not say.
+        num_bytes: about how many bytes it has; a file with less than half or more than twice as
+            many is refused.
+        report: called with the bytes so far and those of the whole file, None if the server does
+            not say.
 
     Raises:
-        ValueError: the URL is none of those kinds.
-        DownloadError: no connection, a refusal of the server, a transfer that broke off, or another
-            file than expected.
+        ValueError: the URL is neither http nor https.
+        DownloadError: no connection, a refusal of the server, a broken transfer, or another file
+            than expected.
         OSError: the file cannot be written.
     """
     if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
@@ -57,8 +58,9 @@ def fetch(
     with part.open("a+b") as file:
         _claim(file, part)
         try:
-            digest = _digest(file)
-            if not digest.hexdigest().startswith(sha256):  # else only its name was missing
+            file.seek(0)
+            digest: Any = hashlib.file_digest(file, "sha256")  # leaves the file at its end
+            if not digest.hexdigest().startswith(sha256):  # else it only has to be renamed
                 digest = _transfer(url, file, digest, num_bytes, report)
             file.flush()
             os.fsync(file.fileno())
@@ -69,8 +71,9 @@ def fetch(
     if not digest.hexdigest().startswith(sha256):
         part.unlink(missing_ok=True)
         raise DownloadError(
-            f"{url}: has the SHA-256 {digest.hexdigest()}, which does not begin with {sha256}: another file, or a "
-            "damaged one; it was removed. Fetch it again, or from another place by --url"
+            f"{url}: has the SHA-256 {digest.hexdigest()}, which does not begin with {sha256}: "
+            "another file, or a damaged one; it was removed. Fetch it again, or from another "
+            "place by --url"
         )
     part.replace(target)
 
@@ -87,15 +90,6 @@ def _claim(file: BinaryIO, part: Path) -> None:
         raise DownloadError(f"{part}: another process is fetching it; wait for that one") from error
 
 
-def _digest(file: BinaryIO) -> Any:
-    """Of what the file holds; afterwards it stands at its end."""
-    digest = hashlib.sha256()
-    file.seek(0)
-    while chunk := file.read(CHUNK):
-        digest.update(chunk)
-    return digest
-
-
 def _transfer(
     url: str,
     file: BinaryIO,
@@ -103,93 +97,80 @@ def _transfer(
     num_bytes: float,
     report: Callable[[int, int | None], None],
 ) -> Any:
-    """Append what the file still lacks, or all of it if the server does not give parts; the digest of the whole."""
+    """Append the rest, or write all if the server sends all; returns the digest of the whole."""
     with _explained(url), _open(url, file.tell()) as response:
-        start = _first_byte(response, file.tell())
-        if start < file.tell():
+        done = _first_byte(response, file.tell())
+        if done < file.tell():
             file.truncate(0)
             digest = hashlib.sha256()
-        total = _total(response, start)
-        most = num_bytes * FACTOR
-        if total is not None and not num_bytes / FACTOR <= total <= most:
+
+        # a wrong size is noticed before anything is written, if the server tells the size
+        length = response.headers.get("Content-Length", "")
+        total = done + int(length) if length.isascii() and length.isdigit() else None
+        if total is not None and not num_bytes / FACTOR <= total <= num_bytes * FACTOR:
             raise DownloadError(
-                f"{url}: the server has {total} bytes there, not about {num_bytes:.0f}: another file, or a page that "
-                "explains why not; nothing was fetched. Try another place by --url"
+                f"{url}: the server has {total} bytes there, not about {num_bytes:.0f}: another "
+                "file, or a page that explains why not; nothing was fetched. Try another place "
+                "by --url"
             )
-        done = start
         while chunk := response.read(CHUNK):
             done += len(chunk)
-            if done > most:
-                raise _too_long(url, file, num_bytes)
+            if done > num_bytes * FACTOR:
+                file.truncate(0)
+                raise DownloadError(
+                    f"{url}: sends more than the about {num_bytes:.0f} bytes of the file, so it is "
+                    "another one; it was removed. Try another place by --url"
+                )
             file.write(chunk)
             digest.update(chunk)
             report(done, total)
         if total is not None and done < total:
-            raise http.client.IncompleteRead(b"", total - done)
+            raise DownloadError(
+                f"{url}: the transfer broke off, {total - done} bytes before its end; {KEPT}"
+            )
     return digest
 
 
 def _open(url: str, start: int) -> Any:
-    """The server's answer from a byte on; from the first one where there is nothing after that byte."""
+    """The server's answer from byte `start` on, or from the first if nothing follows `start`."""
     headers = {"User-Agent": "bottomup", "Accept-Encoding": "identity"}
     if start:
-        request = urllib.request.Request(url, headers={**headers, "Range": f"bytes={start}-"})
-        try:
-            return urllib.request.urlopen(request, timeout=TIMEOUT)
-        except urllib.error.HTTPError as error:
-            with error:
-                if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-                    raise
-    return urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT)
+        headers["Range"] = f"bytes={start}-"
+    try:
+        request = urllib.request.Request(url, headers=headers)
+        return urllib.request.urlopen(request, timeout=TIMEOUT)
+    except urllib.error.HTTPError as error:
+        if not start or error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            raise
+        error.close()
+    return _open(url, 0)
 
 
 def _first_byte(response: Any, wanted: int) -> int:
-    """With which byte the answer begins: the wanted one if the server gives parts, else the first."""
-    said = response.headers.get("Content-Range", "")
-    is_part = response.status == http.HTTPStatus.PARTIAL_CONTENT and said.startswith(
-        f"bytes {wanted}-"
-    )
-    if not is_part and response.status == http.HTTPStatus.PARTIAL_CONTENT:
+    """The position of the answer's first byte: `wanted`, or 0 if the server sends all."""
+    if response.status != http.HTTPStatus.PARTIAL_CONTENT:
+        return 0
+    given = response.headers.get("Content-Range", "")
+    if not given.startswith(f"bytes {wanted}-"):
         raise DownloadError(
-            f"{response.url}: the server gave the bytes {said!r} for those from {wanted} on"
+            f"{response.url}: the server gave the bytes {given!r} for those from {wanted} on"
         )
-    return wanted if is_part else 0
-
-
-def _total(response: Any, start: int) -> int | None:
-    """Bytes of the whole file, if the server says so."""
-    length = response.headers.get("Content-Length", "")
-    return start + int(length) if length.isascii() and length.isdigit() else None
-
-
-def _too_long(url: str, file: BinaryIO, num_bytes: float) -> DownloadError:
-    file.truncate(0)
-    return DownloadError(
-        f"{url}: sends more than the about {num_bytes:.0f} bytes of the file, so it is another one; it was removed. "
-        "Try another place by --url"
-    )
+    return wanted
 
 
 @contextlib.contextmanager
 def _explained(url: str) -> Iterator[None]:
-    """What went wrong on the way, in words; what the disk complains about is left as it is."""
-    kept = "what arrived is kept: the same command goes on from there"
+    """Turn errors of the network into `DownloadError`; those of the disk stay as they are."""
     try:
         yield
-    except DownloadError:
-        raise
     except urllib.error.HTTPError as error:
         with error:
             raise DownloadError(
                 f"{url}: the server answers {error.code} {error.reason}; try --url"
             ) from error
     except urllib.error.URLError as error:
-        raise DownloadError(f"{url}: no connection ({error.reason}); {kept}") from error
-    except http.client.IncompleteRead as error:
-        raise DownloadError(
-            f"{url}: the transfer broke off, {error.expected} bytes before its end; {kept}"
-        ) from error
+        raise DownloadError(f"{url}: no connection ({error.reason}); {KEPT}") from error
     except (http.client.HTTPException, ConnectionError, TimeoutError) as error:
         raise DownloadError(
-            f"{url}: the transfer broke off ({error or type(error).__name__}); {kept}"
+            f"{url}: the transfer broke off ({str(error) or type(error).__name__}); {KEPT}"
         ) from error

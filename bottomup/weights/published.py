@@ -1,8 +1,8 @@
-"""Weights that others publish and that this package reads: where they are, and where they lie once fetched.
+"""Weights that others publish and that this package reads: addresses, and places after fetching.
 
-The eight hexadecimal digits in a file's name are the beginning of its SHA-256; that is how MMPose
-and torch name files. Addresses are those of MMPose's model zoo (docs and configs of
-open-mmlab/mmpose 0.x), sizes follow from the networks.
+MMPose and torch put the first eight hexadecimal digits of a file's SHA-256 into its name. Addresses
+are those of MMPose's model zoo (docs and configs of open-mmlab/mmpose 0.x). Sizes follow from the
+networks.
 """
 
 import dataclasses
@@ -16,9 +16,9 @@ class Published:
 
     Attributes:
         url: its address.
-        megabytes: of 1e6 bytes, about.
-        licence: of the project that publishes it; the data that it learned from has terms of its
-            own.
+        megabytes: its size, about, in 1e6 bytes.
+        licence: of the project that publishes it. The data that it was trained on has its own
+            terms.
         purpose: what it is for.
     """
 
@@ -29,20 +29,21 @@ class Published:
 
     @property
     def file_name(self) -> str:
-        """The name under which it is kept: that of the publisher, which tells size and variant."""
+        """The publisher's name for it, which tells size and variant."""
         return self.url.rsplit("/", 1)[1]
 
     @property
     def sha256(self) -> str:
-        """How the file's SHA-256 begins."""
+        """The first digits of its SHA-256."""
         return re.findall(r"-([0-9a-f]{8})(?=[_.])", self.file_name)[-1]
 
 
 _MMPOSE = "https://download.openmmlab.com/mmpose"
 _COCO, _CROWDPOSE = "finds COCO's 17 joints", "finds CrowdPose's 14 joints"
-_TRUNK = "trunk that learned from ImageNet, to start a training from"
+_TRUNK = "trunk trained on ImageNet, to start a training from"
 _POSE, _IMAGENET = f"{_MMPOSE}/bottom_up", f"{_MMPOSE}/pretrain_models"
 
+# by the name that `bottomup weights fetch` and then `--weights` take
 PUBLISHED = {
     "higherhrnet_w32_512": Published(
         f"{_POSE}/higher_hrnet32_coco_512x512-8ae85183_20200713.pth", 115, "Apache-2.0", _COCO
@@ -68,16 +69,15 @@ PUBLISHED = {
     "hrnet_w32_imagenet": Published(f"{_IMAGENET}/hrnet_w32-36af842e.pth", 165, "MIT", _TRUNK),
     "hrnet_w48_imagenet": Published(f"{_IMAGENET}/hrnet_w48-8ef0771d.pth", 311, "MIT", _TRUNK),
 }
-"""By the names that `bottomup weights fetch` and, once they are fetched, `--weights` take."""
 
 
 def cache_folder() -> Path:
-    """Where fetched weights lie: the user's cache."""
+    """The folder of fetched weights, in the user's cache."""
     import platformdirs
 
     return platformdirs.user_cache_path("bottomup", appauthor=False) / "weights"
 
 
 def cached_path(name: str) -> Path:
-    """Where published weights lie once they are fetched."""
+    """Where published weights are after fetching."""
     return cache_folder() / PUBLISHED[name].file_name

@@ -109,7 +109,7 @@ def test_equal_tags_do_not_collide():
 
 
 def test_a_person_opened_twice_is_not_split():
-    """A second nose beside the first opens a person with the same tag: the joints must not be dealt out at random."""
+    """A second nose with the same tag opens a person, who must not get half of the joints."""
     xy, scores, tags = crowd.random_crowd(1, (96, 96), absent=0.0)
     scores[:] = 0.9
     heatmaps, tag_maps = crowd.render(xy, scores, tags, (96, 96))
@@ -155,7 +155,7 @@ def test_joints_are_filled_where_there_is_heat_and_nowhere_else():
 
 
 def test_a_far_joint_is_never_forced_on_a_person():
-    """Two people, and a third's shoulder whose tag is far: the reference's cost would swap the near pairs."""
+    """Two people and a far shoulder of a third: the reference's cost would swap the near pairs."""
     rng = np.random.default_rng(0)
     tags = np.array([3.0, 6.0, 12.0])
     xy = rng.uniform(10, 86, (3, 17, 2))

@@ -23,7 +23,7 @@ def fill(net: PoseNet) -> None:
         parameter.data = torch.from_numpy(values.astype(np.float32)).reshape(parameter.shape)
 
 
-def picture() -> torch.Tensor:
+def image() -> torch.Tensor:
     """1 3 64 128, with structure at all scales, in whole numbers of 0..255."""
     y, x = torch.meshgrid(torch.arange(64), torch.arange(128), indexing="ij")
     channels = [(x * 3 + y * y) % 256, (x * y) % 256, ((x // 8 + y // 8) % 2) * 200 + y % 50]
@@ -41,7 +41,7 @@ def net() -> PoseNet:
 def test_equals_the_original_graph(net):
     # expected: the graph of MoveNet MultiPose with the weights of `fill`, every third cell
     expected = np.load(GOLDEN, allow_pickle=False)
-    features = net.trunk((picture() - net.mean) / net.std)[0]
+    features = net.trunk((image() - net.mean) / net.std)[0]
     actual = {"features": features}
     for name in ("center", "heatmaps", "displacements", "box_size"):
         actual[name] = getattr(net.head, name)(features)
@@ -54,7 +54,7 @@ def test_equals_the_original_graph(net):
 
 
 @torch.no_grad()
-def test_second_scale_is_the_picture_at_half_its_size(net):
+def test_the_second_scale_is_the_image_at_half_its_size(net):
     images = torch.rand(2, 3, 64, 128) * 2 - 1
     whole, half = net.trunk(images)
     assert whole.shape == (2, 24, 16, 32)
@@ -75,6 +75,6 @@ def test_one_output_at_stride_4(net):
 
 
 @pytest.mark.parametrize("num_scales", [0, 5])
-def test_a_senseless_number_of_scales_is_refused(num_scales):
+def test_a_number_of_scales_out_of_range_is_refused(num_scales):
     with pytest.raises(ValueError, match="num_scales"):
         MobileNetScales(num_scales)

@@ -5,7 +5,7 @@ from golden.rendering import render as render  # for the tests
 
 
 def random_crowd(num_people, size, *, num_joints=17, tag_dims=2, absent=0.25, seed=0):
-    """A crowd scattered over the map: upright stick bodies, a quarter of the joints missing, tags well apart.
+    """A crowd of upright stick bodies; a quarter of the joints is missing, tags are well apart.
 
     Returns:
         xy (N, K, 2), scores (N, K), tags (N, K, L) as `render` takes them.

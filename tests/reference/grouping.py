@@ -1,4 +1,4 @@
-"""The grouping of the reference implementation, slow and obvious: one person, one joint, one whole map at a time."""
+"""The grouping of the reference implementation, slow and obvious."""
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -72,7 +72,7 @@ def adjust(people, heatmaps):
 
 
 def refine(person, heatmaps, tags):
-    """One adjusted person with every absent joint filled where heatmap - round(tag distance) is largest."""
+    """One person with absent joints filled in where heatmap - round(tag distance) is largest."""
     person = person.copy()
     present = np.flatnonzero(person[:, 2] > 0)
     mean = np.mean([tags[k, int(person[k, 1]), int(person[k, 0])] for k in present], axis=0)

@@ -26,7 +26,7 @@ def pull_push(tags: torch.Tensor, people: list[list[int]]) -> tuple[torch.Tensor
 def loop_over_people(
     tags: torch.Tensor, people: list[list[int]]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The same as a competent loop does it: one indexing per person, all pairs of people at once."""
+    """The same by a good loop: one indexing per person, all pairs of people at once."""
     groups = [tags[:, joints] for joints in people if joints]  # L joints
     if not groups:
         return tags.sum() * 0, tags.sum() * 0

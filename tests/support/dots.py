@@ -1,4 +1,4 @@
-"""A network without weights that sees coloured dots: it makes the way from a picture to its people checkable.
+"""A network without weights that sees coloured dots, to check the way from image to people.
 
 A red, a green and a blue dot in about the same column of the picture are the joints of one person.
 """
@@ -49,7 +49,7 @@ def dot_net(
 
 
 def picture(wh: tuple[int, int], people: np.ndarray, *, sigma: float | None = None) -> np.ndarray:
-    """(H, W, 3) with the people's joints (N, 3, 2) as dots of the given width, by default for an input of 256."""
+    """(H, W, 3) with the joints (N, 3, 2) as dots; their width suits an input of 256 pixels."""
     sigma = sigma or 6 * max(wh) / 256
     xs, ys = np.arange(wh[0]), np.arange(wh[1])
     canvas = np.zeros((wh[1], wh[0], 3))

@@ -1,4 +1,4 @@
-"""The type checker of the tests' import hook: an int may stand where a float is expected, as in PEP 484."""
+"""The type checker of the tests' import hook: an int may stand for a float, as in PEP 484."""
 
 from beartype import BeartypeConf, beartype
 

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 CROWD = {"width": 128, "height": 128, "people": [1, 2], "sizes": [60.0, 110.0]}
+DATA = {"crowd": CROWD, "val_length": 2, "batch_size": 2, "num_workers": 0}
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +31,7 @@ def config(folder: Path, network: str, arguments: dict, data: str, data_argument
     logger = {"save_dir": str(folder), "name": "log", "version": "", "flush_logs_every_n_steps": 1}
     content = {
         "model": {
-            "class_path": "bottomup.topdown.estimator.TopDownEstimator",
+            "class_path": "bottomup.topdown.TopDownEstimator",
             "init_args": {
                 "network": {"class_path": f"bottomup.networks.{network}", "init_args": arguments},
                 "frozen": ["trunk"],
@@ -38,12 +39,13 @@ def config(folder: Path, network: str, arguments: dict, data: str, data_argument
             },
         },
         "data": {
-            "class_path": f"bottomup.topdown.datamodule.{data}",
-            "init_args": {"crowd": CROWD, "val_length": 2, "batch_size": 2, "num_workers": 0, **data_arguments},
+            "class_path": f"bottomup.topdown.{data}",
+            "init_args": {**DATA, **data_arguments},
         },
         "trainer": {
-            "accelerator": "cpu", "devices": 1, "enable_progress_bar": False, "enable_model_summary": False,
-            "max_epochs": 1, "log_every_n_steps": 1, "default_root_dir": str(folder),
+            "accelerator": "cpu", "devices": 1, "max_epochs": 1, "log_every_n_steps": 1,
+            "default_root_dir": str(folder), "enable_progress_bar": False,
+            "enable_model_summary": False,
             "logger": {"class_path": "pytorch_lightning.loggers.CSVLogger", "init_args": logger},
             "callbacks": {
                 "class_path": "pytorch_lightning.callbacks.ModelCheckpoint",

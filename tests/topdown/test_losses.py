@@ -32,7 +32,7 @@ def outputs(kind: str) -> PersonOutput:
 
 
 @pytest.mark.parametrize("kind", ["heatmap", "points"])
-def test_joints_without_a_label_cost_nothing_and_teach_nothing(kind):
+def test_unlabelled_joints_have_no_loss_and_no_gradient(kind):
     keypoints = joints()
     keypoints[0, 0, 2] = 0
     keypoints[1] = 0
@@ -52,12 +52,12 @@ def test_joints_without_a_label_cost_nothing_and_teach_nothing(kind):
 
 
 @pytest.mark.parametrize("kind", ["heatmap", "points"])
-def test_nobody_labelled_costs_nothing(kind):
+def test_without_labelled_joints_the_loss_is_zero(kind):
     (loss,) = PersonCriterion()(outputs(kind), torch.zeros(2, 1, 5, 3), MASK).values()
     assert loss == 0
 
 
-def test_the_right_answer_costs_nothing():
+def test_the_loss_of_the_right_answer_is_zero():
     keypoints = joints()
     cells = torch.cat([(keypoints[..., :2] + 0.5) / 4, keypoints[..., 2:]], dim=3)
     maps = targets.render_heatmaps(cells, 64, 48, exact=True)
@@ -77,7 +77,7 @@ def test_points_are_compared_in_heights_of_the_crop():
 
 
 def perfect(boxes: np.ndarray, scale: int) -> CenterMaps:
-    """Maps of a 256 x 256 input that say exactly where one image's boxes are."""
+    """Maps of a 256 x 256 input with exactly one image's boxes."""
     size, stride = 64 // 2**scale, 4 * 2**scale
     center = torch.full((1, 1, size, size), -20.0)
     offset, box_size = torch.zeros(1, 2, size, size), torch.zeros(1, 2, size, size)
@@ -98,7 +98,7 @@ def as_keypoints(boxes: np.ndarray) -> torch.Tensor:
 BOXES = np.array([[20.0, 30, 60, 100], [150, 40, 200, 140], [90, 180, 110, 230]])
 
 
-def test_a_detector_that_is_right_about_offsets_and_sizes_pays_for_neither():
+def test_right_offsets_and_sizes_have_no_loss():
     losses = DetectorCriterion()(
         [perfect(BOXES, 0), perfect(BOXES[:0], 1)], as_keypoints(BOXES), torch.ones(1, 256, 256) > 0
     )
@@ -111,7 +111,7 @@ def test_a_detector_that_is_right_about_offsets_and_sizes_pays_for_neither():
     )
 
 
-def test_a_box_that_does_not_count_and_unknown_regions_teach_nothing():
+def test_a_box_that_does_not_count_and_ignored_regions_have_no_gradient():
     maps = perfect(BOXES, 0)._replace(center=torch.zeros(1, 1, 64, 64, requires_grad=True))
     keypoints = as_keypoints(BOXES)
     keypoints[0, :, :, 2] = 0
@@ -125,7 +125,7 @@ def test_a_box_that_does_not_count_and_unknown_regions_teach_nothing():
 
 
 def test_each_scale_learns_from_the_people_that_suit_it():
-    """A person of 200 px, 50 cells of the finest map, is for the coarse scale alone where `largest` is 30."""
+    """With `largest` 30, a person of 50 cells of the finest map is for the coarse scale only."""
     box = np.array([[20.0, 20, 120, 220]])
     criterion = DetectorCriterion(largest=30, smallest=20)
     mask = torch.ones(1, 256, 256) > 0
@@ -136,5 +136,5 @@ def test_each_scale_learns_from_the_people_that_suit_it():
     ]
     criterion(flat, as_keypoints(box), mask)["center"].backward()
     middle = [(maps.center.grad[0, 0]) for maps in flat]
-    assert middle[0][30, 17] == 0  # left free
+    assert middle[0][30, 17] == 0  # ignored
     assert middle[1][15, 8] < 0  # a person is missing here

@@ -118,7 +118,7 @@ def test_the_mean_of_a_map_is_where_the_map_is_narrow():
 
 
 @pytest.mark.parametrize("height", [0, 100, 96])
-def test_senseless_heights_are_refused(height):
+def test_heights_out_of_range_are_refused(height):
     with pytest.raises(ValueError, match="multiple of 128"):
         BUILDERS["topdown_heatmap"](height=height)
 

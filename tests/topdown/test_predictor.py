@@ -16,13 +16,13 @@ def predictor(boxes: Boxes, **arguments) -> TopDownPredictor:
 
 
 def lonely(wh: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """(1, 3, 2) three joints in the middle third of a picture."""
+    """(1, 3, 2) three joints in the middle third of an image."""
     return rng.uniform(1 / 3, 2 / 3, (1, 3, 2)) * wh
 
 
 @pytest.mark.parametrize("wh", [(640, 480), (480, 640), (1501, 1001), (96, 80)])
 def test_people_are_where_they_are(wh):
-    """The quarter offset is off by up to a quarter of a cell, that is a pixel of the crop, to either side."""
+    """The quarter offset is off by up to a quarter of a cell: a pixel of the crop to each side."""
     rng = np.random.default_rng(0)
     errors = []
     for _ in range(24):
@@ -30,41 +30,30 @@ def test_people_are_where_they_are(wh):
         boxes = boxes_around(people, max(wh) / 12)
         poses = predictor(boxes).predict(picture(wh, people, sigma=max(wh) / 64))
         sides = (boxes.boxes[0, 2:] - boxes.boxes[0, :2]) * 1.25
-        pixel = max(sides / (192, 256))  # of the crop, in pixels of the picture
+        pixel = max(sides / (192, 256))  # of the crop, in pixels of the image
         errors.append((poses.keypoints[0] - people[0]) / pixel)
     errors = np.concatenate(errors)
     assert np.abs(errors).max() < 1.6
-    assert np.abs(errors.mean(0)).max() < 3 * errors.std(0).max() / np.sqrt(
-        len(errors)
-    )  # no more than chance
+    standard_error = errors.std(0).max() / np.sqrt(len(errors))
+    assert np.abs(errors.mean(0)).max() < 3 * standard_error
     assert errors.std(0).max() < 0.8
 
 
 def test_a_dot_in_the_middle_of_a_cell_is_found_exactly():
-    """Nothing is half a pixel off: a crop at its own size, and joints on the centres of cells."""
+    """A crop at its own size and joints on the centres of cells: half a pixel off would show."""
     joints = np.array([[[50, 50], [100, 150], [141.5, 205.5]]]) // 4 * 4 + 1.5
     box = np.array([[96 - 192 / 2.5, 128 - 256 / 2.5, 96 + 192 / 2.5, 128 + 256 / 2.5]]) - 0.5
     poses = predictor(Boxes(box, np.ones(1))).predict(picture((192, 256), joints, sigma=6))
     np.testing.assert_allclose(poses.keypoints, joints, atol=0.1)
 
 
-def test_a_mirrored_picture_has_mirrored_people():
+def test_a_mirrored_image_has_mirrored_people():
     wh = (320, 200)
     people = lonely(wh, np.random.default_rng(3))
     image = picture(wh, people, sigma=6)
     boxes = boxes_around(people, 30)
-    mirrored = Boxes(
-        np.stack(
-            [
-                319 - boxes.boxes[:, 2],
-                boxes.boxes[:, 1],
-                319 - boxes.boxes[:, 0],
-                boxes.boxes[:, 3],
-            ],
-            1,
-        ),
-        boxes.scores,
-    )
+    x0, y0, x1, y1 = boxes.boxes.T
+    mirrored = Boxes(np.stack([319 - x1, y0, 319 - x0, y1], 1), boxes.scores)
     there = predictor(boxes).predict(image)
     back = predictor(mirrored).predict(np.ascontiguousarray(image[:, ::-1]))
     np.testing.assert_allclose(319 - back.keypoints[..., 0], there.keypoints[..., 0], atol=0.1)
@@ -84,7 +73,7 @@ def test_batches_change_nothing(batch_size):
         np.testing.assert_allclose(alone.scores[0], together.scores[number], rtol=1e-5)
 
 
-def test_a_person_is_as_sure_as_box_and_joints_together():
+def test_the_score_is_that_of_the_box_times_those_of_the_joints():
     people = crowd((400, 300), 1, np.random.default_rng(2))
     boxes = boxes_around(people, 30)
     sure = predictor(boxes).predict(picture((400, 300), people, sigma=8))
@@ -119,7 +108,7 @@ def test_boxes_that_show_nothing_are_left_out():
     assert np.isfinite(poses.keypoints).all()
 
 
-def test_one_bad_picture_does_not_stop_the_others(tmp_path):
+def test_one_bad_image_does_not_stop_the_others(tmp_path):
     (tmp_path / "bad.jpg").write_bytes(b"no picture")
     people = crowd((400, 300), 2, np.random.default_rng(5))
     images = [
@@ -135,7 +124,7 @@ def test_one_bad_picture_does_not_stop_the_others(tmp_path):
         predictor(boxes_around(people, 30))(images)
 
 
-def test_one_picture_gives_poses_and_several_a_list():
+def test_one_image_gives_poses_and_several_a_list():
     people = crowd((400, 300), 2, np.random.default_rng(5))
     image, method = picture((400, 300), people, sigma=8), predictor(boxes_around(people, 30))
     assert len(method(image)) == 2
@@ -164,7 +153,7 @@ def test_numbers_that_are_not_finite_fail():
         method.predict(np.zeros((300, 400, 3), np.uint8))
 
 
-def test_what_makes_no_sense_is_refused():
+def test_arguments_out_of_range_and_other_networks_are_refused():
     with pytest.raises(ValueError, match="batch_size is 0"):
         predictor(Boxes(np.zeros((0, 4)), np.zeros(0)), batch_size=0)
     with pytest.raises(ValueError, match="go to `Predictor`"):

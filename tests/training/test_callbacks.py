@@ -8,7 +8,7 @@ import torch
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from bottomup import networks
-from bottomup.training.callbacks import AveragedWeights, log_picture, picture_of
+from bottomup.training.callbacks import AveragedWeights, log_picture, moving_average, picture_of
 from bottomup.training.estimator import PoseEstimator
 
 
@@ -18,17 +18,28 @@ def estimator() -> PoseEstimator:
     return PoseEstimator(networks.compact(width=4, input_size=64))
 
 
-def test_the_average_starts_short_and_becomes_long(estimator):
-    averaging = AveragedWeights(decay=0.9)
-    average = averaging._kwargs["avg_fn"]
+def test_the_average_starts_short_and_becomes_long():
     zero, one = torch.zeros(3), torch.ones(3)
-    assert average(zero, one, torch.tensor(0))[0].item() == pytest.approx(
-        0.9
-    )  # the first step counts nine tenths
-    assert average(zero, one, torch.tensor(10**6))[0].item() == pytest.approx(0.1)
-    assert (
-        average(torch.tensor(3), torch.tensor(5), torch.tensor(0)).dtype == torch.int64
-    )  # a counter stays one
+    early = moving_average(zero, one, torch.tensor(0), decay=0.9)
+    late = moving_average(zero, one, torch.tensor(10**6), decay=0.9)
+    assert early[0].item() == pytest.approx(0.9)  # the first step counts nine tenths
+    assert late[0].item() == pytest.approx(0.1)
+    counter = moving_average(torch.tensor(3), torch.tensor(5), torch.tensor(0), decay=0.9)
+    assert counter.dtype == torch.int64  # a counter stays one
+
+
+def test_the_callback_averages_with_its_decay(estimator):
+    averaging = AveragedWeights(decay=0.1)
+    averaging.setup(types.SimpleNamespace(), estimator, "fit")
+    weight = next(estimator.network.parameters())
+    before = weight.detach().clone()
+    for step in (1, 2):  # the first one copies the weights
+        averaging.on_train_batch_end(
+            types.SimpleNamespace(global_step=step), estimator, None, None, 0
+        )
+        weight.data.add_(1)
+    averaging.on_train_end(types.SimpleNamespace(), estimator)
+    torch.testing.assert_close(weight.detach(), before + 0.9)
 
 
 def test_a_picture_shows_people_heat_and_tags(estimator):

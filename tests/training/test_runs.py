@@ -78,7 +78,7 @@ def test_a_killed_training_goes_on_as_if_it_had_not_stopped(tmp_path):
 
 
 def test_two_processes_compute_the_gradients_of_one_with_twice_the_batch(tmp_path):
-    """One step of plain gradient descent at rate 1: the weights differ from the start by the gradient."""
+    """One step of gradient descent at rate 1: the weights differ from the start by the gradient."""
     sgd = [
         "--model.optimizer=torch.optim.SGD",
         "--model.optimizer.lr=1.0",
@@ -174,7 +174,7 @@ def _one_person() -> Poses:
 
 @pytest.mark.parametrize("averaging_first", [True, False])
 def test_pictures_show_what_the_validated_weights_find(tmp_path, monkeypatch, averaging_first):
-    """Averaged weights are in place only while images are validated, wherever the callbacks stand in the list."""
+    """Averaged weights are in place only during validation, in any order of the callbacks."""
     drawn, validated = [], []
     monkeypatch.setattr(
         callbacks,

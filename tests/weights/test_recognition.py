@@ -117,6 +117,13 @@ def test_other_networks_are_told_apart():
         recognise(Checkpoint(Path("net.pth"), trunk, None, ""))
 
 
+def test_a_head_of_one_channel_is_refused():
+    given = checkpoint(num_deconvs=0)
+    tensors = {**given.tensors, "head.final_layers.0.weight": torch.zeros(1, 4, 1, 1)}
+    with pytest.raises(WeightsError, match="do not add up"):
+        recognise(Checkpoint(given.path, tensors, None, ""))
+
+
 @pytest.mark.parametrize("shape", [(), (0,), (10**12, 1)])
 def test_absurd_shapes_are_refused(shape):
     given = checkpoint()

@@ -1,3 +1,4 @@
+import json
 import os
 
 import pytest
@@ -9,6 +10,7 @@ from bottomup import COCO, CROWDPOSE, Skeleton
 from bottomup.models.network import Preprocessing
 from bottomup.models.pose_net import PoseNet, higherhrnet
 from bottomup.weights import store as weights
+from bottomup.weights.description import describe
 from bottomup.weights.store import (
     WeightsError,
     convert,
@@ -62,19 +64,29 @@ def mmpose(net):
     }
 
 
+def prefixed(prefix, state):
+    return {prefix + name: tensor for name, tensor in state.items()}
+
+
+def lightning(net):
+    state = prefixed("network.", net.state_dict()) | {"criterion.weight": torch.ones(1)}
+    return {"state_dict": state, "hyper_parameters": {"lr": 1e-3}, "bottomup": describe(net)}
+
+
+def without_counters(net):
+    state = official(net)
+    return {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}
+
+
 WRITERS = {
     "official": official,
-    "ddp": lambda net: {f"module.{k}": v for k, v in official(net).items()},
-    "half": lambda net: {f"1.{k}": v for k, v in official(net).items()},
-    "both": lambda net: {"model": "w32", "state_dict": {f"module.1.{k}": v for k, v in official(net).items()}},
-    "old": lambda net: {k: v for k, v in official(net).items() if not k.endswith("num_batches_tracked")},
+    "ddp": lambda net: prefixed("module.", official(net)),
+    "half": lambda net: prefixed("1.", official(net)),
+    "both": lambda net: {"model": "w32", "state_dict": prefixed("module.1.", official(net))},
+    "old": without_counters,
     "mmpose": mmpose,
-    "lightning": lambda net: {
-        "state_dict": {**{f"network.{k}": v for k, v in net.state_dict().items()}, "criterion.weight": torch.ones(1)},
-        "hyper_parameters": {"lr": 1e-3},
-        "bottomup": weights.describe(net),
-    },
-}  # fmt: skip
+    "lightning": lightning,
+}
 
 
 @pytest.mark.parametrize("writer", WRITERS)
@@ -199,6 +211,18 @@ def test_what_cannot_be_saved(tmp_path):
     with pytest.raises(ValueError, match=r"conv1.weight is not finite in float16"):
         save_model(net, tmp_path / "a.safetensors", half=True)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "shared", [5, {"sha256": "0"}, {"weights": ["mobile"]}, {"weights": "a" * 10**6}]
+)
+def test_shared_weights_that_do_not_exist_are_refused(net, tmp_path, shared):
+    description = json.dumps({**describe(net), "shared": shared})
+    path = tmp_path / "part.safetensors"
+    safetensors.torch.save_file({"mean": torch.zeros(3, 1, 1)}, path, {"bottomup": description})
+    with pytest.raises(WeightsError, match="not there") as error:
+        load_model(path)
+    assert len(str(error.value)) < 600
 
 
 def test_what_does_not_fit_is_told_and_nothing_is_loaded(net, tmp_path):

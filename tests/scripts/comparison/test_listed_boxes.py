@@ -9,7 +9,10 @@ IMAGE = np.zeros((60, 80, 3), np.uint8)
 
 def annotations(tmp_path, **person):
     content = {
-        "images": [{"id": 7, "file_name": "a.png", "width": 80, "height": 60}, {"id": 8, "file_name": "sub/b.png"}],
+        "images": [
+            {"id": 7, "file_name": "a.png", "width": 80, "height": 60},
+            {"id": 8, "file_name": "sub/b.png"},
+        ],
         "annotations": [
             {
                 "id": 1,
