@@ -11,7 +11,7 @@ NAMES = ["center", "heatmap", "displacement", "size"]
 
 
 def crowd(*people: tuple[float, float, float]) -> torch.Tensor:
-    """1 N 17 3 keypoints: joints in a square of some size about a centre, in pixels of the input."""
+    """1 N 17 3 keypoints: joints in a square of some size about a centre, in input pixels."""
     rng = np.random.default_rng(0)
     shape = rng.uniform(-0.5, 0.5, (17, 2))
     shape = (shape - (shape.min(0) + shape.max(0)) / 2) / np.ptp(shape, axis=0)
