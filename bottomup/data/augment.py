@@ -112,12 +112,10 @@ def warp(
         wh: width and height of the sample.
         flip_indices: K, if the matrix mirrors: left and right joints change places.
     """
-    keypoints = image.keypoints.copy()
     linear, shift = matrix[:, :2].T.astype(np.float32), matrix[:, 2].astype(np.float32)
-    keypoints[..., :2] = keypoints[..., :2] @ linear + shift
-    points = keypoints[..., :2]
+    points, visibility = image.keypoints[..., :2] @ linear + shift, image.keypoints[..., 2:]
     inside = ((points >= -0.5) & (points < np.array(wh) - 0.5)).all(-1, keepdims=True)
-    keypoints *= inside & (keypoints[..., 2:] > 0)
+    keypoints = np.concatenate([points, visibility], -1) * (inside & (visibility > 0))
     if flip_indices is not None:
         keypoints = keypoints[:, list(flip_indices)]
 

@@ -38,22 +38,20 @@ def paste_people(
         max_people: the largest number of people to paste.
     """
     image, mask = target.image.copy(), target.mask.copy()
-    keypoints, boxes = [target.keypoints.copy()], [target.boxes]
+    keypoints, boxes = target.keypoints.copy(), target.boxes
     height, width = mask.shape
-    chosen = rng.permutation(len(donor.keypoints))[: rng.integers(1, max_people + 1)]
-    for person in chosen:
+    for person in rng.permutation(len(donor.keypoints))[: rng.integers(1, max_people + 1)]:
         points, outline = donor.keypoints[person], outlines[person]
         if outline is None:
             outline = body_shape(points, edges, donor.mask.shape)
         matrix = _draw_matrix(points, (width, height), rng)
         covered = _paint(image, donor.image, outline, matrix)
         mask |= covered
-        for earlier in keypoints:
-            _hide(earlier, covered)
-        keypoints.append(_move(points, matrix, width, height)[None])
+        _hide(keypoints, covered)
+        keypoints = np.concatenate([keypoints, _move(points, matrix, width, height)[None]])
         corners = donor.boxes[person].reshape(2, 2) @ matrix[:, :2].T + matrix[:, 2]
-        boxes.append(corners.reshape(1, 4))
-    return LabelledImage(image, np.concatenate(keypoints), mask, np.concatenate(boxes))
+        boxes = np.concatenate([boxes, corners.reshape(1, 4)])
+    return LabelledImage(image, keypoints, mask, boxes)
 
 
 def _paint(
@@ -99,8 +97,7 @@ def _draw_matrix(
     # enlarging by more than 2 would show
     factor = min(rng.uniform(0.15, 0.9) * min(wh) / extent, 2.0)
     middle = (box[:2] + box[2:]) / 2
-    target = rng.uniform((0, 0), wh)
-    return np.column_stack([np.eye(2) * factor, target - factor * middle])
+    return np.column_stack([np.eye(2) * factor, rng.uniform((0, 0), wh) - factor * middle])
 
 
 def _move(

@@ -12,7 +12,7 @@ from bottomup.data.coco import Annotations, read_annotations
 from bottomup.data.drawings import DrawnEvaluation, draw_samples
 from bottomup.data.loader import EpochSampler, ResumableLoader
 from bottomup.data.photos import PastedPhotos, PhotoEvaluation
-from bottomup.data.samples import EvaluationImage, Samples, Together, TrainingSet
+from bottomup.data.samples import EvaluationImage, Samples, Together
 from bottomup.data.scenes.crowd import Crowd
 from bottomup.skeleton import Skeleton
 
@@ -65,7 +65,7 @@ class PoseData(LightningDataModule):
         self.missing, self.sigmas = missing, tuple(sigmas) if sigmas else None
         self.photo_samples, self.photo_turns = photo_samples, photo_turns
         self.drawn, self.drawn_evaluation = drawn, drawn_evaluation
-        self.training_set: TrainingSet | None = None
+        self.training_set: Together | None = None
         self.evaluation_set: EvaluationSet | None = None
 
     @property
@@ -115,7 +115,7 @@ class PoseData(LightningDataModule):
             raise ValueError("pass --data.val_annotations FILE and --data.val_images DIR")
         return drawn
 
-    def _make_training_set(self) -> TrainingSet:
+    def _make_training_set(self) -> Together:
         annotations = self._read("train")
         photos = self.photo_samples(annotations) if annotations and self.photo_samples else ()
         if annotations and not photos:
@@ -136,12 +136,7 @@ class PoseData(LightningDataModule):
         sampler = EpochSampler(
             len(self.training_set), self.batch_size, seed=self.seed, rank=rank, num_ranks=num_ranks
         )
-        return ResumableLoader(
-            self.training_set,
-            sampler,
-            num_workers=self.num_workers,
-            pin_memory=torch.cuda.is_available(),
-        )
+        return ResumableLoader(self.training_set, sampler, num_workers=self.num_workers)
 
     def val_dataloader(self) -> DataLoader[EvaluationImage] | list[DataLoader[EvaluationImage]]:
         """Lists of images of this process's share; no loader without an evaluation set."""

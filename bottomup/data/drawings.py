@@ -112,15 +112,17 @@ class DrawnEvaluation:
 
 def _annotate(scene: Scene) -> list[dict[str, Any]]:
     """COCO annotations; area and box are those of the visible pixels of each person."""
-    people = []
-    for number, (keypoints, box) in enumerate(zip(scene.keypoints, scene.boxes, strict=True), 1):
-        x0, y0, x1, y1 = map(int, box)
-        if x1 > x0:
-            people.append({
-                "category_id": 1, "iscrowd": 0,
-                "area": int(np.count_nonzero(scene.owner == number)),
-                "bbox": [x0, y0, x1 - x0, y1 - y0],
-                "num_keypoints": int((keypoints[:, 2] > 0).sum()),
-                "keypoints": [round(float(value), 3) for value in keypoints.reshape(-1)],
-            })  # fmt: skip
-    return people
+    boxes = scene.boxes.astype(int).tolist()
+    return [
+        {
+            "category_id": 1, "iscrowd": 0,
+            "area": int(np.count_nonzero(scene.owner == number)),
+            "bbox": [x0, y0, x1 - x0, y1 - y0],
+            "num_keypoints": int((keypoints[:, 2] > 0).sum()),
+            "keypoints": [round(float(value), 3) for value in keypoints.reshape(-1)],
+        }
+        for number, keypoints, (x0, y0, x1, y1) in zip(
+            range(1, len(boxes) + 1), scene.keypoints, boxes, strict=True
+        )
+        if x1 > x0
+    ]  # fmt: skip

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Sampler
 
-from bottomup.data.samples import Batch, Draw, TrainingSet, collate
+from bottomup.data.samples import Batch, Draw, Samples, Together, collate
 
 
 class EpochSampler(Sampler[Draw]):
@@ -57,7 +57,7 @@ class EpochSampler(Sampler[Draw]):
         order = _order(self.length, self.seed, self.epoch)
         together = self.batch_size * self.num_ranks
         mine = order[number * together : (number + 1) * together][self.rank :: self.num_ranks]
-        return [Draw(self.epoch, int(position)) for position in mine]
+        return [Draw(self.epoch, position) for position in mine.tolist()]
 
     def __iter__(self) -> Iterator[Draw]:
         for number in range(self.start, self.num_batches):
@@ -77,16 +77,14 @@ class ResumableLoader(DataLoader[Batch]):
         data: the training set.
         sampler: the order.
         num_workers: the number of processes that make samples; 0 makes them in this one.
-        pin_memory: whether batches go to page-locked memory, for faster transfers to a GPU.
     """
 
     def __init__(
         self,
-        data: TrainingSet,
+        data: Samples | Together,
         sampler: EpochSampler,
         *,
         num_workers: int = 0,
-        pin_memory: bool = False,
     ):
         super().__init__(
             data,  # type: ignore[arg-type]  # any sequence will do
@@ -94,11 +92,10 @@ class ResumableLoader(DataLoader[Batch]):
             sampler=sampler,
             num_workers=num_workers,
             collate_fn=collate,
-            pin_memory=pin_memory,
+            pin_memory=torch.cuda.is_available(),
             worker_init_fn=_use_one_thread,
         )
-        self.data, self.order = data, sampler
-        self.handed_out = 0
+        self.data, self.order, self.handed_out = data, sampler, 0
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
         self.handed_out = self.order.start
@@ -106,9 +103,6 @@ class ResumableLoader(DataLoader[Batch]):
             self.handed_out += 1
             yield batch
         self.order.start = 0
-
-    def __len__(self) -> int:
-        return self.order.num_batches
 
     def names(self, number: int) -> list[str]:
         """The names of the samples of batch `number` of this epoch."""
@@ -120,8 +114,8 @@ class ResumableLoader(DataLoader[Batch]):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a position at the next iteration."""
-        self.order.epoch, self.order.start = state["epoch"], state["handed_out"]
-        self.handed_out = state["handed_out"]
+        self.order.epoch = state["epoch"]
+        self.order.start = self.handed_out = state["handed_out"]
 
 
 @functools.lru_cache(maxsize=4)

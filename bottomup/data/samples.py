@@ -103,24 +103,6 @@ It takes the image, K `Skeleton.flip_indices` and the source of randomness.
 """
 
 
-@runtime_checkable
-class TrainingSet(Protocol):
-    """What the loader needs."""
-
-    @property
-    def skeleton(self) -> Skeleton:
-        """The joints of all samples."""
-        ...
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, draw: Draw, /) -> Sample: ...
-
-    def name(self, position: int, /) -> str:
-        """How messages call the sample at a position."""
-        ...
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
 class Samples:
     """A training set: a source times an augmentation.
@@ -175,7 +157,7 @@ class Together:
         shares: how often an epoch visits each of them.
     """
 
-    parts: Sequence[TrainingSet]
+    parts: Sequence[Samples]
     shares: Sequence[int]
 
     def __post_init__(self) -> None:
@@ -200,7 +182,7 @@ class Together:
         part, _, _, position = self._find(position)
         return part.name(position)
 
-    def _find(self, position: int) -> tuple[TrainingSet, int, int, int]:
+    def _find(self, position: int) -> tuple[Samples, int, int, int]:
         """A part, its share, the visit of this epoch, and the position within the part."""
         for part, share in zip(self.parts, self.shares, strict=True):
             if position < share * len(part):

@@ -94,8 +94,7 @@ class BoxAugment:
     ) -> Sample:
         """Augment one image and its boxes; see `Augmentation`."""
         augment, (height, width) = self.augment, image.mask.shape
-        mirrored = bool(rng.random() < augment.flip)
-        matrix = augment.draw_matrix(width, height, mirrored, rng)
+        matrix = augment.draw_matrix(width, height, bool(rng.random() < augment.flip), rng)
         sample = warp(image, matrix, (augment.size, augment.size))
 
         # the boxes of labelled people, moved and cut
@@ -106,12 +105,11 @@ class BoxAugment:
         area = np.maximum((corners[:, 1] - corners[:, 0]).prod(1), 1e-6)
         counts = (cut[:, 1] - cut[:, 0]).prod(1) >= MIN_SHARE * area
 
-        mask = sample.mask.copy()
         for (x0, y0), (x1, y1) in cut[~counts]:
-            mask[round(y0) : round(y1) + 1, round(x0) : round(x1) + 1] = False
+            sample.mask[round(y0) : round(y1) + 1, round(x0) : round(x1) + 1] = False
         keypoints = np.concatenate([cut, np.full((len(cut), 2, 1), 2.0)], 2)
         keypoints = (keypoints * counts[:, None, None]).astype(np.float32)
-        return Sample(augment.recolour(sample.image, rng), keypoints, mask)
+        return Sample(augment.recolour(sample.image, rng), keypoints, sample.mask)
 
 
 def _choose(
@@ -123,5 +121,5 @@ def _choose(
         height, width = image.mask.shape
         nobody = np.zeros((1, *image.keypoints.shape[1:]), np.float32)
         return image._replace(keypoints=nobody), np.array([0.0, 0.0, width, height])
-    person = int(rng.choice(labelled))
-    return image._replace(keypoints=image.keypoints[person : person + 1]), image.boxes[person]
+    person = rng.choice(labelled)
+    return image._replace(keypoints=image.keypoints[[person]]), image.boxes[person]

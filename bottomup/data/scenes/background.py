@@ -17,8 +17,9 @@ def draw_background(rng: np.random.Generator, width: int, height: int) -> Image:
     if rng.random() < 0.4:
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, 2.5))
     grain = rng.integers(-12, 13, (height // 2 + 1, width // 2 + 1, 1), np.int16)
-    grain = grain.repeat(2, 0).repeat(2, 1)
-    return np.clip(image + grain[:height, :width] * rng.uniform(0, 1), 0, 255).astype(np.uint8)
+    return np.clip(
+        image + grain.repeat(2, 0).repeat(2, 1)[:height, :width] * rng.uniform(0, 1), 0, 255
+    ).astype(np.uint8)
 
 
 def _clouds(rng: np.random.Generator, width: int, height: int) -> Image:

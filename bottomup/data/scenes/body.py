@@ -66,8 +66,7 @@ def sample_look(rng: np.random.Generator) -> Look:
     palette = np.empty((7, 3))
     tone = rng.uniform(0, len(SKIN_TONES) - 1)
     low = int(tone)
-    high = min(low + 1, len(SKIN_TONES) - 1)
-    palette[SKIN] = SKIN_TONES[low] + (tone - low) * (SKIN_TONES[high] - SKIN_TONES[low])
+    palette[SKIN] = SKIN_TONES[low] + (tone - low) * (SKIN_TONES[low + 1] - SKIN_TONES[low])
     palette[HAIR] = HAIR_TONES[rng.integers(len(HAIR_TONES))] * rng.uniform(0.7, 1.2)
     grey, colour = rng.uniform(15, 240, (3, 1)), rng.uniform(0, 255, (3, 3))
     palette[[SHIRT, TROUSERS, SHOE]] = grey + (colour - grey) * rng.uniform(0, 1, (3, 1))
@@ -209,9 +208,8 @@ def _dressed(
 
 def _torso(brush: Brush, points: np.ndarray, size: float) -> None:
     shoulders, hips = points[[5, 6]], points[[11, 12]]
-    light = brush.look.light
     for share, shade in ((1.0, 0.72), (0.85, 0.9), (0.55, 1.03)):
-        shift = light * size * (1 - share) * 0.25
+        shift = brush.look.light * size * (1 - share) * 0.25
         discs = _discs(shoulders + shift, 0.2 * size * share, hips + shift, 0.26 * size * share)
         brush.fill(discs, SHIRT, shade)
     brush.limb(hips[0], hips[1], 0.27 * size, 0.27 * size, TROUSERS)
@@ -260,8 +258,7 @@ def _face(
             brush.blob(brow, 0.015 * unit * up, 0.09 * unit * right, HAIR, 0.75)
     nose = np.stack([0.16 * up, -0.06 * right, 0.06 * right, -0.04 * up])
     brush.fill(points[0] + nose * unit, SKIN, 0.72)
-    mouth = points[0] - 0.17 * unit * up
-    brush.blob(mouth, 0.025 * unit * up, 0.1 * unit * right, DARK, 1.2)
+    brush.blob(points[0] - 0.17 * unit * up, 0.025 * unit * up, 0.1 * unit * right, DARK, 1.2)
 
 
 def _discs(a: np.ndarray, a_radius: float, b: np.ndarray, b_radius: float) -> np.ndarray:
