@@ -43,8 +43,10 @@ class Augment:
     grey: float = 0.0
 
     def __post_init__(self) -> None:
-        limits = {"size": (1, math.inf), "rotation": (0, math.inf), "translation": (0, math.inf)}
-        limits |= dict.fromkeys(("flip", "colour", "blur", "grey"), (0, 1))
+        limits = {
+            "size": (1, math.inf), "rotation": (0, math.inf), "translation": (0, math.inf),
+            "flip": (0, 1), "colour": (0, 1), "blur": (0, 1), "grey": (0, 1),
+        }  # fmt: skip
         for name, (low, high) in limits.items():
             if not low <= getattr(self, name) <= high:
                 raise ValueError(f"{name} must be from {low} to {high}, not {getattr(self, name)}")
@@ -159,8 +161,8 @@ def _jitter(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.
     image = cv2.LUT(image, np.clip(values, 0, 255).astype(np.uint8)[None])
 
     # hue and saturation, likewise
-    colours = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
     hue = (np.arange(256) + round(strength * rng.uniform(-12, 12))) % 180
     saturation = np.clip(np.arange(256) * (1 + strength * rng.uniform(-0.5, 0.5)), 0, 255)
     table = np.stack([hue, saturation, np.arange(256)], 1).astype(np.uint8)
-    return cv2.cvtColor(cv2.LUT(colours, table[None]), cv2.COLOR_HSV2RGB)
+    colours = cv2.LUT(cv2.cvtColor(image, cv2.COLOR_RGB2HSV), table[None])
+    return cv2.cvtColor(colours, cv2.COLOR_HSV2RGB)

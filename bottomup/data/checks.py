@@ -47,10 +47,10 @@ def person_faults(
         num_keypoints: K, the joints of the category.
     """
     yield from _id_faults(person)
-    for key, known in (("image_id", images.keys()), ("category_id", categories)):
-        if not _is_whole(person.get(key)) or person[key] not in known:
-            of = "images" if key == "image_id" else "categories"
-            yield f"{key} {person.get(key)!r} is not among the {of}"
+    lists = {"image_id": ("images", images.keys()), "category_id": ("categories", categories)}
+    for key, (name, ids) in lists.items():
+        if not _is_whole(person.get(key)) or person[key] not in ids:
+            yield f"{key} {person.get(key)!r} is not among the {name}"
     if person["category_id"] == category_id:
         info = images[person["image_id"]]
         yield from _keypoints_faults(person.get("keypoints"), num_keypoints)
@@ -96,12 +96,10 @@ def _numbers_faults(person: dict[str, Any]) -> Iterator[str]:
 
 def _outline_faults(outline: Any, width: int, height: int) -> Iterator[str]:
     """Run lengths must be of the image's size: of others, pycocotools decodes random pixels."""
-    if outline is None or outline == []:
-        return
-    if isinstance(outline, list):
+    if isinstance(outline, list | None):
         if not all(
             isinstance(part, list) and len(part) % 2 == 0 and _are_coordinates(part)
-            for part in outline
+            for part in outline or ()
         ):
             yield (
                 "segmentation must be a list of polygons, each a list x, y, x, y, ..., "

@@ -175,10 +175,10 @@ def keypoint_category(
     """
     found = [category for category in categories if category.get("keypoints")]
     if len(found) != 1:
-        names = [category.get("name") for category in categories]
         raise ValueError(
             f"{_name(source, 'annotations')} needs one category that names keypoints, and has "
-            f"{len(found)} among {names}: keep one in a copy of the file"
+            f"{len(found)} among {[category.get('name') for category in categories]}: "
+            "keep one in a copy of the file"
         )
     return found[0]
 

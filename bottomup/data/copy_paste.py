@@ -111,10 +111,9 @@ def _move(
 
 def _hide(keypoints: Float[np.ndarray, "N K 3"], covered: Bool[np.ndarray, "H W"]) -> None:
     """Mark labelled joints that are covered as hidden."""
-    height, width = covered.shape
-    cells = np.clip(np.round(keypoints[..., :2]).astype(int), 0, (width - 1, height - 1))
-    x, y = cells.transpose(2, 0, 1)
-    keypoints[..., 2] = np.where((keypoints[..., 2] > 0) & covered[y, x], 1, keypoints[..., 2])
+    cells = np.round(keypoints[..., :2]).astype(int)
+    x, y = np.clip(cells, 0, np.array(covered.shape[::-1]) - 1).transpose(2, 0, 1)
+    keypoints[(keypoints[..., 2] > 0) & covered[y, x], 2] = 1
 
 
 def body_shape(

@@ -160,9 +160,8 @@ class PoseData(LightningDataModule):
         self, batch: Any, device: torch.device, dataloader_idx: int
     ) -> Any:
         """Move training batches; images to evaluate stay on the host, where they are resized."""
-        if isinstance(batch, list):
-            return batch
-        return super().transfer_batch_to_device(batch, device, dataloader_idx)
+        on_host = isinstance(batch, list)
+        return batch if on_host else super().transfer_batch_to_device(batch, device, dataloader_idx)
 
     def _rank(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)

@@ -91,7 +91,7 @@ class DrawnEvaluation:
 
     def ground_truth(self, image_ids: set[int]) -> dict[str, Any]:
         """Annotations of some of the images, in COCO's format."""
-        wh = {"width": self.crowd.width, "height": self.crowd.height}
+        size = {"width": self.crowd.width, "height": self.crowd.height}
         people = [
             {"image_id": image_id} | person
             for image_id in sorted(image_ids)
@@ -99,7 +99,7 @@ class DrawnEvaluation:
         ]
         return {
             "images": [
-                {"id": image_id, "file_name": f"{image_id:06}.png"} | wh
+                {"id": image_id, "file_name": f"{image_id:06}.png"} | size
                 for image_id in sorted(image_ids)
             ],
             "annotations": [person | {"id": number} for number, person in enumerate(people, 1)],

@@ -229,8 +229,8 @@ def _head(brush: Brush, pose: Pose, points: np.ndarray, unit: float, up: np.ndar
 
     # hair, neck and ears, then the face or the back of the head
     if look.long_hair:
-        ends = centre + hair, centre + hair - up * unit * (0.3 + look.long_hair)
-        brush.limb(*ends, 0.38 * unit, 0.3 * unit, HAIR)
+        tip = centre + hair - up * unit * (0.3 + look.long_hair)
+        brush.limb(centre + hair, tip, 0.38 * unit, 0.3 * unit, HAIR)
     brush.blob(centre + hair, 1.04 * tall, 1.08 * wide, HAIR, 0.85)
     brush.limb(neck, ears, 0.17 * unit, 0.15 * unit, SKIN)
     for ear in (3, 4):

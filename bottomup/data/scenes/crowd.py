@@ -204,9 +204,8 @@ def _draw_figure(
     window, opacity = image[y0:y1, x0:x1], shrunk[..., 3]
     behind = cv2.multiply(window, cv2.merge([255 - opacity] * 3), scale=1 / 255)
     window[:] = cv2.add(behind, shrunk[..., :3])
-    solid = opacity > 127
-    owner[y0:y1, x0:x1][solid] = number
-    return int(solid.sum())
+    owner[y0:y1, x0:x1][opacity > 127] = number
+    return int(np.count_nonzero(opacity > 127))
 
 
 def _pattern(
