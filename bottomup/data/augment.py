@@ -116,8 +116,7 @@ def warp(
     """
     linear, shift = matrix[:, :2].T.astype(np.float32), matrix[:, 2].astype(np.float32)
     points, visibility = image.keypoints[..., :2] @ linear + shift, image.keypoints[..., 2:]
-    inside = ((points >= -0.5) & (points < np.array(wh) - 0.5)).all(-1, keepdims=True)
-    keypoints = np.concatenate([points, visibility], -1) * (inside & (visibility > 0))
+    keypoints = keep_inside(points, visibility, wh)
     if flip_indices is not None:
         keypoints = keypoints[:, list(flip_indices)]
 
@@ -125,6 +124,16 @@ def warp(
     planes, matrix = average_down(cv2.merge([*cv2.split(image.image), ignored]), matrix)
     planes = cv2.warpAffine(planes, matrix, wh, flags=cv2.INTER_LINEAR)  # H W 4
     return Sample(np.ascontiguousarray(planes[..., :3]), keypoints, planes[..., 3] < 128)
+
+
+def keep_inside(
+    points: Float[np.ndarray, "*N K 2"],
+    visibility: Float[np.ndarray, "*N K 1"],
+    wh: tuple[int, int],
+) -> Float[np.ndarray, "*N K 3"]:
+    """Joints from points of an image of this size; zeros for those outside or without a label."""
+    inside = ((points >= -0.5) & (points < np.array(wh) - 0.5)).all(-1, keepdims=True)
+    return np.concatenate([points, visibility], -1) * (inside & (visibility > 0))
 
 
 def average_down(
@@ -152,7 +161,6 @@ def average_down(
 
 
 def _jitter(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
-    """Change brightness, contrast, colour balance, saturation and hue."""
     # brightness, contrast and colour balance, by a table for each channel
     contrast = 1 + strength * rng.uniform(-0.4, 0.4)
     balance = 1 + strength * rng.uniform(-0.12, 0.12, 3)

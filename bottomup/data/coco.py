@@ -273,8 +273,7 @@ def _unique(
     for position, entry in enumerate(entries):
         fault = next(faults_of(entry), None)
         if not fault and entry["id"] in by_id:
-            first = next(i for i, other in enumerate(entries) if other["id"] == entry["id"])
-            fault = f"{key}[{first}] has the same id"
+            fault = f"{key}[{[*by_id].index(entry['id'])}] has the same id"
         if fault:
             name = f" (id {entry.get('id')})" if isinstance(entry, dict) else ""
             raise ValueError(f"{path}: {key}[{position}]{name}: {fault}")

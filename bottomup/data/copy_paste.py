@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from bottomup.data.augment import average_down
+from bottomup.data.augment import average_down, keep_inside
 from bottomup.data.coco import box_around
 from bottomup.data.samples import LabelledImage
 
@@ -39,16 +39,23 @@ def paste_people(
     """
     image, mask = target.image.copy(), target.mask.copy()
     keypoints, boxes = target.keypoints.copy(), target.boxes
-    height, width = mask.shape
+    wh = (mask.shape[1], mask.shape[0])
     for person in rng.permutation(len(donor.keypoints))[: rng.integers(1, max_people + 1)]:
         points, outline = donor.keypoints[person], outlines[person]
         if outline is None:
             outline = body_shape(points, edges, donor.mask.shape)
-        matrix = _draw_matrix(points, (width, height), rng)
+        matrix = _draw_matrix(points, wh, rng)
         covered = _paint(image, donor.image, outline, matrix)
         mask |= covered
-        _hide(keypoints, covered)
-        keypoints = np.concatenate([keypoints, _move(points, matrix, width, height)[None]])
+
+        # labelled joints that are covered are hidden
+        cells = np.round(keypoints[..., :2]).astype(int)
+        x, y = np.clip(cells, 0, np.array(wh) - 1).transpose(2, 0, 1)
+        keypoints[(keypoints[..., 2] > 0) & covered[y, x], 2] = 1
+
+        # the person joins the others
+        moved = (points[:, :2] @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
+        keypoints = np.concatenate([keypoints, keep_inside(moved, points[:, 2:], wh)[None]])
         corners = donor.boxes[person].reshape(2, 2) @ matrix[:, :2].T + matrix[:, 2]
         boxes = np.concatenate([boxes, corners.reshape(1, 4)])
     return LabelledImage(image, keypoints, mask, boxes)
@@ -98,22 +105,6 @@ def _draw_matrix(
     factor = min(rng.uniform(0.15, 0.9) * min(wh) / extent, 2.0)
     middle = (box[:2] + box[2:]) / 2
     return np.column_stack([np.eye(2) * factor, rng.uniform((0, 0), wh) - factor * middle])
-
-
-def _move(
-    keypoints: Float[np.ndarray, "K 3"], matrix: Float[np.ndarray, "2 3"], width: int, height: int
-) -> Float[np.ndarray, "K 3"]:
-    moved = keypoints.copy()
-    moved[:, :2] = moved[:, :2] @ matrix[:, :2].T + matrix[:, 2]
-    inside = (moved[:, :2] >= -0.5).all(1) & (moved[:, :2] < (width - 0.5, height - 0.5)).all(1)
-    return (moved * (inside & (keypoints[:, 2] > 0))[:, None]).astype(np.float32)
-
-
-def _hide(keypoints: Float[np.ndarray, "N K 3"], covered: Bool[np.ndarray, "H W"]) -> None:
-    """Mark labelled joints that are covered as hidden."""
-    cells = np.round(keypoints[..., :2]).astype(int)
-    x, y = np.clip(cells, 0, np.array(covered.shape[::-1]) - 1).transpose(2, 0, 1)
-    keypoints[(keypoints[..., 2] > 0) & covered[y, x], 2] = 1
 
 
 def body_shape(

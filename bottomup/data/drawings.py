@@ -57,8 +57,9 @@ def draw_samples(
         seed: see `Samples`.
         repeat: the number of epochs in which the same drawings come again.
     """
-    drawings = Drawings(crowd, length)
-    return Samples(drawings, augmentation, seed, stream=2, augmentation_stream=1, repeat=repeat)
+    return Samples(
+        Drawings(crowd, length), augmentation, seed, stream=2, augmentation_stream=1, repeat=repeat
+    )
 
 
 class DrawnEvaluation:

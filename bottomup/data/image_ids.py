@@ -47,8 +47,11 @@ class ImageIds:
         """The id of the next image. Call it once for each image, in the order of the names."""
         wanted = self._wanted(name)
         if wanted is None or wanted in self._taken:
-            claimed, taken = self._claimed, self._taken
-            wanted = next(n for n in self._numbers if n not in claimed and n not in taken)
+            wanted = next(
+                number
+                for number in self._numbers
+                if number not in self._claimed and number not in self._taken
+            )
         self._taken.add(wanted)
         return wanted
 

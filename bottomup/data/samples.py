@@ -162,8 +162,10 @@ class Together:
 
     def __post_init__(self) -> None:
         if any(part.skeleton != self.skeleton for part in self.parts):
-            joints = [part.skeleton.keypoints for part in self.parts]
-            raise ValueError(f"training sets of different joints: {joints}")
+            raise ValueError(
+                "training sets of different joints: "
+                f"{[part.skeleton.keypoints for part in self.parts]}"
+            )
 
     @property
     def skeleton(self) -> Skeleton:

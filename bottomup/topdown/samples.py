@@ -118,8 +118,7 @@ def _choose(
     """The image with one labelled person, and the box of that person."""
     labelled = np.flatnonzero((image.keypoints[..., 2] > 0).any(1))
     if not len(labelled):
-        height, width = image.mask.shape
         nobody = np.zeros((1, *image.keypoints.shape[1:]), np.float32)
-        return image._replace(keypoints=nobody), np.array([0.0, 0.0, width, height])
+        return image._replace(keypoints=nobody), np.array([0.0, 0.0, *image.mask.shape[::-1]])
     person = rng.choice(labelled)
     return image._replace(keypoints=image.keypoints[[person]]), image.boxes[person]

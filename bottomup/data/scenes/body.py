@@ -107,28 +107,20 @@ class Brush:
 
     def fill(self, outline: Float[np.ndarray, "n 2"], material: int, shade: float = 1.0) -> None:
         """Fill the convex hull of some points; a shade of 1 is the colour itself."""
-        self._fill(self._to_canvas(outline), material, shade)
+        # in sixteenths of a pixel of the canvas
+        corners = (outline - self.origin) * (16 * self.zoom) + 8 * (self.zoom - 1)
+        hull = cv2.convexHull(np.rint(corners).astype(np.int32))
+        opacity = PATTERNED if material in self.look.patterned else 255
+        colour = (*(self.look.palette[material] * shade).tolist(), opacity)
+        cv2.fillConvexPoly(self.canvas, hull, colour, shift=4)
 
     def limb(self, a: np.ndarray, b: np.ndarray, thick: float, thin: float, material: int) -> None:
         """Paint a tapered limb with round ends, brighter on the side of the light."""
         shares, shades = (_ROUND, (0.65, 0.88, 1.05)) if thick * self.zoom > 3 else (_FLAT, (0.85,))
         centre = self.look.light * (thick * 0.7) * (1 - shares)
         ends = [a + centre + _CIRCLE * thick * shares, b + centre + _CIRCLE * thin * shares]
-        outlines = self._to_canvas(np.concatenate(ends, 1))
-        for outline, shade in zip(outlines, shades, strict=True):
-            self._fill(outline, material, shade)
-
-    def _to_canvas(self, points: np.ndarray) -> np.ndarray:
-        """Points of the image in sixteenths of a pixel of the canvas."""
-        moved = (points - self.origin) * (16 * self.zoom) + 8 * (self.zoom - 1)
-        return np.rint(moved).astype(np.int32)
-
-    def _fill(self, corners: np.ndarray, material: int, shade: float) -> None:
-        red, green, blue = (self.look.palette[material] * shade).tolist()
-        opacity = PATTERNED if material in self.look.patterned else 255
-        cv2.fillConvexPoly(
-            self.canvas, cv2.convexHull(corners), (red, green, blue, opacity), shift=4
-        )
+        for outline, shade in zip(np.concatenate(ends, 1), shades, strict=True):
+            self.fill(outline, material, shade)
 
     def blob(
         self,
@@ -242,8 +234,8 @@ def _head(brush: Brush, pose: Pose, points: np.ndarray, unit: float, up: np.ndar
     brush.blob(centre - 0.03 * unit * up, 0.93 * tall, 0.92 * wide, SKIN, 0.81)
     lit = centre - 0.03 * unit * up + look.light * 0.06 * unit
     brush.blob(lit, 0.8 * tall, 0.75 * wide, SKIN, 1.02)
-    fringe = centre + 0.22 * unit * up + 0.5 * hair + _CIRCLE * [0.33 * unit, 0.2 * unit]
-    brush.fill(fringe, HAIR, 0.94)
+    fringe = centre + 0.22 * unit * up + 0.5 * hair
+    brush.fill(fringe + _CIRCLE * [0.33 * unit, 0.2 * unit], HAIR, 0.94)
     _face(brush, pose, points, unit, up, right)
 
 

@@ -184,15 +184,15 @@ def _draw_figure(
     Returns:
         the number of its pixels inside the image.
     """
-    height, width = owner.shape
-    x0, y0 = np.clip(np.floor(figure.box[:2] - figure.unit), 0, (width, height)).astype(int)
-    x1, y1 = np.clip(np.ceil(figure.box[2:] + figure.unit), 0, (width, height)).astype(int)
+    wh = owner.shape[::-1]
+    x0, y0 = np.clip(np.floor(figure.box[:2] - figure.unit), 0, wh).astype(int).tolist()
+    x1, y1 = np.clip(np.ceil(figure.box[2:] + figure.unit), 0, wh).astype(int).tolist()
     if x0 >= x1 or y0 >= y1:
         return 0
 
     # magnified, on a canvas of its own
     zoom = 2 if figure.unit > 12 else 4
-    canvas = np.zeros((int(y1 - y0) * zoom, int(x1 - x0) * zoom, 4), np.uint8)
+    canvas = np.zeros(((y1 - y0) * zoom, (x1 - x0) * zoom, 4), np.uint8)
     brush = Brush(canvas, np.array([x0, y0], float), zoom, figure.look)
     paint(brush, figure.pose, figure.points, figure.unit)
     if figure.look.pattern != "plain":
@@ -200,7 +200,7 @@ def _draw_figure(
         canvas[there, :3] = np.minimum(canvas[there, :3] * figure.look.contrast, 255)
 
     # shrunk, which smooths the edges, and blended into the image
-    shrunk = cv2.resize(canvas, (int(x1 - x0), int(y1 - y0)), interpolation=cv2.INTER_AREA)
+    shrunk = cv2.resize(canvas, (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA)
     window, opacity = image[y0:y1, x0:x1], shrunk[..., 3]
     behind = cv2.multiply(window, cv2.merge([255 - opacity] * 3), scale=1 / 255)
     window[:] = cv2.add(behind, shrunk[..., :3])
