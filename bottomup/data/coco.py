@@ -222,7 +222,6 @@ def _read(source: Any, what: str) -> Any:
 
 
 def _name(source: Any, what: str) -> str:
-    """How messages call a file, or the content of one."""
     return f"{what} {str(source)!r}" if isinstance(source, str | Path) else what
 
 
@@ -240,7 +239,6 @@ def _read_category(
 
 
 def _check(path: str | Path, raw: dict[str, Any], category_id: int, num_keypoints: int) -> None:
-    """Raise at the first entry that is wrong, and name it."""
     person_faults = functools.partial(
         checks.person_faults,
         images=_unique(path, "images", raw["images"], checks.image_faults),
@@ -289,17 +287,15 @@ def _record(
     for person in people:
         is_usable = not person.get("iscrowd") and num_labelled_joints(person) > 0
         (labelled if is_usable else ignored).append(person)
-    keypoints = np.array([person["keypoints"] for person in labelled], np.float32)
-    regions = (person.get("segmentation") or person.get("bbox") for person in ignored)
     return Record(
         info["id"],
         images / info["file_name"],
         info["width"],
         info["height"],
-        keypoints.reshape(-1, num_keypoints, 3),
-        np.array([corners_of(person) for person in labelled]).reshape(-1, 4),
-        tuple(person.get("segmentation") or None for person in labelled),
-        tuple(region for region in regions if region),
+        np.array([p["keypoints"] for p in labelled], np.float32).reshape(-1, num_keypoints, 3),
+        np.array([corners_of(p) for p in labelled]).reshape(-1, 4),
+        tuple(p.get("segmentation") or None for p in labelled),
+        tuple(filter(None, (p.get("segmentation") or p.get("bbox") for p in ignored))),
     )
 
 

@@ -99,11 +99,10 @@ def _draw_matrix(
     keypoints: Float[np.ndarray, "K 3"], wh: tuple[int, int], rng: np.random.Generator
 ) -> Float[np.ndarray, "2 3"]:
     """Map a person to a random position, 0.15 to 0.9 of the image's short side tall."""
-    box = box_around(keypoints)
-    extent = max(float((box[2:] - box[:2]).max()), 8.0)
+    low, high = np.split(box_around(keypoints), 2)
     # enlarging by more than 2 would show
-    factor = min(rng.uniform(0.15, 0.9) * min(wh) / extent, 2.0)
-    middle = (box[:2] + box[2:]) / 2
+    factor = min(rng.uniform(0.15, 0.9) * min(wh) / max(float((high - low).max()), 8.0), 2.0)
+    middle = (low + high) / 2
     return np.column_stack([np.eye(2) * factor, rng.uniform((0, 0), wh) - factor * middle])
 
 

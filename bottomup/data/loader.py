@@ -33,19 +33,15 @@ class EpochSampler(Sampler[Draw]):
     def __init__(
         self, length: int, batch_size: int, *, seed: int = 0, rank: int = 0, num_ranks: int = 1
     ):
-        if length < batch_size * num_ranks:
+        self.length, self.batch_size, self.seed = length, batch_size, seed
+        self.rank, self.num_ranks = rank, num_ranks
+        self.epoch, self.start = 0, 0
+        self.num_batches = length // (batch_size * num_ranks)  # of an epoch on this rank
+        if not self.num_batches:
             raise ValueError(
                 f"{length} training images do not fill a batch of {batch_size} on {num_ranks} "
                 f"processes: choose a batch_size of at most {length // num_ranks}"
             )
-        self.length, self.batch_size, self.seed = length, batch_size, seed
-        self.rank, self.num_ranks = rank, num_ranks
-        self.epoch, self.start = 0, 0
-
-    @property
-    def num_batches(self) -> int:
-        """Batches of an epoch on this rank."""
-        return self.length // (self.batch_size * self.num_ranks)
 
     def set_epoch(self, epoch: int) -> None:
         """Go to the start of an epoch, unless it is the current one."""

@@ -44,10 +44,14 @@ def evaluate(results: list[dict[str, Any]], annotations: dict[str, Any]) -> dict
         evaluation.params.maxDets = [MAX_BOXES]
         evaluation.evaluate()
         evaluation.accumulate()
-    counted = [evaluation.eval[name] for name in ("precision", "recall")]  # T R 1 1 1, T 1 1 1
-    precision, recall = (np.where(values < 0, np.nan, values) for values in counted)
+    precision, recall = (
+        evaluation.eval["precision"],
+        evaluation.eval["recall"],
+    )  # T R 1 1 1, T 1 1 1
     parts = (precision, precision[0], precision[5], recall, recall[0])
-    return {name: float(part.mean()) for name, part in zip(FIGURES, parts, strict=True)}
+    # -1 stands for nobody to find
+    means = (np.where(part < 0, np.nan, part).mean() for part in parts)
+    return dict(zip(FIGURES, map(float, means), strict=True))
 
 
 def to_coco(

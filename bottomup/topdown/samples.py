@@ -49,8 +49,8 @@ class CropAugment:
         mirrored = bool(rng.random() < self.flip)
         matrix = self._draw_matrix(box, wh, mirrored, rng)
         sample = warp(one, matrix, wh, flip_indices if mirrored else None)
-        colours = Augment(colour=self.colour, blur=self.blur, grey=self.grey)
-        return sample._replace(image=colours.recolour(sample.image, rng))
+        augment = Augment(colour=self.colour, blur=self.blur, grey=self.grey)
+        return sample._replace(image=augment.recolour(sample.image, rng))
 
     def _draw_matrix(
         self,
@@ -64,9 +64,8 @@ class CropAugment:
         linear = similarity(factor, rng.uniform(-self.rotation, self.rotation), mirrored)
         shift = rng.uniform(-self.shift, self.shift, 2) * wh
         middle = (np.array(wh) - 1) / 2
-        plain = Transform.crop(box, wh).matrix
-        moved = linear @ (plain[:, 2] - middle) + middle + shift
-        return np.column_stack([linear @ plain[:, :2], moved])
+        scaled, offset = np.split(Transform.crop(box, wh).matrix, [2], 1)
+        return np.column_stack([linear @ scaled, linear @ (offset[:, 0] - middle) + middle + shift])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -225,29 +225,26 @@ def _head(brush: Brush, pose: Pose, points: np.ndarray, unit: float, up: np.ndar
         brush.limb(centre + hair, tip, 0.38 * unit, 0.3 * unit, HAIR)
     brush.blob(centre + hair, 1.04 * tall, 1.08 * wide, HAIR, 0.85)
     brush.limb(neck, ears, 0.17 * unit, 0.15 * unit, SKIN)
-    for ear in (3, 4):
-        if pose.shown[ear]:
-            brush.blob(points[ear], 0.09 * unit * up, 0.06 * unit * right, SKIN, 0.81)
+    for ear in points[[3, 4]][pose.shown[[3, 4]]]:
+        brush.blob(ear, 0.09 * unit * up, 0.06 * unit * right, SKIN, 0.81)
     if not has_face:
         brush.blob(centre, tall, wide, HAIR, 0.88)
         return
     brush.blob(centre - 0.03 * unit * up, 0.93 * tall, 0.92 * wide, SKIN, 0.81)
     lit = centre - 0.03 * unit * up + look.light * 0.06 * unit
     brush.blob(lit, 0.8 * tall, 0.75 * wide, SKIN, 1.02)
-    fringe = centre + 0.22 * unit * up + 0.5 * hair
-    brush.fill(fringe + _CIRCLE * [0.33 * unit, 0.2 * unit], HAIR, 0.94)
+    fringe = _CIRCLE * [0.33 * unit, 0.2 * unit]
+    brush.fill(centre + 0.22 * unit * up + 0.5 * hair + fringe, HAIR, 0.94)
     _face(brush, pose, points, unit, up, right)
 
 
 def _face(
     brush: Brush, pose: Pose, points: np.ndarray, unit: float, up: np.ndarray, right: np.ndarray
 ) -> None:
-    for eye in (1, 2):
-        if pose.shown[eye]:
-            brush.blob(points[eye], 0.045 * unit * up, 0.075 * unit * right, WHITE)
-            brush.blob(points[eye], 0.042 * unit * up, 0.042 * unit * right, DARK)
-            brow = points[eye] + 0.09 * unit * up
-            brush.blob(brow, 0.015 * unit * up, 0.09 * unit * right, HAIR, 0.75)
+    for eye in points[[1, 2]][pose.shown[[1, 2]]]:
+        brush.blob(eye, 0.045 * unit * up, 0.075 * unit * right, WHITE)
+        brush.blob(eye, 0.042 * unit * up, 0.042 * unit * right, DARK)
+        brush.blob(eye + 0.09 * unit * up, 0.015 * unit * up, 0.09 * unit * right, HAIR, 0.75)
     nose = np.stack([0.16 * up, -0.06 * right, 0.06 * right, -0.04 * up])
     brush.fill(points[0] + nose * unit, SKIN, 0.72)
     brush.blob(points[0] - 0.17 * unit * up, 0.025 * unit * up, 0.1 * unit * right, DARK, 1.2)

@@ -226,7 +226,6 @@ def _pattern(
 
 
 def _draw_occluder(image: np.ndarray, owner: np.ndarray, rng: np.random.Generator) -> None:
-    """Paint a box or a pole in front of everybody."""
     height, width = owner.shape
     x, y = rng.uniform((0, 0), (width, height))
     long, short = rng.uniform(0.1, 0.5) * height, rng.uniform(0.03, 0.15) * width
