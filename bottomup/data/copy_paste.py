@@ -79,9 +79,8 @@ def _paint(
 
     # where the cut lands in the image, with a margin for the soft border
     corner = matrix[:, :2] @ (x, y) + matrix[:, 2]
-    size = (image.shape[1], image.shape[0])
-    low = np.clip(np.floor(corner - 4), 0, size).astype(int)
-    top = np.clip(np.ceil(corner + matrix[:, :2] @ (wide, high) + 4), 0, size).astype(int)
+    far = corner + matrix[:, :2] @ (wide, high)
+    low, top = np.clip([np.floor(corner - 4), np.ceil(far + 4)], 0, image.shape[1::-1]).astype(int)
     if (low >= top).any() or cut.size == 0:
         return covered
 
@@ -119,8 +118,7 @@ def body_shape(
         edges: the skeleton's limbs.
         shape: height and width of the image.
     """
-    labelled = keypoints[:, 2] > 0
-    points = keypoints[:, :2]
+    points, labelled = keypoints[:, :2], keypoints[:, 2] > 0
     factor = min(1.0, MAX_BODY / max(float(np.ptp(points[labelled], axis=0).max()), 1.0))
     height, width = (max(round(side * factor), 1) for side in shape)
     points = (points + 0.5) * (width / shape[1], height / shape[0]) - 0.5

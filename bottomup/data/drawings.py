@@ -92,7 +92,6 @@ class DrawnEvaluation:
 
     def ground_truth(self, image_ids: set[int]) -> dict[str, Any]:
         """Annotations of some of the images, in COCO's format."""
-        size = {"width": self.crowd.width, "height": self.crowd.height}
         people = [
             {"image_id": image_id} | person
             for image_id in sorted(image_ids)
@@ -100,7 +99,10 @@ class DrawnEvaluation:
         ]
         return {
             "images": [
-                {"id": image_id, "file_name": f"{image_id:06}.png"} | size
+                {
+                    "id": image_id, "file_name": f"{image_id:06}.png",
+                    "width": self.crowd.width, "height": self.crowd.height,
+                }
                 for image_id in sorted(image_ids)
             ],
             "annotations": [person | {"id": number} for number, person in enumerate(people, 1)],

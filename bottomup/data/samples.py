@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from bottomup.skeleton import Skeleton
 
@@ -58,13 +59,9 @@ class Batch(NamedTuple):
 
 def collate(samples: list[Sample]) -> Batch:
     """Stack samples of equal size."""
-    num_people = max(len(sample.keypoints) for sample in samples)
-    keypoints = np.zeros((len(samples), num_people, *samples[0].keypoints.shape[1:]), np.float32)
-    for row, sample in zip(keypoints, samples, strict=True):
-        row[: len(sample.keypoints)] = sample.keypoints
     return Batch(
         torch.from_numpy(np.stack([sample.image.transpose(2, 0, 1) for sample in samples])),
-        torch.from_numpy(keypoints),
+        pad_sequence([torch.from_numpy(sample.keypoints) for sample in samples], batch_first=True),
         torch.from_numpy(np.stack([sample.mask for sample in samples])),
     )
 
