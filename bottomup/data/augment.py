@@ -43,8 +43,10 @@ class Augment:
     grey: float = 0.0
 
     def __post_init__(self) -> None:
-        limits = {"size": (1, math.inf), "rotation": (0, math.inf), "translation": (0, math.inf)}
-        limits |= dict.fromkeys(("flip", "colour", "blur", "grey"), (0, 1))
+        limits = {
+            "size": (1, math.inf), "rotation": (0, math.inf), "translation": (0, math.inf),
+            "flip": (0, 1), "colour": (0, 1), "blur": (0, 1), "grey": (0, 1),
+        }  # fmt: skip
         for name, (low, high) in limits.items():
             if not low <= getattr(self, name) <= high:
                 raise ValueError(f"{name} must be from {low} to {high}, not {getattr(self, name)}")
@@ -112,12 +114,9 @@ def warp(
         wh: width and height of the sample.
         flip_indices: K, if the matrix mirrors: left and right joints change places.
     """
-    keypoints = image.keypoints.copy()
     linear, shift = matrix[:, :2].T.astype(np.float32), matrix[:, 2].astype(np.float32)
-    keypoints[..., :2] = keypoints[..., :2] @ linear + shift
-    points = keypoints[..., :2]
-    inside = ((points >= -0.5) & (points < np.array(wh) - 0.5)).all(-1, keepdims=True)
-    keypoints *= inside & (keypoints[..., 2:] > 0)
+    points, visibility = image.keypoints[..., :2] @ linear + shift, image.keypoints[..., 2:]
+    keypoints = keep_inside(points, visibility, wh)
     if flip_indices is not None:
         keypoints = keypoints[:, list(flip_indices)]
 
@@ -125,6 +124,16 @@ def warp(
     planes, matrix = average_down(cv2.merge([*cv2.split(image.image), ignored]), matrix)
     planes = cv2.warpAffine(planes, matrix, wh, flags=cv2.INTER_LINEAR)  # H W 4
     return Sample(np.ascontiguousarray(planes[..., :3]), keypoints, planes[..., 3] < 128)
+
+
+def keep_inside(
+    points: Float[np.ndarray, "*N K 2"],
+    visibility: Float[np.ndarray, "*N K 1"],
+    wh: tuple[int, int],
+) -> Float[np.ndarray, "*N K 3"]:
+    """Joints from points of an image of this size; zeros for those outside or without a label."""
+    inside = ((points >= -0.5) & (points < np.array(wh) - 0.5)).all(-1, keepdims=True)
+    return np.concatenate([points, visibility], -1) * (inside & (visibility > 0))
 
 
 def average_down(
@@ -152,7 +161,6 @@ def average_down(
 
 
 def _jitter(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
-    """Change brightness, contrast, colour balance, saturation and hue."""
     # brightness, contrast and colour balance, by a table for each channel
     contrast = 1 + strength * rng.uniform(-0.4, 0.4)
     balance = 1 + strength * rng.uniform(-0.12, 0.12, 3)
@@ -161,8 +169,8 @@ def _jitter(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.
     image = cv2.LUT(image, np.clip(values, 0, 255).astype(np.uint8)[None])
 
     # hue and saturation, likewise
-    colours = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
     hue = (np.arange(256) + round(strength * rng.uniform(-12, 12))) % 180
     saturation = np.clip(np.arange(256) * (1 + strength * rng.uniform(-0.5, 0.5)), 0, 255)
     table = np.stack([hue, saturation, np.arange(256)], 1).astype(np.uint8)
-    return cv2.cvtColor(cv2.LUT(colours, table[None]), cv2.COLOR_HSV2RGB)
+    colours = cv2.LUT(cv2.cvtColor(image, cv2.COLOR_RGB2HSV), table[None])
+    return cv2.cvtColor(colours, cv2.COLOR_HSV2RGB)

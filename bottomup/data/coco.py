@@ -1,8 +1,9 @@
 """Files in COCO's format: keypoint annotations of COCO, CrowdPose or other joints, and results."""
 
 import dataclasses
+import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -104,10 +105,10 @@ def read_annotations(
         for info in sorted(raw["images"], key=lambda info: info["id"])
     ]
 
-    absent = [record.path for record in records if not record.path.is_file()]
-    _report_absent(absent, len(records), missing)
-    lost = set(absent)
-    present = tuple(record for record in records if record.path not in lost)
+    absent = {record.image_id: record.path for record in records if not record.path.is_file()}
+    if absent:
+        _report_absent([*absent.values()], len(records), missing)
+    present = tuple(record for record in records if record.image_id not in absent)
     return Annotations(Path(path), category["id"], skeleton, present, raw)
 
 
@@ -174,10 +175,10 @@ def keypoint_category(
     """
     found = [category for category in categories if category.get("keypoints")]
     if len(found) != 1:
-        names = [category.get("name") for category in categories]
         raise ValueError(
             f"{_name(source, 'annotations')} needs one category that names keypoints, and has "
-            f"{len(found)} among {names}: keep one in a copy of the file"
+            f"{len(found)} among {[category.get('name') for category in categories]}: "
+            "keep one in a copy of the file"
         )
     return found[0]
 
@@ -221,7 +222,6 @@ def _read(source: Any, what: str) -> Any:
 
 
 def _name(source: Any, what: str) -> str:
-    """How messages call a file, or the content of one."""
     return f"{what} {str(source)!r}" if isinstance(source, str | Path) else what
 
 
@@ -230,7 +230,7 @@ def _read_category(
 ) -> tuple[dict[str, Any], dict[str, Any], Skeleton]:
     """The content of a file, its keypoint category and the joints of that."""
     raw = read_raw(path, "images", "annotations", "categories")
-    _unique(path, "categories", raw["categories"], checks.category_fault)
+    _unique(path, "categories", raw["categories"], checks.category_faults)
     category = keypoint_category(raw["categories"], path)
     try:
         return raw, category, Skeleton.from_category(category, sigmas)
@@ -239,15 +239,22 @@ def _read_category(
 
 
 def _check(path: str | Path, raw: dict[str, Any], category_id: int, num_keypoints: int) -> None:
-    """Raise at the first entry that is wrong, and name it."""
-    images = _unique(path, "images", raw["images"], checks.image_fault)
-    categories = {category["id"] for category in raw["categories"]}
-
-    def person_fault(person: Any) -> str | None:
-        return checks.person_fault(person, images, categories, category_id, num_keypoints)
-
-    people = _unique(path, "annotations", raw["annotations"], person_fault).values()
-    odd = [p["id"] for p in people if p["category_id"] == category_id and _has_wrong_count(p)]
+    person_faults = functools.partial(
+        checks.person_faults,
+        images=_unique(path, "images", raw["images"], checks.image_faults),
+        categories={category["id"] for category in raw["categories"]},
+        category_id=category_id,
+        num_keypoints=num_keypoints,
+    )
+    people = _unique(path, "annotations", raw["annotations"], person_faults).values()
+    # num_keypoints is 0 where joints are labelled, or more where none are
+    odd = [
+        person["id"]
+        for person in people
+        if person["category_id"] == category_id
+        and person.get("num_keypoints") is not None
+        and (person["num_keypoints"] > 0) != (num_labelled_joints(person) > 0)
+    ]
     if odd:
         log.warning(
             "%s: num_keypoints contradicts the labelled joints of %d annotations (the first ones "
@@ -256,22 +263,15 @@ def _check(path: str | Path, raw: dict[str, Any], category_id: int, num_keypoint
         )
 
 
-def _has_wrong_count(person: dict[str, Any]) -> bool:
-    """Whether `num_keypoints` says none where joints are labelled, or some where none are."""
-    count = person.get("num_keypoints")
-    return count is not None and (count > 0) != (num_labelled_joints(person) > 0)
-
-
 def _unique(
-    path: str | Path, key: str, entries: list[Any], fault_of: Callable[[Any], str | None]
+    path: str | Path, key: str, entries: list[Any], faults_of: Callable[[Any], Iterator[str]]
 ) -> dict[int, dict[str, Any]]:
     """The checked entries of a list by their ids."""
     by_id: dict[int, dict[str, Any]] = {}
     for position, entry in enumerate(entries):
-        fault = fault_of(entry)
+        fault = next(faults_of(entry), None)
         if not fault and entry["id"] in by_id:
-            first = next(i for i, other in enumerate(entries) if other["id"] == entry["id"])
-            fault = f"{key}[{first}] has the same id"
+            fault = f"{key}[{[*by_id].index(entry['id'])}] has the same id"
         if fault:
             name = f" (id {entry.get('id')})" if isinstance(entry, dict) else ""
             raise ValueError(f"{path}: {key}[{position}]{name}: {fault}")
@@ -287,24 +287,20 @@ def _record(
     for person in people:
         is_usable = not person.get("iscrowd") and num_labelled_joints(person) > 0
         (labelled if is_usable else ignored).append(person)
-    keypoints = np.array([person["keypoints"] for person in labelled], np.float32)
-    regions = (person.get("segmentation") or person.get("bbox") for person in ignored)
     return Record(
         info["id"],
         images / info["file_name"],
         info["width"],
         info["height"],
-        keypoints.reshape(-1, num_keypoints, 3),
-        np.array([corners_of(person) for person in labelled]).reshape(-1, 4),
-        tuple(person.get("segmentation") or None for person in labelled),
-        tuple(region for region in regions if region),
+        np.array([p["keypoints"] for p in labelled], np.float32).reshape(-1, num_keypoints, 3),
+        np.array([corners_of(p) for p in labelled]).reshape(-1, 4),
+        tuple(p.get("segmentation") or None for p in labelled),
+        tuple(filter(None, (p.get("segmentation") or p.get("bbox") for p in ignored))),
     )
 
 
 def _report_absent(absent: list[Path], total: int, missing: str) -> None:
-    if not absent:
-        return
-    listed = "\n  ".join(str(path) for path in absent[:20])
+    listed = "\n  ".join(map(str, absent[:20]))
     more = f"\n  and {len(absent) - 20} more" if len(absent) > 20 else ""
     text = f"{len(absent)} of {total} images are missing:\n  {listed}{more}"
     if missing == "error":

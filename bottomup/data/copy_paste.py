@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from bottomup.data.augment import average_down
+from bottomup.data.augment import average_down, keep_inside
 from bottomup.data.coco import box_around
 from bottomup.data.samples import LabelledImage
 
@@ -38,22 +38,27 @@ def paste_people(
         max_people: the largest number of people to paste.
     """
     image, mask = target.image.copy(), target.mask.copy()
-    keypoints, boxes = [target.keypoints.copy()], [target.boxes]
-    height, width = mask.shape
-    chosen = rng.permutation(len(donor.keypoints))[: rng.integers(1, max_people + 1)]
-    for person in chosen:
+    keypoints, boxes = target.keypoints.copy(), target.boxes
+    wh = (mask.shape[1], mask.shape[0])
+    for person in rng.permutation(len(donor.keypoints))[: rng.integers(1, max_people + 1)]:
         points, outline = donor.keypoints[person], outlines[person]
         if outline is None:
             outline = body_shape(points, edges, donor.mask.shape)
-        matrix = _draw_matrix(points, (width, height), rng)
+        matrix = _draw_matrix(points, wh, rng)
         covered = _paint(image, donor.image, outline, matrix)
         mask |= covered
-        for earlier in keypoints:
-            _hide(earlier, covered)
-        keypoints.append(_move(points, matrix, width, height)[None])
+
+        # labelled joints that are covered are hidden
+        cells = np.round(keypoints[..., :2]).astype(int)
+        x, y = np.clip(cells, 0, np.array(wh) - 1).transpose(2, 0, 1)
+        keypoints[(keypoints[..., 2] > 0) & covered[y, x], 2] = 1
+
+        # the person joins the others
+        moved = (points[:, :2] @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
+        keypoints = np.concatenate([keypoints, keep_inside(moved, points[:, 2:], wh)[None]])
         corners = donor.boxes[person].reshape(2, 2) @ matrix[:, :2].T + matrix[:, 2]
-        boxes.append(corners.reshape(1, 4))
-    return LabelledImage(image, np.concatenate(keypoints), mask, np.concatenate(boxes))
+        boxes = np.concatenate([boxes, corners.reshape(1, 4)])
+    return LabelledImage(image, keypoints, mask, boxes)
 
 
 def _paint(
@@ -74,9 +79,8 @@ def _paint(
 
     # where the cut lands in the image, with a margin for the soft border
     corner = matrix[:, :2] @ (x, y) + matrix[:, 2]
-    size = (image.shape[1], image.shape[0])
-    low = np.clip(np.floor(corner - 4), 0, size).astype(int)
-    top = np.clip(np.ceil(corner + matrix[:, :2] @ (wide, high) + 4), 0, size).astype(int)
+    far = corner + matrix[:, :2] @ (wide, high)
+    low, top = np.clip([np.floor(corner - 4), np.ceil(far + 4)], 0, image.shape[1::-1]).astype(int)
     if (low >= top).any() or cut.size == 0:
         return covered
 
@@ -94,30 +98,11 @@ def _draw_matrix(
     keypoints: Float[np.ndarray, "K 3"], wh: tuple[int, int], rng: np.random.Generator
 ) -> Float[np.ndarray, "2 3"]:
     """Map a person to a random position, 0.15 to 0.9 of the image's short side tall."""
-    box = box_around(keypoints)
-    extent = max(float((box[2:] - box[:2]).max()), 8.0)
+    low, high = np.split(box_around(keypoints), 2)
     # enlarging by more than 2 would show
-    factor = min(rng.uniform(0.15, 0.9) * min(wh) / extent, 2.0)
-    middle = (box[:2] + box[2:]) / 2
-    target = rng.uniform((0, 0), wh)
-    return np.column_stack([np.eye(2) * factor, target - factor * middle])
-
-
-def _move(
-    keypoints: Float[np.ndarray, "K 3"], matrix: Float[np.ndarray, "2 3"], width: int, height: int
-) -> Float[np.ndarray, "K 3"]:
-    moved = keypoints.copy()
-    moved[:, :2] = moved[:, :2] @ matrix[:, :2].T + matrix[:, 2]
-    inside = (moved[:, :2] >= -0.5).all(1) & (moved[:, :2] < (width - 0.5, height - 0.5)).all(1)
-    return (moved * (inside & (keypoints[:, 2] > 0))[:, None]).astype(np.float32)
-
-
-def _hide(keypoints: Float[np.ndarray, "N K 3"], covered: Bool[np.ndarray, "H W"]) -> None:
-    """Mark labelled joints that are covered as hidden."""
-    height, width = covered.shape
-    cells = np.clip(np.round(keypoints[..., :2]).astype(int), 0, (width - 1, height - 1))
-    x, y = cells.transpose(2, 0, 1)
-    keypoints[..., 2] = np.where((keypoints[..., 2] > 0) & covered[y, x], 1, keypoints[..., 2])
+    factor = min(rng.uniform(0.15, 0.9) * min(wh) / max(float((high - low).max()), 8.0), 2.0)
+    middle = (low + high) / 2
+    return np.column_stack([np.eye(2) * factor, rng.uniform((0, 0), wh) - factor * middle])
 
 
 def body_shape(
@@ -133,8 +118,7 @@ def body_shape(
         edges: the skeleton's limbs.
         shape: height and width of the image.
     """
-    labelled = keypoints[:, 2] > 0
-    points = keypoints[:, :2]
+    points, labelled = keypoints[:, :2], keypoints[:, 2] > 0
     factor = min(1.0, MAX_BODY / max(float(np.ptp(points[labelled], axis=0).max()), 1.0))
     height, width = (max(round(side * factor), 1) for side in shape)
     points = (points + 0.5) * (width / shape[1], height / shape[0]) - 0.5

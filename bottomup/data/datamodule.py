@@ -1,6 +1,6 @@
 """Data for training and validation, as recipes name them: annotated photos, or drawn crowds."""
 
-import dataclasses
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -12,44 +12,11 @@ from bottomup.data.coco import Annotations, read_annotations
 from bottomup.data.drawings import DrawnEvaluation, draw_samples
 from bottomup.data.loader import EpochSampler, ResumableLoader
 from bottomup.data.photos import PastedPhotos, PhotoEvaluation
-from bottomup.data.samples import EvaluationImage, Samples, Together, TrainingSet
+from bottomup.data.samples import EvaluationImage, Samples, Together
 from bottomup.data.scenes.crowd import Crowd
 from bottomup.skeleton import Skeleton
 
 EvaluationSet = PhotoEvaluation | DrawnEvaluation
-
-
-@dataclasses.dataclass(frozen=True)
-class PhotoFiles:
-    """The annotated photos of a recipe.
-
-    Attributes:
-        train: annotation file and folder of the training photos; None each for no photos.
-        val: the same for validation and test.
-        missing: "error" or "skip": what to do about photos that do not exist.
-        sigmas: OKS tolerances of the joints; None: see `Skeleton.from_category`.
-    """
-
-    train: tuple[str | None, str | None] = (None, None)
-    val: tuple[str | None, str | None] = (None, None)
-    missing: Literal["error", "skip"] = "error"
-    sigmas: tuple[float, ...] | None = None
-
-    def read(self, kind: Literal["train", "val"]) -> Annotations | None:
-        """Read and check the annotations of one kind; None for no photos.
-
-        Raises:
-            ValueError: the file is wrong, or only one of file and folder is given.
-            FileNotFoundError: a photo does not exist.
-        """
-        annotations, images = self.train if kind == "train" else self.val
-        if annotations is None and images is None:
-            return None
-        if annotations is None or images is None:
-            raise ValueError(
-                f"pass both --data.{kind}_annotations FILE and --data.{kind}_images DIR, or neither"
-            )
-        return read_annotations(annotations, images, missing=self.missing, sigmas=self.sigmas)
 
 
 class PoseData(LightningDataModule):
@@ -61,9 +28,13 @@ class PoseData(LightningDataModule):
         seed: of the order of the images and of all augmentation.
         eval_batch_size: images that validation hands to the network together, where their sizes
             allow it.
-        files: the annotated photos; a subclass makes training samples of them.
+        drawn: the training samples of drawings.
+        train: annotation file and folder of the training photos; None each for no photos.
+        val: the same for validation and test.
+        missing: "error" or "skip": what to do about photos that do not exist.
+        sigmas: OKS tolerances of the joints; None: see `Skeleton.from_category`.
+        photo_samples: makes the training samples of photos.
         photo_turns: how often an epoch visits each sample of the photos.
-        drawn: the training samples of drawings; None: none.
         drawn_evaluation: what to validate on without photos; None: nothing.
     """
 
@@ -78,17 +49,23 @@ class PoseData(LightningDataModule):
         seed: int,
         eval_batch_size: int,
         *,
-        files: PhotoFiles = PhotoFiles(),
+        drawn: Samples,
+        train: tuple[str | None, str | None] = (None, None),
+        val: tuple[str | None, str | None] = (None, None),
+        missing: Literal["error", "skip"] = "error",
+        sigmas: Sequence[float] | None = None,
+        photo_samples: Callable[[Annotations], Samples] | None = None,
         photo_turns: int = 1,
-        drawn: Samples | None = None,
         drawn_evaluation: DrawnEvaluation | None = None,
     ):
         super().__init__()
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.eval_batch_size = eval_batch_size
-        self.files, self.photo_turns = files, photo_turns
+        self.files = {"train": train, "val": val}
+        self.missing, self.sigmas = missing, tuple(sigmas) if sigmas else None
+        self.photo_samples, self.photo_turns = photo_samples, photo_turns
         self.drawn, self.drawn_evaluation = drawn, drawn_evaluation
-        self.training_set: TrainingSet | None = None
+        self.training_set: Together | None = None
         self.evaluation_set: EvaluationSet | None = None
 
     @property
@@ -115,11 +92,19 @@ class PoseData(LightningDataModule):
         if stage == "fit" and self.training_set is None:
             self.training_set = self._make_training_set()
 
-    def _photo_samples(self, annotations: Annotations) -> Samples:
-        raise NotImplementedError
+    def _read(self, kind: Literal["train", "val"]) -> Annotations | None:
+        """Read and check the annotations of one kind; None for no photos."""
+        annotations, images = self.files[kind]
+        if annotations and images:
+            return read_annotations(annotations, images, missing=self.missing, sigmas=self.sigmas)
+        if annotations or images:
+            raise ValueError(
+                f"pass both --data.{kind}_annotations FILE and --data.{kind}_images DIR, or neither"
+            )
+        return None
 
     def _make_evaluation_set(self, stage: str) -> EvaluationSet | None:
-        photos, drawn = self.files.read("val"), self.drawn_evaluation
+        photos, drawn = self._read("val"), self.drawn_evaluation
         if photos is not None:
             if not photos.records:
                 raise ValueError(f"the validation set {photos.path} has no images")
@@ -130,16 +115,16 @@ class PoseData(LightningDataModule):
             raise ValueError("pass --data.val_annotations FILE and --data.val_images DIR")
         return drawn
 
-    def _make_training_set(self) -> TrainingSet:
-        annotations = self.files.read("train")
-        photos = None if annotations is None else self._photo_samples(annotations)
-        if photos is not None and len(photos) == 0:
+    def _make_training_set(self) -> Together:
+        annotations = self._read("train")
+        photos = self.photo_samples(annotations) if annotations and self.photo_samples else ()
+        if annotations and not photos:
             raise ValueError(
-                f"the training set {self.files.train[0]} has no images with labelled people: "
+                f"the training set {annotations.path} has no images with labelled people: "
                 "pass another --data.train_annotations"
             )
         both = ((photos, self.photo_turns), (self.drawn, 1))
-        parts = [(part, share) for part, share in both if part is not None and len(part)]
+        parts = [(part, share) for part, share in both if part]
         if not parts:
             raise ValueError(f"there is nothing to train on: pass {self.train_options}")
         return Together([part for part, _ in parts], [share for _, share in parts])
@@ -151,12 +136,7 @@ class PoseData(LightningDataModule):
         sampler = EpochSampler(
             len(self.training_set), self.batch_size, seed=self.seed, rank=rank, num_ranks=num_ranks
         )
-        return ResumableLoader(
-            self.training_set,
-            sampler,
-            num_workers=self.num_workers,
-            pin_memory=torch.cuda.is_available(),
-        )
+        return ResumableLoader(self.training_set, sampler, num_workers=self.num_workers)
 
     def val_dataloader(self) -> DataLoader[EvaluationImage] | list[DataLoader[EvaluationImage]]:
         """Lists of images of this process's share; no loader without an evaluation set."""
@@ -180,9 +160,8 @@ class PoseData(LightningDataModule):
         self, batch: Any, device: torch.device, dataloader_idx: int
     ) -> Any:
         """Move training batches; images to evaluate stay on the host, where they are resized."""
-        if isinstance(batch, list):
-            return batch
-        return super().transfer_batch_to_device(batch, device, dataloader_idx)
+        on_host = isinstance(batch, list)
+        return batch if on_host else super().transfer_batch_to_device(batch, device, dataloader_idx)
 
     def _rank(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
@@ -230,19 +209,15 @@ class PhotoData(PoseData):
         drawn_images: int = 0,
         crowd: Crowd = Crowd(),  # noqa: B008  frozen
     ):
-        files = PhotoFiles(
-            (train_annotations, train_images),
-            (val_annotations, val_images),
-            missing,
-            tuple(sigmas) if sigmas else None,
-        )
-        drawn = draw_samples(crowd, drawn_images, augment, seed=seed)
-        super().__init__(batch_size, num_workers, seed, eval_batch_size, files=files, drawn=drawn)
-        self.augment, self.copy_paste, self.empty_images = augment, copy_paste, empty_images
-
-    def _photo_samples(self, annotations: Annotations) -> Samples:
-        photos = PastedPhotos(annotations, self.empty_images, probability=self.copy_paste)
-        return Samples(photos, self.augment, self.seed)
+        super().__init__(
+            batch_size, num_workers, seed, eval_batch_size,
+            drawn=draw_samples(crowd, drawn_images, augment, seed=seed),
+            train=(train_annotations, train_images), val=(val_annotations, val_images),
+            missing=missing, sigmas=sigmas,
+            photo_samples=lambda annotations: Samples(
+                PastedPhotos(annotations, empty_images, probability=copy_paste), augment, seed
+            ),
+        )  # fmt: skip
 
 
 class DrawnData(PoseData):

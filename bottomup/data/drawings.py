@@ -57,8 +57,9 @@ def draw_samples(
         seed: see `Samples`.
         repeat: the number of epochs in which the same drawings come again.
     """
-    drawings = Drawings(crowd, length)
-    return Samples(drawings, augmentation, seed, stream=2, augmentation_stream=1, repeat=repeat)
+    return Samples(
+        Drawings(crowd, length), augmentation, seed, stream=2, augmentation_stream=1, repeat=repeat
+    )
 
 
 class DrawnEvaluation:
@@ -91,7 +92,6 @@ class DrawnEvaluation:
 
     def ground_truth(self, image_ids: set[int]) -> dict[str, Any]:
         """Annotations of some of the images, in COCO's format."""
-        wh = {"width": self.crowd.width, "height": self.crowd.height}
         people = [
             {"image_id": image_id} | person
             for image_id in sorted(image_ids)
@@ -99,7 +99,10 @@ class DrawnEvaluation:
         ]
         return {
             "images": [
-                {"id": image_id, "file_name": f"{image_id:06}.png"} | wh
+                {
+                    "id": image_id, "file_name": f"{image_id:06}.png",
+                    "width": self.crowd.width, "height": self.crowd.height,
+                }
                 for image_id in sorted(image_ids)
             ],
             "annotations": [person | {"id": number} for number, person in enumerate(people, 1)],
@@ -112,15 +115,17 @@ class DrawnEvaluation:
 
 def _annotate(scene: Scene) -> list[dict[str, Any]]:
     """COCO annotations; area and box are those of the visible pixels of each person."""
-    people = []
-    for number, (keypoints, box) in enumerate(zip(scene.keypoints, scene.boxes, strict=True), 1):
-        x0, y0, x1, y1 = map(int, box)
-        if x1 > x0:
-            people.append({
-                "category_id": 1, "iscrowd": 0,
-                "area": int(np.count_nonzero(scene.owner == number)),
-                "bbox": [x0, y0, x1 - x0, y1 - y0],
-                "num_keypoints": int((keypoints[:, 2] > 0).sum()),
-                "keypoints": [round(float(value), 3) for value in keypoints.reshape(-1)],
-            })  # fmt: skip
-    return people
+    boxes = scene.boxes.astype(int).tolist()
+    return [
+        {
+            "category_id": 1, "iscrowd": 0,
+            "area": int(np.count_nonzero(scene.owner == number)),
+            "bbox": [x0, y0, x1 - x0, y1 - y0],
+            "num_keypoints": int((keypoints[:, 2] > 0).sum()),
+            "keypoints": [round(float(value), 3) for value in keypoints.reshape(-1)],
+        }
+        for number, keypoints, (x0, y0, x1, y1) in zip(
+            range(1, len(boxes) + 1), scene.keypoints, boxes, strict=True
+        )
+        if x1 > x0
+    ]  # fmt: skip

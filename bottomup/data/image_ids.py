@@ -1,5 +1,6 @@
 """The ids of images in COCO files."""
 
+import itertools
 import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
@@ -33,7 +34,7 @@ class ImageIds:
         self._exact: set[str] = set()  # annotated names that equal a path within the source
         self._claimed = set(self._annotated_ids)
         self._taken: set[int] = set()
-        self._last = 0
+        self._numbers = itertools.count(1)
 
     def claim(self, name: str) -> None:
         """Keep running numbers away from the id of a name. Call it for all names before any id."""
@@ -46,10 +47,11 @@ class ImageIds:
         """The id of the next image. Call it once for each image, in the order of the names."""
         wanted = self._wanted(name)
         if wanted is None or wanted in self._taken:
-            self._last += 1
-            while self._last in self._claimed or self._last in self._taken:
-                self._last += 1
-            wanted = self._last
+            wanted = next(
+                number
+                for number in self._numbers
+                if number not in self._claimed and number not in self._taken
+            )
         self._taken.add(wanted)
         return wanted
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Sampler
 
-from bottomup.data.samples import Batch, Draw, TrainingSet, collate
+from bottomup.data.samples import Batch, Draw, Samples, Together, collate
 
 
 class EpochSampler(Sampler[Draw]):
@@ -33,19 +33,15 @@ class EpochSampler(Sampler[Draw]):
     def __init__(
         self, length: int, batch_size: int, *, seed: int = 0, rank: int = 0, num_ranks: int = 1
     ):
-        if length < batch_size * num_ranks:
+        self.length, self.batch_size, self.seed = length, batch_size, seed
+        self.rank, self.num_ranks = rank, num_ranks
+        self.epoch, self.start = 0, 0
+        self.num_batches = length // (batch_size * num_ranks)  # of an epoch on this rank
+        if not self.num_batches:
             raise ValueError(
                 f"{length} training images do not fill a batch of {batch_size} on {num_ranks} "
                 f"processes: choose a batch_size of at most {length // num_ranks}"
             )
-        self.length, self.batch_size, self.seed = length, batch_size, seed
-        self.rank, self.num_ranks = rank, num_ranks
-        self.epoch, self.start = 0, 0
-
-    @property
-    def num_batches(self) -> int:
-        """Batches of an epoch on this rank."""
-        return self.length // (self.batch_size * self.num_ranks)
 
     def set_epoch(self, epoch: int) -> None:
         """Go to the start of an epoch, unless it is the current one."""
@@ -57,7 +53,7 @@ class EpochSampler(Sampler[Draw]):
         order = _order(self.length, self.seed, self.epoch)
         together = self.batch_size * self.num_ranks
         mine = order[number * together : (number + 1) * together][self.rank :: self.num_ranks]
-        return [Draw(self.epoch, int(position)) for position in mine]
+        return [Draw(self.epoch, position) for position in mine.tolist()]
 
     def __iter__(self) -> Iterator[Draw]:
         for number in range(self.start, self.num_batches):
@@ -77,16 +73,14 @@ class ResumableLoader(DataLoader[Batch]):
         data: the training set.
         sampler: the order.
         num_workers: the number of processes that make samples; 0 makes them in this one.
-        pin_memory: whether batches go to page-locked memory, for faster transfers to a GPU.
     """
 
     def __init__(
         self,
-        data: TrainingSet,
+        data: Samples | Together,
         sampler: EpochSampler,
         *,
         num_workers: int = 0,
-        pin_memory: bool = False,
     ):
         super().__init__(
             data,  # type: ignore[arg-type]  # any sequence will do
@@ -94,11 +88,10 @@ class ResumableLoader(DataLoader[Batch]):
             sampler=sampler,
             num_workers=num_workers,
             collate_fn=collate,
-            pin_memory=pin_memory,
+            pin_memory=torch.cuda.is_available(),
             worker_init_fn=_use_one_thread,
         )
-        self.data, self.order = data, sampler
-        self.handed_out = 0
+        self.data, self.order, self.handed_out = data, sampler, 0
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
         self.handed_out = self.order.start
@@ -106,9 +99,6 @@ class ResumableLoader(DataLoader[Batch]):
             self.handed_out += 1
             yield batch
         self.order.start = 0
-
-    def __len__(self) -> int:
-        return self.order.num_batches
 
     def names(self, number: int) -> list[str]:
         """The names of the samples of batch `number` of this epoch."""
@@ -120,8 +110,8 @@ class ResumableLoader(DataLoader[Batch]):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a position at the next iteration."""
-        self.order.epoch, self.order.start = state["epoch"], state["handed_out"]
-        self.handed_out = state["handed_out"]
+        self.order.epoch = state["epoch"]
+        self.order.start = self.handed_out = state["handed_out"]
 
 
 @functools.lru_cache(maxsize=4)

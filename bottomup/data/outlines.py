@@ -10,24 +10,19 @@ from pycocotools import mask as masks
 
 def decode_outline(outline: Any, width: int, height: int) -> Bool[np.ndarray, "H W"]:
     """Pixels inside an outline: polygons, run lengths (either kind) or a box x, y, w, h."""
-    if isinstance(outline, dict) or isinstance(outline[0], list):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # pycocotools' own, about numpy
-            return _decode_runs(outline, width, height)
     inside = np.zeros((height, width), bool)
-    x, y, wide, high = outline
-    rows = slice(max(int(y), 0), max(int(np.ceil(y + high)), 0))
-    inside[rows, max(int(x), 0) : max(int(np.ceil(x + wide)), 0)] = True
-    return inside
-
-
-def _decode_runs(outline: Any, width: int, height: int) -> Bool[np.ndarray, "H W"]:
+    if isinstance(outline, list) and not isinstance(outline[0], list):
+        x, y, wide, high = outline
+        rows = slice(max(int(y), 0), max(int(np.ceil(y + high)), 0))
+        inside[rows, max(int(x), 0) : max(int(np.ceil(x + wide)), 0)] = True
+        return inside
     if isinstance(outline, list):
         outline = [polygon for polygon in outline if len(polygon) >= 6]  # two points have no area
         if not outline:
-            return np.zeros((height, width), bool)
-        runs = masks.merge(masks.frPyObjects(outline, height, width))
-    else:
-        compressed = not isinstance(outline["counts"], list)
-        runs = outline if compressed else masks.frPyObjects(outline, height, width)
-    return masks.decode(cast(Any, runs)).astype(bool)
+            return inside
+    if isinstance(outline, list) or isinstance(outline["counts"], list):
+        outline = masks.frPyObjects(outline, height, width)
+    runs = masks.merge(outline) if isinstance(outline, list) else outline
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # pycocotools' own, about numpy
+        return masks.decode(cast(Any, runs)).astype(bool)

@@ -40,8 +40,11 @@ class Photos:
         """The name, the photo and the people of each position."""
         records = self.annotations.records
         if not self.one_person:
-            kept = (record for record in records if self.empty_images or len(record.keypoints))
-            return tuple((str(record.path), record, slice(None)) for record in kept)
+            return tuple(
+                (str(record.path), record, slice(None))
+                for record in records
+                if self.empty_images or len(record.keypoints)
+            )
         return tuple(
             (f"{record.path}, person {i + 1}", record, slice(i, i + 1))
             for record in records

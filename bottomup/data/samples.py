@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from bottomup.skeleton import Skeleton
 
@@ -58,13 +59,9 @@ class Batch(NamedTuple):
 
 def collate(samples: list[Sample]) -> Batch:
     """Stack samples of equal size."""
-    num_people = max(len(sample.keypoints) for sample in samples)
-    keypoints = np.zeros((len(samples), num_people, *samples[0].keypoints.shape[1:]), np.float32)
-    for row, sample in zip(keypoints, samples, strict=True):
-        row[: len(sample.keypoints)] = sample.keypoints
     return Batch(
         torch.from_numpy(np.stack([sample.image.transpose(2, 0, 1) for sample in samples])),
-        torch.from_numpy(keypoints),
+        pad_sequence([torch.from_numpy(sample.keypoints) for sample in samples], batch_first=True),
         torch.from_numpy(np.stack([sample.mask for sample in samples])),
     )
 
@@ -101,24 +98,6 @@ Augmentation = Callable[[LabelledImage, Sequence[int], np.random.Generator], Sam
 
 It takes the image, K `Skeleton.flip_indices` and the source of randomness.
 """
-
-
-@runtime_checkable
-class TrainingSet(Protocol):
-    """What the loader needs."""
-
-    @property
-    def skeleton(self) -> Skeleton:
-        """The joints of all samples."""
-        ...
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, draw: Draw, /) -> Sample: ...
-
-    def name(self, position: int, /) -> str:
-        """How messages call the sample at a position."""
-        ...
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -175,13 +154,15 @@ class Together:
         shares: how often an epoch visits each of them.
     """
 
-    parts: Sequence[TrainingSet]
+    parts: Sequence[Samples]
     shares: Sequence[int]
 
     def __post_init__(self) -> None:
         if any(part.skeleton != self.skeleton for part in self.parts):
-            joints = [part.skeleton.keypoints for part in self.parts]
-            raise ValueError(f"training sets of different joints: {joints}")
+            raise ValueError(
+                "training sets of different joints: "
+                f"{[part.skeleton.keypoints for part in self.parts]}"
+            )
 
     @property
     def skeleton(self) -> Skeleton:
@@ -200,7 +181,7 @@ class Together:
         part, _, _, position = self._find(position)
         return part.name(position)
 
-    def _find(self, position: int) -> tuple[TrainingSet, int, int, int]:
+    def _find(self, position: int) -> tuple[Samples, int, int, int]:
         """A part, its share, the visit of this epoch, and the position within the part."""
         for part, share in zip(self.parts, self.shares, strict=True):
             if position < share * len(part):

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from bottomup.data.coco import area_of, box_of
 
 MAX_BOXES = 100  # per image, as in COCO's evaluation
+FIGURES = ("AP", "AP50", "AP75", "AR", "AR50")
 
 
 def evaluate(results: list[dict[str, Any]], annotations: dict[str, Any]) -> dict[str, float]:
@@ -33,8 +34,7 @@ def evaluate(results: list[dict[str, Any]], annotations: dict[str, Any]) -> dict
         for number, person in enumerate(annotations["annotations"], 1)
     ]
     if not results:
-        names = ("AP", "AP50", "AP75", "AR", "AR50")
-        return dict.fromkeys(names, 0.0 if people else float("nan"))
+        return dict.fromkeys(FIGURES, 0.0 if people else float("nan"))
     with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
         truth: Any = coco.COCO()
         truth.dataset = {**annotations, "annotations": people}
@@ -44,11 +44,14 @@ def evaluate(results: list[dict[str, Any]], annotations: dict[str, Any]) -> dict
         evaluation.params.maxDets = [MAX_BOXES]
         evaluation.evaluate()
         evaluation.accumulate()
-    counted = [evaluation.eval[name] for name in ("precision", "recall")]  # T R 1 1 1, T 1 1 1
-    precision, recall = (np.where(values < 0, np.nan, values) for values in counted)
-    figures = {"AP": precision.mean(), "AP50": precision[0].mean(), "AP75": precision[5].mean()}
-    figures |= {"AR": recall.mean(), "AR50": recall[0].mean()}
-    return {name: float(value) for name, value in figures.items()}
+    precision, recall = (
+        evaluation.eval["precision"],
+        evaluation.eval["recall"],
+    )  # T R 1 1 1, T 1 1 1
+    parts = (precision, precision[0], precision[5], recall, recall[0])
+    # -1 stands for nobody to find
+    means = (np.where(part < 0, np.nan, part).mean() for part in parts)
+    return dict(zip(FIGURES, map(float, means), strict=True))
 
 
 def to_coco(

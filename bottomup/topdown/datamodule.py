@@ -3,8 +3,7 @@
 from typing import Literal
 
 from bottomup.data.augment import Augment
-from bottomup.data.coco import Annotations
-from bottomup.data.datamodule import PhotoFiles, PoseData
+from bottomup.data.datamodule import PoseData
 from bottomup.data.drawings import Drawings, DrawnEvaluation
 from bottomup.data.photos import Photos
 from bottomup.data.samples import Samples
@@ -54,18 +53,16 @@ class CropData(PoseData):
         seed: int = 0,
         eval_batch_size: int = 8,
     ):
-        files = PhotoFiles(
-            (train_annotations, train_images), (val_annotations, val_images), missing
-        )
         super().__init__(
-            batch_size, num_workers, seed, eval_batch_size, files=files, photo_turns=photo_turns,
+            batch_size, num_workers, seed, eval_batch_size,
             drawn=Samples(Drawings(crowd, drawn_crops), augment, seed, stream=4),
+            train=(train_annotations, train_images), val=(val_annotations, val_images),
+            missing=missing, photo_turns=photo_turns,
+            photo_samples=lambda annotations: Samples(
+                Photos(annotations, one_person=True), augment, seed, stream=3
+            ),
             drawn_evaluation=DrawnEvaluation(crowd, val_length),
         )  # fmt: skip
-        self.augment = augment
-
-    def _photo_samples(self, annotations: Annotations) -> Samples:
-        return Samples(Photos(annotations, one_person=True), self.augment, self.seed, stream=3)
 
 
 class BoxData(PoseData):
@@ -111,16 +108,14 @@ class BoxData(PoseData):
         seed: int = 0,
         eval_batch_size: int = 8,
     ):
-        files = PhotoFiles(
-            (train_annotations, train_images), (val_annotations, val_images), missing
-        )
         box_augment = BoxAugment(augment)
         super().__init__(
-            batch_size, num_workers, seed, eval_batch_size, files=files, photo_turns=photo_turns,
+            batch_size, num_workers, seed, eval_batch_size,
             drawn=Samples(Drawings(crowd, drawn_images), box_augment, seed, stream=6),
+            train=(train_annotations, train_images), val=(val_annotations, val_images),
+            missing=missing, photo_turns=photo_turns,
+            photo_samples=lambda annotations: Samples(
+                Photos(annotations, empty_images), box_augment, seed, stream=5
+            ),
             drawn_evaluation=DrawnEvaluation(crowd, val_length),
         )  # fmt: skip
-        self.augment, self.empty_images = box_augment, empty_images
-
-    def _photo_samples(self, annotations: Annotations) -> Samples:
-        return Samples(Photos(annotations, self.empty_images), self.augment, self.seed, stream=5)

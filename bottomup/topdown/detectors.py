@@ -75,18 +75,19 @@ class CenterDetector:
         min_score: float = 0.1,
         max_overlap: float = 0.6,
     ) -> None:
-        is_net = isinstance(weights, DetectorNet)
-        net = weights if is_net else load_network(weights, BUILDERS)
+        if not isinstance(weights, DetectorNet):
+            weights = load_network(weights, BUILDERS)
         self.device = torch.device(device)
-        self.net = net.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self.net = weights.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self.min_score, self.max_overlap = min_score, max_overlap
 
     @torch.inference_mode()
     def __call__(self, image: UInt8[np.ndarray, "H W 3"], name: str = "") -> Boxes:
         """The boxes of one image, the best first; the name is unused."""
         wanted = self.net.preprocessing
-        image_wh = (image.shape[1], image.shape[0])
-        transform = Transform.fit(image_wh, wanted.size, side=wanted.side, multiple=wanted.multiple)
+        transform = Transform.fit(
+            image.shape[1::-1], wanted.size, side=wanted.side, multiple=wanted.multiple
+        )
         batch = torch.from_numpy(transform.warp(image))[None].to(self.device)  # 1 H W 3
         boxes, scores = [], []
         for maps in self.net(batch.permute(0, 3, 1, 2)):
@@ -106,14 +107,12 @@ def suppress(boxes: Boxes, max_overlap: float) -> Int[np.ndarray, " M"]:
         indices of the boxes that stay, the best first.
     """
     order = np.argsort(-boxes.scores, kind="stable")
-    corners = boxes.boxes[order]
-    area = (corners[:, 2:] - corners[:, :2]).clip(min=0).prod(1)
-    low = np.maximum(corners[:, None, :2], corners[None, :, :2])
-    high = np.minimum(corners[:, None, 2:], corners[None, :, 2:])
-    shared = (high - low).clip(min=0).prod(2)
-    overlap = shared / np.maximum(area[:, None] + area[None] - shared, 1e-9)
+    low, high = np.split(boxes.boxes[order], 2, 1)
+    area = (high - low).clip(min=0).prod(1)
+    sides = np.minimum(high[:, None], high) - np.maximum(low[:, None], low)
+    shared = sides.clip(min=0).prod(2)
+    overlap = shared / np.maximum(area[:, None] + area - shared, 1e-9)
     stays = np.ones(len(order), bool)
     for i in range(len(order)):
-        if stays[i]:
-            stays[i + 1 :] &= overlap[i, i + 1 :] <= max_overlap
+        stays[i + 1 :] &= (overlap[i, i + 1 :] <= max_overlap) | ~stays[i]
     return order[stays]

@@ -49,8 +49,8 @@ class CropAugment:
         mirrored = bool(rng.random() < self.flip)
         matrix = self._draw_matrix(box, wh, mirrored, rng)
         sample = warp(one, matrix, wh, flip_indices if mirrored else None)
-        colours = Augment(colour=self.colour, blur=self.blur, grey=self.grey)
-        return sample._replace(image=colours.recolour(sample.image, rng))
+        augment = Augment(colour=self.colour, blur=self.blur, grey=self.grey)
+        return sample._replace(image=augment.recolour(sample.image, rng))
 
     def _draw_matrix(
         self,
@@ -64,9 +64,8 @@ class CropAugment:
         linear = similarity(factor, rng.uniform(-self.rotation, self.rotation), mirrored)
         shift = rng.uniform(-self.shift, self.shift, 2) * wh
         middle = (np.array(wh) - 1) / 2
-        plain = Transform.crop(box, wh).matrix
-        moved = linear @ (plain[:, 2] - middle) + middle + shift
-        return np.column_stack([linear @ plain[:, :2], moved])
+        scaled, offset = np.split(Transform.crop(box, wh).matrix, [2], 1)
+        return np.column_stack([linear @ scaled, linear @ (offset[:, 0] - middle) + middle + shift])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,8 +93,7 @@ class BoxAugment:
     ) -> Sample:
         """Augment one image and its boxes; see `Augmentation`."""
         augment, (height, width) = self.augment, image.mask.shape
-        mirrored = bool(rng.random() < augment.flip)
-        matrix = augment.draw_matrix(width, height, mirrored, rng)
+        matrix = augment.draw_matrix(width, height, bool(rng.random() < augment.flip), rng)
         sample = warp(image, matrix, (augment.size, augment.size))
 
         # the boxes of labelled people, moved and cut
@@ -106,12 +104,11 @@ class BoxAugment:
         area = np.maximum((corners[:, 1] - corners[:, 0]).prod(1), 1e-6)
         counts = (cut[:, 1] - cut[:, 0]).prod(1) >= MIN_SHARE * area
 
-        mask = sample.mask.copy()
         for (x0, y0), (x1, y1) in cut[~counts]:
-            mask[round(y0) : round(y1) + 1, round(x0) : round(x1) + 1] = False
+            sample.mask[round(y0) : round(y1) + 1, round(x0) : round(x1) + 1] = False
         keypoints = np.concatenate([cut, np.full((len(cut), 2, 1), 2.0)], 2)
         keypoints = (keypoints * counts[:, None, None]).astype(np.float32)
-        return Sample(augment.recolour(sample.image, rng), keypoints, mask)
+        return Sample(augment.recolour(sample.image, rng), keypoints, sample.mask)
 
 
 def _choose(
@@ -120,8 +117,7 @@ def _choose(
     """The image with one labelled person, and the box of that person."""
     labelled = np.flatnonzero((image.keypoints[..., 2] > 0).any(1))
     if not len(labelled):
-        height, width = image.mask.shape
         nobody = np.zeros((1, *image.keypoints.shape[1:]), np.float32)
-        return image._replace(keypoints=nobody), np.array([0.0, 0.0, width, height])
-    person = int(rng.choice(labelled))
-    return image._replace(keypoints=image.keypoints[person : person + 1]), image.boxes[person]
+        return image._replace(keypoints=nobody), np.array([0.0, 0.0, *image.mask.shape[::-1]])
+    person = rng.choice(labelled)
+    return image._replace(keypoints=image.keypoints[[person]]), image.boxes[person]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as masks
 
-from bottomup.data.checks import category_fault, image_fault, person_fault
+from bottomup.data.checks import category_faults, image_faults, person_faults
 
 RUNS = masks.encode(np.asfortranarray(np.eye(4, 6, dtype=np.uint8)))["counts"].decode()
 IMAGES = {7: {"id": 7, "file_name": "a.png", "width": 6, "height": 4}}
@@ -17,7 +17,15 @@ PERSON = {
 
 
 def fault(entry: Any) -> str | None:
-    return person_fault(entry, IMAGES, {5, 6}, 5, 2)
+    return next(person_faults(entry, IMAGES, {5, 6}, 5, 2), None)
+
+
+def image_fault(entry: Any) -> str | None:
+    return next(image_faults(entry), None)
+
+
+def category_fault(entry: Any) -> str | None:
+    return next(category_faults(entry), None)
 
 
 def test_nothing_is_wrong_with_what_is_right():
@@ -44,7 +52,7 @@ def test_run_lengths_of_large_and_small_masks_are_taken():
         mask = np.asfortranarray(rng.random((height, width)) < share).astype(np.uint8)
         outline = {"size": [height, width], "counts": masks.encode(mask)["counts"].decode()}
         images = {7: {"id": 7, "file_name": "a.png", "width": width, "height": height}}
-        assert person_fault(PERSON | {"segmentation": outline}, images, {5}, 5, 2) is None
+        assert not list(person_faults(PERSON | {"segmentation": outline}, images, {5}, 5, 2))
 
 
 @pytest.mark.parametrize(

@@ -1,25 +1,15 @@
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
 
-from bottomup import COCO, Skeleton
-from bottomup.data.drawings import draw_samples
+from bottomup.data.drawings import Drawings, draw_samples
 from bottomup.data.loader import EpochSampler, ResumableLoader
-from bottomup.data.samples import Draw, Sample
+from bottomup.data.samples import Draw, Sample, Samples
 from bottomup.data.scenes.crowd import Crowd
 
 
-@dataclasses.dataclass(frozen=True)
-class Numbers:
+class Numbers(Samples):
     """Samples whose pixels say which draw they are."""
-
-    length: int = 10
-    skeleton: Skeleton = COCO
-
-    def __len__(self) -> int:
-        return self.length
 
     def __getitem__(self, draw: Draw) -> Sample:
         image = np.zeros((4, 4, 3), np.uint8)
@@ -28,8 +18,8 @@ class Numbers:
             image, np.zeros((draw.position % 3, 17, 3), np.float32), np.ones((4, 4), bool)
         )
 
-    def name(self, index: int) -> str:
-        return f"number {index}"
+    def name(self, position: int) -> str:
+        return f"number {position}"
 
 
 def draws(batch) -> list[tuple[int, int]]:
@@ -38,7 +28,9 @@ def draws(batch) -> list[tuple[int, int]]:
 
 def make(num_workers: int = 0, **keywords) -> ResumableLoader:
     return ResumableLoader(
-        Numbers(), EpochSampler(10, 3, seed=1, **keywords), num_workers=num_workers
+        Numbers(Drawings(Crowd(), 10), None),
+        EpochSampler(10, 3, seed=1, **keywords),
+        num_workers=num_workers,
     )
 
 

@@ -17,8 +17,9 @@ def draw_background(rng: np.random.Generator, width: int, height: int) -> Image:
     if rng.random() < 0.4:
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, 2.5))
     grain = rng.integers(-12, 13, (height // 2 + 1, width // 2 + 1, 1), np.int16)
-    grain = grain.repeat(2, 0).repeat(2, 1)
-    return np.clip(image + grain[:height, :width] * rng.uniform(0, 1), 0, 255).astype(np.uint8)
+    return np.clip(
+        image + grain.repeat(2, 0).repeat(2, 1)[:height, :width] * rng.uniform(0, 1), 0, 255
+    ).astype(np.uint8)
 
 
 def _clouds(rng: np.random.Generator, width: int, height: int) -> Image:
@@ -26,8 +27,8 @@ def _clouds(rng: np.random.Generator, width: int, height: int) -> Image:
     total = np.zeros((height, width, 3), np.float32)
     strength = rng.uniform(10, 60)
     for cells in (2, 5, 13, 40):
-        channels = 3 if rng.random() < 0.5 else 1
-        noise = rng.standard_normal((cells, cells, channels), np.float32) * strength
+        shape = (cells, cells, 3 if rng.random() < 0.5 else 1)
+        noise = rng.standard_normal(shape, np.float32) * strength
         total += np.atleast_3d(cv2.resize(noise, (width, height), interpolation=cv2.INTER_LINEAR))
         strength *= rng.uniform(0.4, 0.8)
     colours = rng.uniform(20, 230, (2, 3)).astype(np.float32)
@@ -52,8 +53,8 @@ def _draw_thing(rng: np.random.Generator, image: Image) -> None:
         cv2.ellipse(image, ((x, y), (long, long * short), angle), colour, thickness, cv2.LINE_AA)
     else:
         skin = SKIN_TONES[rng.integers(len(SKIN_TONES))] * rng.uniform(0.6, 1.1)
-        step = np.array([np.cos(angle), np.sin(angle)]) * min(long, 60)
-        a, b = np.array([[x, y], [x + step[0], y + step[1]]]).astype(int).tolist()
         tone = skin.tolist() if rng.random() < 0.5 else colour
-        thickness = max(int(min(long, 60) * short * 0.6), 1)
-        cv2.line(image, a, b, tone, thickness, cv2.LINE_AA)
+        long = min(long, 60)
+        end = (int(x + np.cos(angle) * long), int(y + np.sin(angle) * long))
+        thickness = max(int(long * short * 0.6), 1)
+        cv2.line(image, (int(x), int(y)), end, tone, thickness, cv2.LINE_AA)

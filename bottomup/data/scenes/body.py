@@ -66,8 +66,7 @@ def sample_look(rng: np.random.Generator) -> Look:
     palette = np.empty((7, 3))
     tone = rng.uniform(0, len(SKIN_TONES) - 1)
     low = int(tone)
-    high = min(low + 1, len(SKIN_TONES) - 1)
-    palette[SKIN] = SKIN_TONES[low] + (tone - low) * (SKIN_TONES[high] - SKIN_TONES[low])
+    palette[SKIN] = SKIN_TONES[low] + (tone - low) * (SKIN_TONES[low + 1] - SKIN_TONES[low])
     palette[HAIR] = HAIR_TONES[rng.integers(len(HAIR_TONES))] * rng.uniform(0.7, 1.2)
     grey, colour = rng.uniform(15, 240, (3, 1)), rng.uniform(0, 255, (3, 3))
     palette[[SHIRT, TROUSERS, SHOE]] = grey + (colour - grey) * rng.uniform(0, 1, (3, 1))
@@ -108,28 +107,20 @@ class Brush:
 
     def fill(self, outline: Float[np.ndarray, "n 2"], material: int, shade: float = 1.0) -> None:
         """Fill the convex hull of some points; a shade of 1 is the colour itself."""
-        self._fill(self._to_canvas(outline), material, shade)
+        # in sixteenths of a pixel of the canvas
+        corners = (outline - self.origin) * (16 * self.zoom) + 8 * (self.zoom - 1)
+        hull = cv2.convexHull(np.rint(corners).astype(np.int32))
+        opacity = PATTERNED if material in self.look.patterned else 255
+        colour = (*(self.look.palette[material] * shade).tolist(), opacity)
+        cv2.fillConvexPoly(self.canvas, hull, colour, shift=4)
 
     def limb(self, a: np.ndarray, b: np.ndarray, thick: float, thin: float, material: int) -> None:
         """Paint a tapered limb with round ends, brighter on the side of the light."""
         shares, shades = (_ROUND, (0.65, 0.88, 1.05)) if thick * self.zoom > 3 else (_FLAT, (0.85,))
         centre = self.look.light * (thick * 0.7) * (1 - shares)
         ends = [a + centre + _CIRCLE * thick * shares, b + centre + _CIRCLE * thin * shares]
-        outlines = self._to_canvas(np.concatenate(ends, 1))
-        for outline, shade in zip(outlines, shades, strict=True):
-            self._fill(outline, material, shade)
-
-    def _to_canvas(self, points: np.ndarray) -> np.ndarray:
-        """Points of the image in sixteenths of a pixel of the canvas."""
-        moved = (points - self.origin) * (16 * self.zoom) + 8 * (self.zoom - 1)
-        return np.rint(moved).astype(np.int32)
-
-    def _fill(self, corners: np.ndarray, material: int, shade: float) -> None:
-        red, green, blue = (self.look.palette[material] * shade).tolist()
-        opacity = PATTERNED if material in self.look.patterned else 255
-        cv2.fillConvexPoly(
-            self.canvas, cv2.convexHull(corners), (red, green, blue, opacity), shift=4
-        )
+        for outline, shade in zip(np.concatenate(ends, 1), shades, strict=True):
+            self.fill(outline, material, shade)
 
     def blob(
         self,
@@ -209,9 +200,8 @@ def _dressed(
 
 def _torso(brush: Brush, points: np.ndarray, size: float) -> None:
     shoulders, hips = points[[5, 6]], points[[11, 12]]
-    light = brush.look.light
     for share, shade in ((1.0, 0.72), (0.85, 0.9), (0.55, 1.03)):
-        shift = light * size * (1 - share) * 0.25
+        shift = brush.look.light * size * (1 - share) * 0.25
         discs = _discs(shoulders + shift, 0.2 * size * share, hips + shift, 0.26 * size * share)
         brush.fill(discs, SHIRT, shade)
     brush.limb(hips[0], hips[1], 0.27 * size, 0.27 * size, TROUSERS)
@@ -231,37 +221,33 @@ def _head(brush: Brush, pose: Pose, points: np.ndarray, unit: float, up: np.ndar
 
     # hair, neck and ears, then the face or the back of the head
     if look.long_hair:
-        ends = centre + hair, centre + hair - up * unit * (0.3 + look.long_hair)
-        brush.limb(*ends, 0.38 * unit, 0.3 * unit, HAIR)
+        tip = centre + hair - up * unit * (0.3 + look.long_hair)
+        brush.limb(centre + hair, tip, 0.38 * unit, 0.3 * unit, HAIR)
     brush.blob(centre + hair, 1.04 * tall, 1.08 * wide, HAIR, 0.85)
     brush.limb(neck, ears, 0.17 * unit, 0.15 * unit, SKIN)
-    for ear in (3, 4):
-        if pose.shown[ear]:
-            brush.blob(points[ear], 0.09 * unit * up, 0.06 * unit * right, SKIN, 0.81)
+    for ear in points[[3, 4]][pose.shown[[3, 4]]]:
+        brush.blob(ear, 0.09 * unit * up, 0.06 * unit * right, SKIN, 0.81)
     if not has_face:
         brush.blob(centre, tall, wide, HAIR, 0.88)
         return
     brush.blob(centre - 0.03 * unit * up, 0.93 * tall, 0.92 * wide, SKIN, 0.81)
     lit = centre - 0.03 * unit * up + look.light * 0.06 * unit
     brush.blob(lit, 0.8 * tall, 0.75 * wide, SKIN, 1.02)
-    fringe = centre + 0.22 * unit * up + 0.5 * hair + _CIRCLE * [0.33 * unit, 0.2 * unit]
-    brush.fill(fringe, HAIR, 0.94)
+    fringe = _CIRCLE * [0.33 * unit, 0.2 * unit]
+    brush.fill(centre + 0.22 * unit * up + 0.5 * hair + fringe, HAIR, 0.94)
     _face(brush, pose, points, unit, up, right)
 
 
 def _face(
     brush: Brush, pose: Pose, points: np.ndarray, unit: float, up: np.ndarray, right: np.ndarray
 ) -> None:
-    for eye in (1, 2):
-        if pose.shown[eye]:
-            brush.blob(points[eye], 0.045 * unit * up, 0.075 * unit * right, WHITE)
-            brush.blob(points[eye], 0.042 * unit * up, 0.042 * unit * right, DARK)
-            brow = points[eye] + 0.09 * unit * up
-            brush.blob(brow, 0.015 * unit * up, 0.09 * unit * right, HAIR, 0.75)
+    for eye in points[[1, 2]][pose.shown[[1, 2]]]:
+        brush.blob(eye, 0.045 * unit * up, 0.075 * unit * right, WHITE)
+        brush.blob(eye, 0.042 * unit * up, 0.042 * unit * right, DARK)
+        brush.blob(eye + 0.09 * unit * up, 0.015 * unit * up, 0.09 * unit * right, HAIR, 0.75)
     nose = np.stack([0.16 * up, -0.06 * right, 0.06 * right, -0.04 * up])
     brush.fill(points[0] + nose * unit, SKIN, 0.72)
-    mouth = points[0] - 0.17 * unit * up
-    brush.blob(mouth, 0.025 * unit * up, 0.1 * unit * right, DARK, 1.2)
+    brush.blob(points[0] - 0.17 * unit * up, 0.025 * unit * up, 0.1 * unit * right, DARK, 1.2)
 
 
 def _discs(a: np.ndarray, a_radius: float, b: np.ndarray, b_radius: float) -> np.ndarray:

@@ -94,11 +94,11 @@ class Scene:
     @property
     def boxes(self) -> Float[np.ndarray, "N 4"]:
         """(N, 4) x0, y0, x1, y1 around the visible pixels of each person; zeros without any."""
-        boxes = np.zeros((len(self.keypoints), 4))
-        for number, box in enumerate(boxes, 1):
-            x, y, width, height = cv2.boundingRect((self.owner == number).view(np.uint8))
-            if width:
-                box[:] = x, y, x + width, y + height
+        regions = [
+            (self.owner == number + 1).view(np.uint8) for number in range(len(self.keypoints))
+        ]
+        boxes = np.array([cv2.boundingRect(region) for region in regions], float).reshape(-1, 4)
+        boxes[:, 2:] += boxes[:, :2]
         return boxes
 
     @property
@@ -123,12 +123,13 @@ def arrange(crowd: Crowd, rng: np.random.Generator) -> list[Figure]:
     if count > 254:
         raise ValueError(f"at most 254 people fit into an image, not {count}")
 
+    wh = np.array([crowd.width, crowd.height])
     figures: list[Figure] = []
     for _ in range(count):
         pose, look = sample_pose(rng, spread=crowd.pose_spread), sample_look(rng)
         extent = np.ptp(pose.points, axis=0)
         size = np.exp(rng.uniform(*np.log(crowd.sizes)))
-        centre = rng.uniform((0, 0), (crowd.width, crowd.height))
+        centre = rng.uniform((0, 0), wh)
         onto_another = bool(figures) and rng.random() < crowd.overlap
         if onto_another:
             box = figures[rng.integers(len(figures))].box
@@ -137,13 +138,12 @@ def arrange(crowd: Crowd, rng: np.random.Generator) -> list[Figure]:
         unit = float(size / extent.max())
         half = extent * unit / 2
         if not onto_another:  # inside the image, as far as it fits
-            wh = np.array([crowd.width, crowd.height])
             inside = np.clip(centre, half, np.maximum(wh - half, half))
             centre = np.where(2 * half < wh, inside, wh / 2)
         if rng.random() < crowd.truncation:
-            centre = _cut_off(centre, half, crowd, rng)
-        points = (pose.points - (pose.points.min(0) + pose.points.max(0)) / 2) * unit + centre
-        figures.append(Figure(pose, points, unit, look))
+            centre = _cut_off(centre, half, wh, rng)
+        middle = (pose.points.min(0) + pose.points.max(0)) / 2
+        figures.append(Figure(pose, (pose.points - middle) * unit + centre, unit, look))
 
     # who stands lower in the image is nearer, more or less
     nearness = [figure.box[3] + figure.unit * rng.normal(0, 0.5) for figure in figures]
@@ -154,9 +154,8 @@ def render(figures: list[Figure], crowd: Crowd, rng: np.random.Generator) -> Sce
     """Draw people over a background, the first one farthest away, and photograph the scene."""
     image = draw_background(rng, crowd.width, crowd.height)
     owner = np.zeros((crowd.height, crowd.width), np.uint8)
-    drawn = np.zeros(len(figures))  # pixels of each person before others hide them
-    for number, figure in enumerate(figures, 1):
-        drawn[number - 1] = _draw_figure(image, owner, number, figure, rng)
+    # pixels of each person before others hide them
+    drawn = [_draw_figure(image, owner, n, figure, rng) for n, figure in enumerate(figures, 1)]
     for _ in range(rng.integers(0, crowd.occluders + 1)):
         _draw_occluder(image, owner, rng)
     keypoints = np.zeros((len(figures), 17, 3), np.float32)
@@ -167,14 +166,13 @@ def render(figures: list[Figure], crowd: Crowd, rng: np.random.Generator) -> Sce
 
 
 def _cut_off(
-    centre: np.ndarray, half: np.ndarray, crowd: Crowd, rng: np.random.Generator
+    centre: np.ndarray, half: np.ndarray, wh: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
     """Move a box across one border, 10 to 60 percent of it outside."""
     axis, beyond = int(rng.random() < 0.6), rng.uniform(0.1, 0.6) * 2
-    size = (crowd.width, crowd.height)[axis]
     low = axis == 0 and rng.random() < 0.5  # the bottom border cuts, the top one never does
     moved = centre.copy()
-    moved[axis] = half[axis] * (1 - beyond) if low else size - half[axis] * (1 - beyond)
+    moved[axis] = half[axis] * (1 - beyond) if low else wh[axis] - half[axis] * (1 - beyond)
     return moved
 
 
@@ -186,16 +184,15 @@ def _draw_figure(
     Returns:
         the number of its pixels inside the image.
     """
-    height, width = owner.shape
-    margin = figure.unit
-    x0, y0 = np.clip(np.floor(figure.box[:2] - margin), 0, (width, height)).astype(int)
-    x1, y1 = np.clip(np.ceil(figure.box[2:] + margin), 0, (width, height)).astype(int)
+    wh = owner.shape[::-1]
+    x0, y0 = np.clip(np.floor(figure.box[:2] - figure.unit), 0, wh).astype(int).tolist()
+    x1, y1 = np.clip(np.ceil(figure.box[2:] + figure.unit), 0, wh).astype(int).tolist()
     if x0 >= x1 or y0 >= y1:
         return 0
 
     # magnified, on a canvas of its own
     zoom = 2 if figure.unit > 12 else 4
-    canvas = np.zeros((int(y1 - y0) * zoom, int(x1 - x0) * zoom, 4), np.uint8)
+    canvas = np.zeros(((y1 - y0) * zoom, (x1 - x0) * zoom, 4), np.uint8)
     brush = Brush(canvas, np.array([x0, y0], float), zoom, figure.look)
     paint(brush, figure.pose, figure.points, figure.unit)
     if figure.look.pattern != "plain":
@@ -203,13 +200,12 @@ def _draw_figure(
         canvas[there, :3] = np.minimum(canvas[there, :3] * figure.look.contrast, 255)
 
     # shrunk, which smooths the edges, and blended into the image
-    shrunk = cv2.resize(canvas, (int(x1 - x0), int(y1 - y0)), interpolation=cv2.INTER_AREA)
+    shrunk = cv2.resize(canvas, (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA)
     window, opacity = image[y0:y1, x0:x1], shrunk[..., 3]
     behind = cv2.multiply(window, cv2.merge([255 - opacity] * 3), scale=1 / 255)
     window[:] = cv2.add(behind, shrunk[..., :3])
-    solid = opacity > 127
-    owner[y0:y1, x0:x1][solid] = number
-    return int(solid.sum())
+    owner[y0:y1, x0:x1][opacity > 127] = number
+    return int(np.count_nonzero(opacity > 127))
 
 
 def _pattern(
@@ -225,18 +221,15 @@ def _pattern(
         return cv2.resize(noise, (width, height), interpolation=cv2.INTER_LINEAR) > 0.4
     x, y = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
     along = np.sin((x * np.cos(look.angle) + y * np.sin(look.angle)) * wave) > 0
-    if look.pattern == "stripes":
-        return along
-    return along ^ (np.sin((y * np.cos(look.angle) - x * np.sin(look.angle)) * wave) > 0)
+    across = np.sin((y * np.cos(look.angle) - x * np.sin(look.angle)) * wave) > 0
+    return along if look.pattern == "stripes" else along ^ across
 
 
 def _draw_occluder(image: np.ndarray, owner: np.ndarray, rng: np.random.Generator) -> None:
-    """Paint a box or a pole in front of everybody."""
     height, width = owner.shape
     x, y = rng.uniform((0, 0), (width, height))
     long, short = rng.uniform(0.1, 0.5) * height, rng.uniform(0.03, 0.15) * width
-    box = (x, y), (short, long), rng.uniform(-20, 20)
-    corners = np.round(cv2.boxPoints(box)).astype(np.int32)
+    corners = cv2.boxPoints(((x, y), (short, long), rng.uniform(-20, 20))).round().astype(np.int32)
     cv2.fillConvexPoly(image, corners, rng.uniform(0, 255, 3).tolist(), cv2.LINE_AA)
     cv2.fillConvexPoly(owner, corners, 0)
 

@@ -44,16 +44,15 @@ def sample_pose(rng: np.random.Generator, *, spread: float = 1.0) -> Pose:
     component = int(rng.choice(len(prior["weights"]), p=prior["weights"]))
     latent = np.clip(rng.standard_normal(prior["factors"].shape[2]), -2.5, 2.5) * spread
     points = prior["means"][component] + prior["factors"][component] @ latent
-    shown = np.ones(17, bool)
-    shown[:5] = prior["face"][component] > 0.4
+    shown = np.append(prior["face"][component] > 0.4, np.ones(12, bool))
     pose = Pose(points.reshape(17, 2), shown)
     return pose.mirrored() if rng.random() < 0.5 else pose
 
 
 @functools.cache
 def _prior() -> dict[str, np.ndarray]:
-    path = importlib.resources.files("bottomup.data.scenes") / "pose_prior.npz"
-    with path.open("rb") as file, np.load(file) as archive:
+    folder = importlib.resources.files("bottomup.data.scenes")
+    with folder.joinpath("pose_prior.npz").open("rb") as file, np.load(file) as archive:
         prior = {name: archive[name].astype(np.float64) for name in archive.files}
     prior["weights"] /= prior["weights"].sum()
     return prior
