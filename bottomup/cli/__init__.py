@@ -5,7 +5,7 @@ A verb is a module with
     SUMMARY                what it does, in one line of `bottomup --help`
     EPILOG                 what `bottomup VERB --help` says after the options; optional
     add_arguments(parser)  declares its arguments
-    run(arguments)         does it and returns an exit code of `bottomup.cli.exit_codes`
+    run(arguments)         does it; an exit code of `bottomup.cli.exit_codes`, or None for success
 
 `run` raises ValueError for what the user got wrong, and OSError for what the system refused.
 `fit`, `validate` and `test` share `training`, because Lightning has a parser of its own. What is
@@ -81,4 +81,4 @@ def _run(words: list[str]) -> int:
     verb = VERBS[name]
     parser = Parser(name, verb.SUMMARY, getattr(verb, "EPILOG", ""))
     verb.add_arguments(parser)
-    return verb.run(parser.parse(rest))
+    return verb.run(parser.parse(rest)) or exit_codes.DONE

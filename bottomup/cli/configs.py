@@ -4,7 +4,6 @@ import argparse
 import os
 from pathlib import Path
 
-from bottomup.cli import exit_codes
 from bottomup.cli.parser import did_you_mean
 
 SUMMARY = "List the recipes for training, or print one."
@@ -20,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", nargs="?", metavar="NAME", help="the recipe to print")
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> None:
     """Print the recipe of that name, or a line about each.
 
     Raises:
@@ -30,13 +29,12 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.name is not None:
         problem = f"configs: there is no recipe {arguments.name!r}"
         print(_recipe(arguments.name, problem).read_text(encoding="utf-8"), end="")
-        return exit_codes.DONE
+        return
     width = max(map(len, found), default=0)
     for name, path in found.items():
         with path.open(encoding="utf-8") as file:
             summary = file.readline().removeprefix("#").strip()
         print(f"{name:<{width}}  {summary}")
-    return exit_codes.DONE
 
 
 def recipes() -> dict[str, Path]:

@@ -2,23 +2,20 @@
 
 import argparse
 
-from bottomup.cli import exit_codes
-
 SUMMARY = "Turn a checkpoint into a file that --weights takes."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    add = parser.add_argument
-    add(
+    parser.add_argument(
         "checkpoint",
         metavar="CKPT",
         help="an official HigherHRNet, MMPose 0.x or bottomup checkpoint",
     )
-    add("out", metavar="OUT.safetensors", help="the file to write")
+    parser.add_argument("out", metavar="OUT.safetensors", help="the file to write")
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> None:
     """Convert, and print what the checkpoint is.
 
     Raises:
@@ -29,4 +26,3 @@ def run(arguments: argparse.Namespace) -> int:
     from bottomup.weights.store import convert
 
     print(convert(arguments.checkpoint, arguments.out, builders=BUILDERS))
-    return exit_codes.DONE

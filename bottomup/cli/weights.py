@@ -4,7 +4,6 @@ import argparse
 import time
 from collections.abc import Callable
 
-from bottomup.cli import exit_codes
 from bottomup.cli.parser import did_you_mean
 from bottomup.cli.progress import progress
 
@@ -19,17 +18,18 @@ publishes the file; the data that it learned from has terms of its own."""
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    add = parser.add_argument
-    add("action", choices=("list", "fetch"), help="list all weights, or fetch published ones")
-    add("name", nargs="?", metavar="NAME", help="a name from the list")
-    add(
+    parser.add_argument(
+        "action", choices=("list", "fetch"), help="list all weights, or fetch published ones"
+    )
+    parser.add_argument("name", nargs="?", metavar="NAME", help="a name from the list")
+    parser.add_argument(
         "--url",
         metavar="URL",
         help="fetch from another address; the SHA-256 of the file is checked all the same",
     )
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> None:
     """List, or fetch NAME.
 
     Raises:
@@ -44,7 +44,6 @@ def run(arguments: argparse.Namespace) -> int:
         )
     else:
         _list()
-    return exit_codes.DONE
 
 
 def _list() -> None:
