@@ -8,9 +8,9 @@ dimensions, H W rows and columns. Points are (x, y) in pixels, the centre of the
 being (0, 0).
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from bottomup.lazy import load
+from bottomup.lazy import names_in
 
 if TYPE_CHECKING:
     from bottomup.inference.predictor import Prediction, Predictor
@@ -32,18 +32,17 @@ __all__ = [
     "load_model",
 ]
 
-_FILES = {
-    "COCO": "skeleton",
-    "CROWDPOSE": "skeleton",
-    "Grouper": "method.grouping",
-    "Poses": "poses",
-    "Prediction": "inference.predictor",
-    "Predictor": "inference.predictor",
-    "Skeleton": "skeleton",
-    "load_model": "weights.store",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import a name when it is asked for, so that `import bottomup` and `--help` are quick."""
-    return load(__name__, name, _FILES)
+# imported when asked for, so that `import bottomup` and `--help` are quick
+__getattr__ = names_in(
+    __name__,
+    {
+        "COCO": "skeleton",
+        "CROWDPOSE": "skeleton",
+        "Grouper": "method.grouping",
+        "Poses": "poses",
+        "Prediction": "inference.predictor",
+        "Predictor": "inference.predictor",
+        "Skeleton": "skeleton",
+        "load_model": "weights.store",
+    },
+)

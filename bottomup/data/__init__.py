@@ -1,17 +1,14 @@
 """Images with people and their keypoints: COCO files, drawn crowds, augmentation and loaders."""
 
-from typing import Any
+from bottomup.lazy import names_in
 
-from bottomup.lazy import load
-
-_FILES = {
-    "Augment": "augment",
-    "Crowd": "scenes.crowd",
-    "DrawnData": "datamodule",
-    "PhotoData": "datamodule",
-    "PoseData": "datamodule",
-}
-
-
-def __getattr__(name: str) -> Any:
-    return load(__name__, name, _FILES)
+__getattr__ = names_in(
+    __name__,
+    {
+        "Augment": "augment",
+        "Crowd": "scenes.crowd",
+        "DrawnData": "datamodule",
+        "PhotoData": "datamodule",
+        "PoseData": "datamodule",
+    },
+)

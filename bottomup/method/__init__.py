@@ -8,19 +8,16 @@
 6. `grouping`: from maps to `Poses`, by the two before.
 """
 
-from typing import Any
+from bottomup.lazy import names_in
 
-from bottomup.lazy import load
-
-_FILES = {
-    "Criterion": "losses",
-    "Grouper": "grouping",
-    "OFFICIAL": "matching",
-    "ROBUST": "matching",
-    "Rules": "matching",
-    "VotingCriterion": "voting_losses",
-}
-
-
-def __getattr__(name: str) -> Any:
-    return load(__name__, name, _FILES)
+__getattr__ = names_in(
+    __name__,
+    {
+        "Criterion": "losses",
+        "Grouper": "grouping",
+        "OFFICIAL": "matching",
+        "ROBUST": "matching",
+        "Rules": "matching",
+        "VotingCriterion": "voting_losses",
+    },
+)

@@ -1,16 +1,13 @@
 """Training: what Lightning has to know, what happens beside it, and an optimiser for short trainings."""
 
-from typing import Any
+from bottomup.lazy import names_in
 
-from bottomup.lazy import load
-
-_FILES = {
-    "AveragedWeights": "callbacks",
-    "ConvMuon": "optimizers",
-    "LogPictures": "callbacks",
-    "PoseEstimator": "estimator",
-}
-
-
-def __getattr__(name: str) -> Any:
-    return load(__name__, name, _FILES)
+__getattr__ = names_in(
+    __name__,
+    {
+        "AveragedWeights": "callbacks",
+        "ConvMuon": "optimizers",
+        "LogPictures": "callbacks",
+        "PoseEstimator": "estimator",
+    },
+)
