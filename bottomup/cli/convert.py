@@ -9,13 +9,12 @@ SUMMARY = "Turn a checkpoint into a file that --weights takes."
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    add = parser.add_argument
-    add(
+    parser.add_argument(
         "checkpoint",
         metavar="CKPT",
         help="an official HigherHRNet, MMPose 0.x or bottomup checkpoint",
     )
-    add("out", metavar="OUT.safetensors", help="the file to write")
+    parser.add_argument("out", metavar="OUT.safetensors", help="the file to write")
 
 
 def run(arguments: argparse.Namespace) -> int:

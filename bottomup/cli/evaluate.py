@@ -11,14 +11,15 @@ SUMMARY = "Average precision of results: COCO's ten figures, or CrowdPose's."
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    add = parser.add_argument
-    add(
+    parser.add_argument(
         "results",
         metavar="RESULTS",
         help="results.json of bottomup predict, or any COCO results list",
     )
-    add("annotations", metavar="ANNOTATIONS", help="COCO or CrowdPose annotations with keypoints")
-    add("--json", action="store_true", help="print one JSON object")
+    parser.add_argument(
+        "annotations", metavar="ANNOTATIONS", help="COCO or CrowdPose annotations with keypoints"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -33,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         known = {name: None if math.isnan(value) else value for name, value in figures.items()}
         print(json.dumps(known, indent=2))
-        return exit_codes.DONE
-    for name, value in figures.items():
-        print(f"{name:<10}{'nobody to find' if math.isnan(value) else f'{value:.4f}':>8}")
+    else:
+        for name, value in figures.items():
+            print(f"{name:<10}{'nobody to find' if math.isnan(value) else f'{value:.4f}':>8}")
     return exit_codes.DONE

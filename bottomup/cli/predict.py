@@ -2,7 +2,7 @@
 
 import argparse
 
-from bottomup.cli.parser import count, number, scale
+from bottomup.cli.parser import count, number
 from bottomup.images.thresholds import KEYPOINT_THRESHOLD, SCORE_THRESHOLD
 
 SUMMARY = "Find people in images."
@@ -17,21 +17,22 @@ EPILOG = """DIR then holds:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    add = parser.add_argument
-    add(
+    parser.add_argument(
         "sources",
         nargs="*",
         metavar="SOURCE",
         help="image, folder (subfolders too) or 'glob'; the sample images if none is given",
     )
-    add(
+    parser.add_argument(
         "--out",
         required=True,
         metavar="DIR",
         help="where the results go; files of an earlier run are replaced",
     )
-    add("--annotations", metavar="FILE", help="COCO file that gives image ids by file name")
-    add(
+    parser.add_argument(
+        "--annotations", metavar="FILE", help="COCO file that gives image ids by file name"
+    )
+    parser.add_argument(
         "--no-exif",
         action="store_true",
         help="leave images as they are stored, whatever their EXIF orientation",
@@ -53,35 +54,36 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _add_network_arguments(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add(
+    parser.add_argument(
         "--weights",
         default="default",
         metavar="NAME|FILE",
         help="bundled or fetched weights, or a file",
     )
-    add("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps")
-    add(
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps")
+    parser.add_argument(
         "--mode",
         default="robust",
         choices=("robust", "official"),
         help="official: the numbers of the reference code",
     )
-    add("--size", type=count, metavar="PIXELS", help="of the network's input, not the weights' own")
-    add(
+    parser.add_argument(
+        "--size", type=count, metavar="PIXELS", help="of the network's input, not the weights' own"
+    )
+    parser.add_argument(
         "--scales",
-        type=scale,
+        type=number(0.05, 8, hint="; if it is a source, put it before --scales"),
         nargs="+",
         default=[1.0],
         metavar="S",
         help="run the network on each image at these scales",
     )
-    add(
+    parser.add_argument(
         "--flip",
         action="store_true",
         help="run it on the mirrored image too: better, and half as fast",
     )
-    add(
+    parser.add_argument(
         "--batch-size",
         type=count,
         metavar="N",
@@ -90,20 +92,20 @@ def _add_network_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_drawing_arguments(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    threshold = number(0, 1, what="a number")
-    add(
+    parser.add_argument(
         "--score-threshold",
-        type=threshold,
+        type=number(0, 1),
         default=SCORE_THRESHOLD,
         metavar="T",
         help="draw and count people with at least this score (%(default)s)",
     )
-    add(
+    parser.add_argument(
         "--keypoint-threshold",
-        type=threshold,
+        type=number(0, 1),
         default=KEYPOINT_THRESHOLD,
         metavar="T",
         help="draw joints with at least this score (%(default)s)",
     )
-    add("--no-overlays", action="store_true", help="draw only the small images of the page")
+    parser.add_argument(
+        "--no-overlays", action="store_true", help="draw only the small images of the page"
+    )
