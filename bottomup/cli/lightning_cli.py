@@ -105,5 +105,5 @@ def _one_kind_of_error(verb: str) -> Iterator[None]:
 
 def _shortened(message: str) -> str:
     """A message without empty lines and `NOISE`."""
-    lines = message.splitlines()
-    return "\n".join(x for x in lines if x.strip() and not x.strip().startswith(NOISE))
+    lines = [line for line in message.splitlines() if line.strip()]
+    return "\n".join(line for line in lines if not line.strip().startswith(NOISE))
