@@ -48,18 +48,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = _run(list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()  # a closed pipe raises here, not when Python exits
         return code
-    except ValueError as error:
-        print(f"bottomup: {error}", file=sys.stderr)
-        return exit_codes.WRONG_USAGE
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return exit_codes.INTERRUPTED
     except BrokenPipeError:  # the reader of the output has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return exit_codes.FAILED
-    except OSError as error:
+    except (ValueError, OSError) as error:
         print(f"bottomup: {error}", file=sys.stderr)
-        return exit_codes.FAILED
+        return exit_codes.WRONG_USAGE if isinstance(error, ValueError) else exit_codes.FAILED
     except SystemExit as stop:  # after the --help of a verb
         return int(stop.code or 0)
 

@@ -25,16 +25,14 @@ def run(arguments: argparse.Namespace) -> None:
     Raises:
         ValueError: there is no such recipe.
     """
-    found = recipes()
     if arguments.name is not None:
         problem = f"configs: there is no recipe {arguments.name!r}"
         print(_recipe(arguments.name, problem).read_text(encoding="utf-8"), end="")
-        return
-    width = max(map(len, found), default=0)
-    for name, path in found.items():
-        with path.open(encoding="utf-8") as file:
-            summary = file.readline().removeprefix("#").strip()
-        print(f"{name:<{width}}  {summary}")
+    else:
+        width = max(map(len, recipes()), default=0)
+        for name, path in recipes().items():
+            summary = path.read_text(encoding="utf-8").splitlines()[0]
+            print(f"{name:<{width}}  {summary.removeprefix('#').strip()}")
 
 
 def recipes() -> dict[str, Path]:
@@ -53,17 +51,16 @@ def find_config(config: str) -> str:
     Raises:
         ValueError: there is neither such a file nor such a recipe.
     """
-    is_yaml = ":" in config or "{" in config
-    if is_yaml or (os.path.exists(config) and not os.path.isdir(config)):
+    is_file = os.path.exists(config) and not os.path.isdir(config)
+    if is_file or ":" in config or "{" in config:
         return config
     return str(_recipe(config, f"--config {config!r} is neither a file nor a recipe"))
 
 
 def _recipe(name: str, problem: str) -> Path:
     """The file of a recipe; `problem` is what to say if there is none of that name."""
-    found = recipes()
     stem = name.removesuffix(".yaml")
-    if stem in found:
+    if stem in (found := recipes()):
         return found[stem]
     otherwise = "bottomup configs lists all"
     meant = did_you_mean(Path(stem).name, found, otherwise=otherwise, num_names=3)

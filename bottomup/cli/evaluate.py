@@ -32,6 +32,6 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.json:
         known = {name: None if math.isnan(value) else value for name, value in figures.items()}
         print(json.dumps(known, indent=2))
-        return
-    for name, value in figures.items():
-        print(f"{name:<10}{'nobody to find' if math.isnan(value) else f'{value:.4f}':>8}")
+    else:
+        for name, value in figures.items():
+            print(f"{name:<10}{'nobody to find' if math.isnan(value) else f'{value:.4f}':>8}")

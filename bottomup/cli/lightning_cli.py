@@ -39,6 +39,13 @@ NEEDLESS_WARNINGS = (
     ".*LeafSpec.* is deprecated.*",
     ".*Checkpoint directory .* exists and is not empty.*",
 )
+VERB_KWARGS = {
+    verb: {
+        "exit_on_error": False,
+        "description": f"{summary} --config takes the name of a recipe or a file.",
+    }
+    for verb, summary in SUMMARIES.items()
+}
 
 
 def run_lightning(verb: str, words: Sequence[str]) -> int:
@@ -47,7 +54,9 @@ def run_lightning(verb: str, words: Sequence[str]) -> int:
     Raises:
         ValueError: an argument, a file or the data do not fit.
     """
-    _silence()
+    for message in NEEDLESS_WARNINGS:
+        warnings.filterwarnings("ignore", message=message)
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
     sys.argv[1:] = [verb, *words]  # what Lightning reads, also in the processes that it starts
     try:
         with _one_kind_of_error(verb):
@@ -60,7 +69,7 @@ def run_lightning(verb: str, words: Sequence[str]) -> int:
                 save_config_kwargs={"overwrite": True},
                 seed_everything_default=0,
                 trainer_defaults={"use_distributed_sampler": False, "num_sanity_val_steps": 0},
-                parser_kwargs={"prog": "bottomup", "exit_on_error": False} | _verb_kwargs(),
+                parser_kwargs={"prog": "bottomup", "exit_on_error": False} | VERB_KWARGS,
             )
     except FloatingPointError as error:
         print(f"bottomup {verb}: {error}", file=sys.stderr)
@@ -76,26 +85,15 @@ class _CommandLine(LightningCLI):
         parser.set_defaults({"model": {"class_path": "bottomup.training.PoseEstimator"}})
 
 
-def _verb_kwargs() -> dict[str, dict[str, object]]:
-    """What the parser of each verb is made with."""
-    hint = "--config takes the name of a recipe or a file."
-    return {
-        verb: {"exit_on_error": False, "description": f"{summary} {hint}"}
-        for verb, summary in SUMMARIES.items()
-    }
-
-
 @contextmanager
 def _one_kind_of_error(verb: str) -> Iterator[None]:
     """Raise a ValueError for all that parser, trainer and checkpoints raise about wrong usage."""
     try:
         yield
-    except ArgumentError as error:
+    except (ArgumentError, FileNotFoundError, MisconfigurationException) as error:
         raise ValueError(f"{verb}: {_shortened(str(error))}") from error
     except ValueError as error:  # raised by our classes, and wrapped by the parser that makes them
         raise ValueError(_shortened(str(error))) from error
-    except (FileNotFoundError, MisconfigurationException) as error:
-        raise ValueError(f"{verb}: {error}") from error
     except (RuntimeError, UnpicklingError) as error:
         if isinstance(error, RuntimeError) and "loading state_dict" not in str(error):
             raise
@@ -109,9 +107,3 @@ def _shortened(message: str) -> str:
     """A message without empty lines and `NOISE`."""
     lines = [line for line in message.splitlines() if line.strip()]
     return "\n".join(line for line in lines if not line.strip().startswith(NOISE))
-
-
-def _silence() -> None:
-    for message in NEEDLESS_WARNINGS:
-        warnings.filterwarnings("ignore", message=message)
-    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)

@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import itertools
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NoReturn
@@ -34,9 +35,7 @@ class Parser(argparse.ArgumentParser):
             ValueError: they do not fit.
         """
         known = self._option_string_actions
-        for word in words:
-            if word == "--":
-                break
+        for word in itertools.takewhile(lambda word: word != "--", words):
             option = word.split("=")[0]
             if option.startswith("-") and option not in known and not _is_number(word):
                 meant = did_you_mean(option, known, otherwise=f"see {self.prog} --help")
@@ -81,33 +80,24 @@ To begin:  bottomup predict --out out    (sample images; then open out/index.htm
 
 def unknown_verb(word: str, verbs: Iterable[str]) -> str:
     """The error for a first word that is no verb; a path is probably one to predict."""
+    otherwise = f"choose one of {', '.join(verbs)}"
     if os.path.exists(word):
         otherwise = f"did you mean bottomup predict {word} --out DIR?"
-    else:
-        otherwise = f"choose one of {', '.join(verbs)}"
-    return f"unknown verb {word!r}; " + did_you_mean(
-        word, verbs, otherwise=otherwise, prefix="bottomup "
-    )
+    meant = did_you_mean(word, verbs, otherwise=otherwise, prefix="bottomup ")
+    return f"unknown verb {word!r}; {meant}"
 
 
-def number(low: float, high: float, *, what: str) -> Callable[[str], float]:
-    """An argument type: a number from low to high; `what` it is, for the error."""
+def number(low: float, high: float, *, hint: str = "") -> Callable[[str], float]:
+    """An argument type: a number from low to high; the error ends with the hint."""
 
     def parse(word: str) -> float:
         if not _is_number(word) or not low <= float(word) <= high:
-            raise argparse.ArgumentTypeError(f"{word!r} is not {what} from {low:g} to {high:g}")
+            raise argparse.ArgumentTypeError(
+                f"{word!r} is not a number from {low:g} to {high:g}{hint}"
+            )
         return float(word)
 
     return parse
-
-
-def scale(word: str) -> float:
-    """An argument type: a scale at which the network sees an image."""
-    if not _is_number(word):
-        raise argparse.ArgumentTypeError(
-            f"{word!r} is not a number; if it is a source, put it before --scales"
-        )
-    return number(0.05, 8, what="a scale")(word)
 
 
 def count(word: str) -> int:

@@ -2,7 +2,7 @@
 
 import argparse
 
-from bottomup.cli.parser import count, number, scale
+from bottomup.cli.parser import count, number
 from bottomup.images.thresholds import KEYPOINT_THRESHOLD, SCORE_THRESHOLD
 
 SUMMARY = "Find people in images."
@@ -72,7 +72,7 @@ def _add_network_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--scales",
-        type=scale,
+        type=number(0.05, 8, hint="; if it is a source, put it before --scales"),
         nargs="+",
         default=[1.0],
         metavar="S",
@@ -92,17 +92,16 @@ def _add_network_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_drawing_arguments(parser: argparse.ArgumentParser) -> None:
-    threshold = number(0, 1, what="a number")
     parser.add_argument(
         "--score-threshold",
-        type=threshold,
+        type=number(0, 1),
         default=SCORE_THRESHOLD,
         metavar="T",
         help="draw and count people with at least this score (%(default)s)",
     )
     parser.add_argument(
         "--keypoint-threshold",
-        type=threshold,
+        type=number(0, 1),
         default=KEYPOINT_THRESHOLD,
         metavar="T",
         help="draw joints with at least this score (%(default)s)",

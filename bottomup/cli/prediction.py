@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import dataclasses
 import importlib.resources
 import os
 import sys
@@ -22,20 +23,21 @@ from bottomup.inference.run_folder import OVERLAYS, Row, RunFolder
 MAX_LISTED = 20  # failures in the summary; failures.json has them all
 
 
+@dataclasses.dataclass
 class Tally:
     """What has been done so far.
 
-    Args:
+    Attributes:
         num_images: in the whole source.
+        failures: the first few.
     """
 
-    def __init__(self, num_images: int) -> None:
-        self.num_images = num_images
-        self.num_done = 0
-        self.num_people = 0
-        self.num_failed = 0
-        self.failures: list[Row] = []  # the first few
-        self._start = time.monotonic()
+    num_images: int
+    num_done: int = 0
+    num_people: int = 0
+    num_failed: int = 0
+    failures: list[Row] = dataclasses.field(default_factory=list)
+    start: float = dataclasses.field(default_factory=time.monotonic)
 
     def add(self, row: Row) -> None:
         """Count one more image."""
@@ -48,7 +50,7 @@ class Tally:
     @property
     def seconds(self) -> float:
         """Since the beginning."""
-        return time.monotonic() - self._start
+        return time.monotonic() - self.start
 
     def __str__(self) -> str:
         speed = self.num_done / max(self.seconds, 1e-3)
@@ -113,8 +115,8 @@ def _claim_ids(frames: Iterator[Frame], ids: ImageIds) -> int:
         elif len(problems) < MAX_LISTED:
             problems.append(f"{_printable(frame.name)}: {frame.error}")
     if num_good == 0:
-        problems = problems or ["no source is left"]
-        raise ValueError("\n  ".join(["there is nothing to read:", *problems]))
+        lines = ["there is nothing to read:", *(problems or ["no source is left"])]
+        raise ValueError("\n  ".join(lines))
     return num_images
 
 
@@ -176,8 +178,7 @@ def _summarise(tally: Tally, out: Path, *, was_interrupted: bool) -> int:
         print(f"{_counted(tally.num_failed, 'file', 'files')} failed:")
         for row in tally.failures:
             print(f"  {_printable(row.name)}: {row.error}")
-        num_more = tally.num_failed - len(tally.failures)
-        if num_more:
+        if num_more := tally.num_failed - len(tally.failures):
             print(f"  and {num_more} more, see {out / 'failures.json'}")
     print(f"{_counted(tally.num_done, 'image', 'images')} in {tally.seconds:.1f} s, {tally}")
     print(f"look at {_printable(str(out / 'index.html'))}")

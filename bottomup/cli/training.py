@@ -17,7 +17,7 @@ def run(verb: str, words: Iterable[str]) -> int:
     Raises:
         ValueError: an argument, a file or the data do not fit.
     """
-    words = _with_recipe_paths(words)
+    words = _with_recipe_paths(words)  # before the slow import
     from bottomup.cli.lightning_cli import run_lightning
 
     return run_lightning(verb, words)

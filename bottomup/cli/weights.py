@@ -3,6 +3,7 @@
 import argparse
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from bottomup.cli.parser import did_you_mean
 from bottomup.cli.progress import progress
@@ -52,15 +53,12 @@ def _list() -> None:
 
     rows = [("NAME", "SIZE", "LICENCE", "WHERE", "WHAT FOR")]
     for name, path in bundled().items():
-        size = f"{path.stat().st_size / 1e6:.1f} MB"
-        network = read_description(path).get("builder", "a part")
-        purpose = f"{network}; its model card is beside it"
-        rows.append((name, size, "Apache-2.0", "bundled", purpose))
+        purpose = f"{read_description(path).get('builder', 'a part')}; its model card is beside it"
+        rows.append((name, _megabytes(path), "Apache-2.0", "bundled", purpose))
     for name, published in PUBLISHED.items():
-        path = cached_path(name)
         size, where = f"{published.megabytes:.0f} MB", "-"
-        if path.is_file():
-            size, where = f"{path.stat().st_size / 1e6:.1f} MB", "fetched"
+        if (path := cached_path(name)).is_file():
+            size, where = _megabytes(path), "fetched"
         rows.append((name, size, published.licence, where, published.purpose))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for name, size, *others in rows:
@@ -69,30 +67,40 @@ def _list() -> None:
     print(f"\nFetched weights are in {cache_folder()}")
 
 
+def _megabytes(path: Path) -> str:
+    return f"{path.stat().st_size / 1e6:.1f} MB"
+
+
 def _fetch(name: str | None, url: str | None) -> None:
     from bottomup.weights.download import fetch
     from bottomup.weights.published import PUBLISHED, cached_path
 
-    names = ", ".join(PUBLISHED)
     if name is None:
-        raise ValueError(f"weights: fetch what? {names}")
+        raise ValueError(f"weights: fetch what? {', '.join(PUBLISHED)}")
     if name not in PUBLISHED:
-        meant = did_you_mean(name, PUBLISHED, otherwise=f"choose one of {names}")
+        otherwise = f"choose one of {', '.join(PUBLISHED)}"
+        meant = did_you_mean(name, PUBLISHED, otherwise=otherwise)
         raise ValueError(f"weights: nothing called {name!r} can be fetched; {meant}")
     published, path = PUBLISHED[name], cached_path(name)
     was_there = path.is_file()
     num_bytes = published.megabytes * 1e6
     with progress() as show:
-        report = _reporter(show, num_bytes)
-        source = url or published.url
-        fetch(source, path, sha256=published.sha256, num_bytes=num_bytes, report=report)
+        fetch(
+            url or published.url,
+            path,
+            sha256=published.sha256,
+            num_bytes=num_bytes,
+            report=_reporter(show, num_bytes),
+        )
     print(f"{path}: {'is there already' if was_there else 'fetched, and its SHA-256 is right'}")
     if name.endswith("_imagenet"):
         print(f"next:  bottomup fit --config CONFIG --model.network.weights {name}")
     else:
-        command = f"bottomup convert {name} {name}.safetensors"
-        print(f"next:  bottomup predict PHOTO --out DIR --weights {name}")
-        print(f"or:    {command}    (loads faster, and runs no code of others)")
+        print(
+            f"next:  bottomup predict PHOTO --out DIR --weights {name}\n"
+            f"or:    bottomup convert {name} {name}.safetensors"
+            "    (loads faster, and runs no code of others)"
+        )
 
 
 def _reporter(
@@ -107,7 +115,6 @@ def _reporter(
         first = first or (time.monotonic(), done)
         speed = (done - first[1]) / max(time.monotonic() - first[0], 1e-3)
         wanted = total or expected
-        megabytes = f"{done / 1e6:.0f} of {wanted / 1e6:.0f} MB, {speed / 1e6:.1f} MB/s"
-        show(done, wanted, megabytes)
+        show(done, wanted, f"{done / 1e6:.0f} of {wanted / 1e6:.0f} MB, {speed / 1e6:.1f} MB/s")
 
     return report

@@ -38,9 +38,9 @@ def draw_images(num_images: int, num_samples: int, *, seed: int = 0) -> Float[np
     Returns:
         (S, I) how often each image is in each sample; the same for the same arguments.
     """
-    rng = np.random.default_rng(seed)
     shares = np.full(num_images, 1 / num_images)
-    return rng.multinomial(num_images, shares, size=num_samples).astype(float)
+    draws = np.random.default_rng(seed).multinomial(num_images, shares, size=num_samples)
+    return draws.astype(float)
 
 
 def percentile_interval(

@@ -26,9 +26,7 @@ from bottomup.data.coco import (
 from bottomup.skeleton import COCO, CROWDPOSE, Skeleton
 
 MAX_PEOPLE = 20  # results of an image that count, the best first, in both evaluations
-THRESHOLDS = np.linspace(
-    0.5, 0.95, 10
-)  # object keypoint similarities above which a result is right
+THRESHOLDS = np.linspace(0.5, 0.95, 10)  # of OKS; a result above it is right
 RECALLS = np.linspace(0, 1, 101)  # where precision is averaged
 # ranges of square pixels of a person, and of an image's crowdIndex
 AREAS = {"all": (0.0, 1e10), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
@@ -140,8 +138,8 @@ def match_results(
         name: _collect(outcomes[k * num_images : (k + 1) * num_images])
         for k, name in enumerate(areas)
     }
-    crowd = [images[i]["crowdIndex"] for i in image_ids.tolist()] if is_crowdpose else None
-    return Matches(image_ids, ranges, None if crowd is None else np.array(crowd, float))
+    crowd = np.array([images[i].get("crowdIndex") for i in image_ids.tolist()], float)
+    return Matches(image_ids, ranges, crowd if is_crowdpose else None)
 
 
 def summarise(matches: Matches, weights: Float[np.ndarray, " I"] | None = None) -> dict[str, float]:
@@ -173,16 +171,15 @@ def precision_recall(
 ) -> tuple[Float[np.ndarray, " T"], Float[np.ndarray, " T"]]:
     """Precision averaged over `RECALLS`, and the highest recall, at each of the T thresholds."""
     num_people = float(weights @ matches.num_people)
-    num_thresholds = len(matches.right)
     if num_people == 0:
-        return np.full(num_thresholds, np.nan), np.full(num_thresholds, np.nan)
+        undefined = np.full(len(matches.right), np.nan)
+        return undefined, undefined
     counts = weights[matches.images]
     right = np.cumsum(matches.right * counts, axis=1)  # T D
     wrong = np.cumsum(matches.wrong * counts, axis=1)  # T D
-    recall = right / num_people
+    recall = right / num_people  # T D
     # a last column of zeros is the precision at recalls that are never reached
-    precision = np.zeros((num_thresholds, len(counts) + 1))
-    precision[:, :-1] = right / np.maximum(right + wrong, np.spacing(1))
+    precision = np.pad(right / np.maximum(right + wrong, np.spacing(1)), [(0, 0), (0, 1)])
     # the best precision at this recall or a higher one
     precision = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
     places = np.array([reached.searchsorted(RECALLS) for reached in recall])
@@ -223,20 +220,19 @@ def _run_pycocotools(
 
 def _collect(outcomes: Sequence[dict[str, Any] | None]) -> RangeMatches:
     """Join the images' outcomes, best score first, then by image."""
-    num_people = np.zeros(len(outcomes), int)
-    scores, images = [np.zeros(0)], [np.zeros(0, int)]
-    matched = [np.zeros((len(THRESHOLDS), 0), bool)]
-    ignored = [np.zeros((len(THRESHOLDS), 0), bool)]
-    for i, outcome in enumerate(outcomes):
-        if outcome is not None:
-            num_people[i] = np.count_nonzero(np.equal(outcome["gtIgnore"], 0))
-            scores.append(np.array(outcome["dtScores"], float))
-            images.append(np.full(len(outcome["dtScores"]), i))
-            matched.append(np.array(outcome["dtMatches"]) > 0)
-            ignored.append(np.array(outcome["dtIgnore"], bool))
-    order = np.argsort(-np.concatenate(scores), kind="stable")
-    hit, out = (np.concatenate(parts, axis=1)[:, order] for parts in (matched, ignored))
-    return RangeMatches(np.concatenate(images)[order], hit & ~out, ~hit & ~out, num_people)
+    none = np.zeros((len(THRESHOLDS), 0))
+    empty = {"gtIgnore": [], "dtScores": [], "dtMatches": none, "dtIgnore": none}
+    # an image more without people and results, since there may be no images at all
+    found = [outcome or empty for outcome in (*outcomes, None)]
+    num_people = np.array([np.count_nonzero(np.equal(o["gtIgnore"], 0)) for o in found])
+    scores = np.concatenate([o["dtScores"] for o in found])
+    images = np.repeat(np.arange(len(found)), [len(o["dtScores"]) for o in found])
+    order = np.argsort(-scores, kind="stable")
+    hit, out = (
+        np.concatenate([o[key] for o in found], axis=1)[:, order] > 0
+        for key in ("dtMatches", "dtIgnore")
+    )
+    return RangeMatches(images[order], hit & ~out, ~hit & ~out, num_people[:-1])
 
 
 def _skeleton_of(category: dict[str, Any]) -> Skeleton:
@@ -257,8 +253,8 @@ def _checked_results(
     needed = {"image_id", "category_id", "keypoints", "score"}
     for number, entry in enumerate(results):
         is_entry = isinstance(entry, dict)
-        if not is_entry or not needed <= entry.keys():
-            lacking = sorted(needed - entry.keys()) if is_entry else f"all, it is {entry!r}"
+        lacking = sorted(needed - entry.keys()) if is_entry else f"all, it is {entry!r}"
+        if lacking:
             raise ValueError(f"result {number} lacks {lacking}: pass a COCO keypoint results file")
     _refuse_strangers("images", [entry["image_id"] for entry in results], images)
     _refuse_strangers("categories", [entry["category_id"] for entry in results], {category_id})
@@ -305,14 +301,16 @@ def _people(
                 f"annotation {entry.get('id')} has {len(keypoints)} keypoint numbers, "
                 f"not {expected}"
             )
-        person = {key: entry[key] for key in ("image_id", "category_id")}
-        person |= {
-            "keypoints": keypoints,
-            "bbox": box_of(entry),
-            "iscrowd": entry.get("iscrowd", 0),
-        }
-        person["id"] = len(people) + 1  # from 1: pycocotools takes the id 0 for "not matched"
-        person["num_keypoints"] = entry.get("num_keypoints", num_labelled_joints(entry))
-        person["area"] = area_of(entry | {"area": None} if box_areas else entry)
-        people.append(person)
+        people.append(
+            {
+                "id": len(people) + 1,  # from 1: pycocotools takes the id 0 for "not matched"
+                "image_id": entry["image_id"],
+                "category_id": category_id,
+                "keypoints": keypoints,
+                "num_keypoints": entry.get("num_keypoints", num_labelled_joints(entry)),
+                "bbox": box_of(entry),
+                "area": area_of(entry | {"area": None} if box_areas else entry),
+                "iscrowd": entry.get("iscrowd", 0),
+            }
+        )
     return people

@@ -8,6 +8,7 @@ Every image becomes 8-bit RGB: grayscale and palettes are spread to three channe
 scaled to 8, CMYK is converted, an alpha channel is dropped, an animation gives its first frame.
 """
 
+import math
 import re
 import struct
 
@@ -71,12 +72,9 @@ def declared_size(data: bytes) -> Size:
     for signature, read_size in _HEADERS:
         if re.match(signature, data, re.DOTALL):
             try:
-                size = read_size(data)
-            except (struct.error, IndexError):
-                size = None
-            if size is None:
-                raise DecodingError("truncated or damaged: its header is incomplete")
-            return size
+                return read_size(data)
+            except (struct.error, LookupError, ValueError) as error:
+                raise DecodingError("truncated or damaged: its header is incomplete") from error
     if re.match(rb"....ftyp(hei|hev|mif1|msf1)", data, re.DOTALL):
         raise DecodingError("HEIC, which cannot be read: convert it to JPEG or PNG")
     raise DecodingError(f"not an image: neither {KINDS}")
@@ -119,8 +117,8 @@ def _jpeg_frame_header(data: bytes) -> int:
         at += 2 + (int.from_bytes(data[at + 2 : at + 4]) if has_length else 0)
 
 
-def _png_size(data: bytes) -> Size | None:
-    return struct.unpack_from(">II", data, 16) if data[12:16] == b"IHDR" else None
+def _png_size(data: bytes) -> Size:
+    return struct.unpack_from(">II", data, data.index(b"IHDR", 12, 16) + 4)
 
 
 def _png_is_whole(data: bytes) -> bool:
@@ -134,10 +132,6 @@ def _png_is_whole(data: bytes) -> bool:
     return False
 
 
-def _gif_size(data: bytes) -> Size:
-    return struct.unpack_from("<HH", data, 6)
-
-
 def _bmp_size(data: bytes) -> Size:
     if struct.unpack_from("<I", data, 14)[0] == 12:  # the oldest header
         return struct.unpack_from("<HH", data, 18)
@@ -145,20 +139,18 @@ def _bmp_size(data: bytes) -> Size:
     return width, abs(height)
 
 
-def _webp_size(data: bytes) -> Size | None:
+def _webp_size(data: bytes) -> Size:
     kind = data[12:16]
     if kind == b"VP8X":
         return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
     if kind == b"VP8L":
         bits = struct.unpack_from("<I", data, 21)[0]
         return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
-    if kind == b"VP8 ":
-        width, height = struct.unpack_from("<HH", data, 26)
-        return width & 0x3FFF, height & 0x3FFF
-    return None
+    width, height = struct.unpack_from("<HH", data, data.index(b"VP8 ", 12, 16) + 14)
+    return width & 0x3FFF, height & 0x3FFF
 
 
-def _tiff_size(data: bytes) -> Size | None:
+def _tiff_size(data: bytes) -> Size:
     """From the first directory, in the byte order that the first two bytes name."""
     order = "<" if data[:2] == b"II" else ">"
     directory = struct.unpack_from(order + "I", data, 4)[0]
@@ -168,30 +160,32 @@ def _tiff_size(data: bytes) -> Size | None:
         tag, kind = struct.unpack_from(order + "HH", data, at)
         if tag in (256, 257):
             found[tag] = struct.unpack_from(order + ("H" if kind == 3 else "I"), data, at + 8)[0]
-    return (found[256], found[257]) if len(found) == 2 else None
+    return found[256], found[257]
 
 
-def _pnm_size(data: bytes) -> Size | None:
+def _pnm_size(data: bytes) -> Size:
     gap = rb"(?:\s|#[^\n]*\n)+"
-    match = re.match(rb"P[1-6]" + gap + rb"(\d{1,9})" + gap + rb"(\d{1,9})\s", data[:65536])
-    return (int(match[1]), int(match[2])) if match else None
+    pattern = rb"\AP[1-6]" + gap + rb"(\d{1,9})" + gap + rb"(\d{1,9})\s"
+    ((width, height),) = re.findall(pattern, data[:65536])  # ValueError if it does not match
+    return int(width), int(height)
 
 
-def _avif_size(data: bytes) -> Size | None:
+def _avif_size(data: bytes) -> Size:
     """The largest of the stated extents, since an image may be made of tiles."""
     places = [match.end() + 4 for match in re.finditer(b"ispe", data[:65536])]
     extents = [struct.unpack_from(">II", data, place) for place in places]
-    return max(extents, key=lambda size: size[0] * size[1], default=None)
+    return max(extents, key=math.prod)
 
 
+# What files of each kind begin with, and how to read the size that they state. A reader raises
+# struct.error, LookupError or ValueError if the header is incomplete.
 _HEADERS = (
     (rb"\xff\xd8\xff", _jpeg_size),
     (rb"\x89PNG\r\n\x1a\n", _png_size),
-    (rb"GIF8[79]a", _gif_size),
+    (rb"GIF8[79]a", lambda data: struct.unpack_from("<HH", data, 6)),
     (rb"BM", _bmp_size),
     (rb"RIFF....WEBP", _webp_size),
     (rb"II\*\0|MM\0\*", _tiff_size),
     (rb"P[1-6]\s", _pnm_size),
     (rb"....ftyp(avif|avis)", _avif_size),
 )
-"""What files of each kind begin with, and how to read the size that they state."""

@@ -19,8 +19,8 @@ _LIST = "[]</script>"  # in gallery.html: the empty list of entries, and what fo
 
 def split_page() -> tuple[str, str]:
     """The page before and after the entries of its list."""
-    page = Path(__file__).with_name("gallery.html")
-    before, after = page.read_text(encoding="utf-8").rstrip().split(_LIST)
+    page = Path(__file__).with_name("gallery.html").read_text(encoding="utf-8")
+    before, after = page.rstrip().split(_LIST)
     return before + _LIST[:1], _LIST[1:] + after
 
 

@@ -7,6 +7,7 @@ share a batch. Results come in the order of the source.
 import contextlib
 import dataclasses
 import os
+import re
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -26,8 +27,8 @@ from bottomup.models.pose_net import PoseNet
 from bottomup.poses import Poses
 from bottomup.weights.store import load_model
 
+# what one image may raise; it then fails alone
 FAILURES = (RuntimeError, MemoryError, ValueError, cv2.error)
-"""What one image may raise; it then fails alone."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -45,7 +46,7 @@ class Prediction:
     name: str
     path: Path | None
     image: UInt8[np.ndarray, "H W 3"] | None
-    poses: Poses | None
+    poses: Poses | None = None
     error: str | None = None
 
 
@@ -175,25 +176,26 @@ class Predictor:
             if len(batch) == 1:
                 return [failed(batch[0].frame, reason(error))]
             return [prediction for item in batch for prediction in self._predict([item])]
-        frames = [item.frame for item in batch]
-        return [Prediction(f.name, f.path, f.image, p) for f, p in zip(frames, people, strict=True)]
+        return [
+            Prediction(item.frame.name, item.frame.path, item.frame.image, poses)
+            for item, poses in zip(batch, people, strict=True)
+        ]
 
     def _preprocess(self, frame: Frame, image: UInt8[np.ndarray, "H W 3"]) -> _Prepared:
         """Resize an image to the network's input at every scale."""
         image_wh = (image.shape[1], image.shape[0])
-        if (
-            self.mode == "official"
-        ):  # maps are resized to the input of scale 1, taken back by the last
+        if self.mode == "official":
+            # maps are resized to the input of the scale nearest to 1, taken back by the last
             transforms = Transform.official(image_wh, self.size, self.scales)
             nearest = min(range(len(self.scales)), key=lambda s: abs(self.scales[s] - 1))
-            base_wh = transforms[nearest].input_wh
-            back, size = transforms[-1], (base_wh[1], base_wh[0])
+            back, (wide, high) = transforms[-1], transforms[nearest].input_wh
+            size = (high, wide)
         else:
-            wanted, size = self.net.preprocessing, None
-            multiple = wanted.multiple
-            back = Transform.fit(image_wh, self.size, side=wanted.side, multiple=multiple)
+            side, multiple = self.net.preprocessing.side, self.net.preprocessing.multiple
+            back, size = Transform.fit(image_wh, self.size, side=side, multiple=multiple), None
             transforms = [back if s == 1 else back.scaled(s, multiple) for s in self.scales]
-        return _Prepared(frame, back, tuple(t.warp(image) for t in transforms), size)
+        inputs = tuple(transform.warp(image) for transform in transforms)
+        return _Prepared(frame, back, inputs, size)
 
     @torch.inference_mode()
     def _run_network(self, batch: Sequence[_Prepared]) -> Maps:
@@ -240,11 +242,6 @@ def poses_of(predictions: Iterable[Prediction], source: Source) -> Poses | list[
     return results[0] if is_file or is_image else results
 
 
-def failed(frame: Frame, error: str | None) -> Prediction:
-    """A prediction without people."""
-    return Prediction(frame.name, frame.path, frame.image, None, error)
-
-
 def require_finite(poses: Poses) -> Poses:
     """The same people.
 
@@ -256,11 +253,15 @@ def require_finite(poses: Poses) -> Poses:
     return poses
 
 
+def failed(frame: Frame, error: str | None) -> Prediction:
+    """A prediction without people."""
+    return Prediction(frame.name, frame.path, frame.image, None, error)
+
+
 def reason(error: Exception) -> str:
     """Why an image failed, in one line for its owner."""
-    signs = ("allocate memory", "Insufficient memory", "Failed to allocate")
     is_memory = isinstance(error, MemoryError | torch.cuda.OutOfMemoryError)
-    if is_memory or any(sign in str(error) for sign in signs):
+    if is_memory or re.search("allocate memory|Insufficient memory|Failed to allocate", str(error)):
         return "out of memory: choose a smaller size, fewer scales or another device"
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 

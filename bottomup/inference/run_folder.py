@@ -99,17 +99,17 @@ class RunFolder:
         (self.folder / OVERLAYS if overlays else self.folder).mkdir(parents=True, exist_ok=True)
         self._lists: list[_GrowingList] = []
         try:
-            self._results = self._open("results.json", "[", "]")
-            self._images = self._open("images.json", '{"images": [', "]}")
-            self._failures = self._open("failures.json", "[", "]")
-            self._page = self._open("index.html", *gallery.split_page())
+            for name, start, end in (
+                ("results.json", "[", "]"),
+                ("images.json", '{"images": [', "]}"),
+                ("failures.json", "[", "]"),
+                ("index.html", *gallery.split_page()),
+            ):
+                self._lists.append(_GrowingList(self.folder / name, start, end))
         except OSError:
             self.discard()
             raise
-
-    def _open(self, name: str, start: str, end: str) -> "_GrowingList":
-        self._lists.append(_GrowingList(self.folder / name, start, end))
-        return self._lists[-1]
+        self._results, self._images, self._failures, self._page = self._lists
 
     def render(self, prediction: Prediction, index: int) -> Row:
         """Draw an image and write its overlay; may be called in several threads at once.
@@ -121,37 +121,31 @@ class RunFolder:
         Raises:
             OSError: the disk is full, or the like.
         """
-        image, poses, name = prediction.image, prediction.poses, prediction.name
+        name, image, poses = prediction.name, prediction.image, prediction.poses
         wh = None if image is None else (image.shape[1], image.shape[0])
         if image is None or poses is None:
             return Row(name, wh, error=prediction.error)
         num_shown = len(poses.filter(self._thresholds["score_threshold"]))
-        row = Row(name, wh, poses, num_shown)
-        if index < gallery.MAX_THUMBNAILS:
-            row = dataclasses.replace(row, thumbnail=self._thumbnail(image, poses))
-        if not self._overlays:
-            return row
-        drawn = draw(image, poses, **self._thresholds)
-        overlay = overlay_name(name, is_large=max(drawn.shape[:2]) > MAX_JPEG_SIDE)
-        try:
-            _write_image(self.folder / OVERLAYS / overlay, drawn)
-        except OSError as error:
-            if error.errno not in NAME_ERRORS:
-                raise
-            return dataclasses.replace(
-                row, error=f"its overlay cannot be written: {error.strerror}"
-            )
-        return dataclasses.replace(row, overlay=f"{OVERLAYS}/{overlay}")
+        thumbnail = self._thumbnail(image, poses) if index < gallery.MAX_THUMBNAILS else None
+        overlay = error = None
+        if self._overlays:
+            is_large = max(image.shape[:2]) > MAX_JPEG_SIDE
+            overlay = f"{OVERLAYS}/{overlay_name(name, is_large=is_large)}"
+            try:
+                _write_image(self.folder / overlay, draw(image, poses, **self._thresholds))
+            except OSError as problem:
+                if problem.errno not in NAME_ERRORS:
+                    raise
+                overlay, error = None, f"its overlay cannot be written: {problem.strerror}"
+        return Row(name, wh, poses, num_shown, overlay, thumbnail, error)
 
     def add(self, row: Row, image_id: int) -> None:
         """Append a row to the lists; rows come in the order of the source."""
         if row.poses is not None and row.wh is not None:
             for person in row.poses.to_coco(image_id):
                 self._results.add(person)
-            width, height = row.wh
-            self._images.add(
-                {"id": image_id, "file_name": row.name, "width": width, "height": height}
-            )
+            wh = {"width": row.wh[0], "height": row.wh[1]}
+            self._images.add({"id": image_id, "file_name": row.name} | wh)
         if row.error is not None:
             self._failures.add({"file": row.name, "reason": row.error})
         if self._num_rows < gallery.MAX_ROWS:
