@@ -1,9 +1,11 @@
-"""The networks that recipes name: a builder's arguments, the joints, and weights to start from.
+"""Network builders for recipes (configs/*.yaml), with joints and weights given by name.
 
-model:
-network:
-class_path: bottomup.networks.higherhrnet
-init_args: {width: 32, skeleton: crowdpose, weights: hrnet_w32_imagenet}
+For example:
+
+    model:
+      network:
+        class_path: bottomup.networks.higherhrnet
+        init_args: {width: 32, skeleton: crowdpose, weights: hrnet_w32_imagenet}
 """
 
 import inspect
@@ -30,12 +32,13 @@ BUILDERS: dict[str, Callable[..., Network]] = {
     **person_net.BUILDERS,
     **detector_net.BUILDERS,
 }
-"""Every network that a weights file can hold."""
+"""The builders of all networks, by the names in weights files."""
 
+# stands for the line about `skeleton` in a builder's docstring
 ARGUMENTS = """\
     skeleton: "coco", "crowdpose", or an annotation file whose category names the joints.
-    weights: a file or the name of weights to start from. Tensors that do not fit stay as they are,
-        and are listed.
+    weights: a file or the name of weights to start from. Tensors of the network without a fitting
+        one in the file keep their initial values, and are listed.
 """
 
 
@@ -43,7 +46,7 @@ def named_skeleton(name: str) -> Skeleton:
     """The joints of COCO, of CrowdPose, or of an annotation file.
 
     Raises:
-        ValueError: it is none of these.
+        ValueError: `name` is neither a known name nor a keypoint file.
     """
     known = {"coco": COCO, "crowdpose": CROWDPOSE}
     if name in known:
@@ -56,15 +59,16 @@ def named_skeleton(name: str) -> Skeleton:
 
 
 def _for_recipes(builder: Callable[..., N]) -> Callable[..., N]:
-    """The builder as a recipe calls it: joints and weights by name, the rest as it is."""
+    """A builder for recipes: joints and weights by name, other arguments unchanged."""
 
     def build(*, skeleton: str = "coco", weights: str | None = None, **arguments: Any) -> N:
         net = builder(skeleton=named_skeleton(skeleton), **arguments)
         if weights is not None:
+            # a warning, as tensors may not have fitted
             log.warning("%s: %s", weights, start_from(net, weights))
         return net.train()
 
-    # the parser of recipes reads names, types and help from here
+    # jsonargparse reads the arguments' names, types and help from these attributes
     own = inspect.signature(build).parameters
     given = inspect.signature(builder)
     kept = [

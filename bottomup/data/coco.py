@@ -15,7 +15,7 @@ from bottomup.data.outlines import decode_outline
 from bottomup.files import read_json
 from bottomup.skeleton import Skeleton
 
-BOX_TO_AREA = 0.53  # mean share of its box that a person fills: stands in for a missing area
+BOX_TO_AREA = 0.53  # mean share of its box that a person fills; used if the area is missing
 
 log = logging.getLogger(__name__)
 
@@ -29,10 +29,10 @@ class Record:
         path: the image file.
         width: pixels.
         height: pixels.
-        keypoints: (N, K, 3) of the people with at least one labelled joint.
+        keypoints: (N, K, 3) x, y and visibility of the people with at least one labelled joint.
         boxes: (N, 4) x0, y0, x1, y1 of these people.
-        outlines: polygons or run lengths of each of them, None where the file has none.
-        ignored: outlines, or boxes x, y, w, h, of crowds and of people without keypoints.
+        outlines: the segmentation of each of them (polygons or RLE), None if the file has none.
+        ignored: segmentations, or boxes x, y, w, h, of crowds and of people without keypoints.
     """
 
     image_id: int
@@ -58,9 +58,9 @@ class Annotations:
 
     Attributes:
         path: the file.
-        category_id: of its people.
+        category_id: the category of its people.
         skeleton: their joints.
-        records: the images that exist, by ascending id.
+        records: the images whose files exist, by ascending id.
         raw: the content of the file.
     """
 
@@ -87,7 +87,8 @@ def read_annotations(
         sigmas: OKS tolerances of the joints; None: see `Skeleton.from_category`.
 
     Raises:
-        ValueError: the file is not a keypoint file; the message names the entry.
+        ValueError: the file is not a keypoint file (the message names the entry), or `missing` is
+            neither "error" nor "skip".
         FileNotFoundError: with `missing="error"`, an image does not exist.
     """
     if missing not in ("error", "skip"):
@@ -116,7 +117,7 @@ def read_skeleton(path: str | Path, sigmas: tuple[float, ...] | None = None) -> 
     """The joints that an annotation file names.
 
     Raises:
-        ValueError: it is not a keypoint file.
+        ValueError: the file is not a keypoint file.
     """
     return _read_category(path, sigmas)[2]
 
@@ -126,7 +127,7 @@ def read_raw(source: str | Path | dict[str, Any], *lists: str) -> dict[str, Any]
 
     Args:
         source: the file, or its content.
-        lists: those that it must have: "images", "annotations", "categories".
+        lists: the lists that it must have, of "images", "annotations" and "categories".
 
     Raises:
         ValueError: the file cannot be read, or lacks a list.
@@ -147,7 +148,7 @@ def read_results(source: str | Path | list[Any], what: str = "results") -> list[
 
     Args:
         source: the file, or its content.
-        what: what it should hold, for messages.
+        what: what the file should hold, for messages.
 
     Raises:
         ValueError: the file cannot be read, or is not a list.
@@ -171,7 +172,7 @@ def keypoint_category(
         source: the file, or its content.
 
     Raises:
-        ValueError: there is none, or more than one.
+        ValueError: no category names keypoints, or more than one.
     """
     found = [category for category in categories if category.get("keypoints")]
     if len(found) != 1:
@@ -189,13 +190,13 @@ def num_labelled_joints(person: dict[str, Any]) -> int:
 
 
 def box_around(keypoints: Float[np.ndarray, "K 3"]) -> Float[np.ndarray, " 4"]:
-    """x0, y0, x1, y1 around the labelled joints; zeros where there are none."""
+    """The box x0, y0, x1, y1 around the labelled joints; zeros without any."""
     points = keypoints[keypoints[:, 2] > 0, :2]
     return np.concatenate([points.min(0), points.max(0)]) if len(points) else np.zeros(4)
 
 
 def box_of(person: dict[str, Any]) -> list[float]:
-    """x, y, width, height of a person: as annotated, otherwise around the labelled joints."""
+    """The box x, y, width, height of a person: annotated, or around its labelled joints."""
     if person.get("bbox"):
         return person["bbox"]
     keypoints = np.reshape(np.array(person.get("keypoints") or [0, 0, 0], float), (-1, 3))
@@ -204,13 +205,13 @@ def box_of(person: dict[str, Any]) -> list[float]:
 
 
 def corners_of(person: dict[str, Any]) -> Float[np.ndarray, " 4"]:
-    """x0, y0, x1, y1 of the box of a person."""
+    """The box of `box_of` as x0, y0, x1, y1."""
     x, y, width, height = box_of(person)
     return np.array([x, y, x + width, y + height], np.float64)
 
 
 def area_of(person: dict[str, Any]) -> float:
-    """Square pixels of a person: as annotated, otherwise a share of the box."""
+    """The area of a person in square pixels: annotated, or `BOX_TO_AREA` of its box."""
     if person.get("area") is not None:
         return person["area"]
     _, _, width, height = box_of(person)
@@ -228,7 +229,7 @@ def _name(source: Any, what: str) -> str:
 def _read_category(
     path: str | Path, sigmas: tuple[float, ...] | None
 ) -> tuple[dict[str, Any], dict[str, Any], Skeleton]:
-    """The content of a file, its keypoint category and the joints of that."""
+    """The content of a file, its keypoint category and the joints of this category."""
     raw = read_raw(path, "images", "annotations", "categories")
     _unique(path, "categories", raw["categories"], checks.category_faults)
     category = keypoint_category(raw["categories"], path)
@@ -238,6 +239,7 @@ def _read_category(
         raise ValueError(f"{path}: category {category.get('name')!r}: {error}") from error
 
 
+# check every entry; warn about people whose num_keypoints is wrong
 def _check(path: str | Path, raw: dict[str, Any], category_id: int, num_keypoints: int) -> None:
     person_faults = functools.partial(
         checks.person_faults,
@@ -247,7 +249,8 @@ def _check(path: str | Path, raw: dict[str, Any], category_id: int, num_keypoint
         num_keypoints=num_keypoints,
     )
     people = _unique(path, "annotations", raw["annotations"], person_faults).values()
-    # num_keypoints is 0 where joints are labelled, or more where none are
+
+    # num_keypoints is 0 although joints are labelled, or above 0 although none is
     odd = [
         person["id"]
         for person in people
@@ -266,7 +269,11 @@ def _check(path: str | Path, raw: dict[str, Any], category_id: int, num_keypoint
 def _unique(
     path: str | Path, key: str, entries: list[Any], faults_of: Callable[[Any], Iterator[str]]
 ) -> dict[int, dict[str, Any]]:
-    """The checked entries of a list by their ids."""
+    """The entries of a list by their ids, after a check of each entry.
+
+    Raises:
+        ValueError: an entry has a fault, or the id of an earlier one.
+    """
     by_id: dict[int, dict[str, Any]] = {}
     for position, entry in enumerate(entries):
         fault = next(faults_of(entry), None)
@@ -282,7 +289,7 @@ def _unique(
 def _record(
     info: dict[str, Any], people: list[dict[str, Any]], images: Path, num_keypoints: int
 ) -> Record:
-    """An image with its people; those who cannot be learnt from become ignored regions."""
+    """An image with its people; crowds and people without keypoints become ignored regions."""
     labelled, ignored = [], []
     for person in people:
         is_usable = not person.get("iscrowd") and num_labelled_joints(person) > 0

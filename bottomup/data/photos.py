@@ -37,7 +37,7 @@ class Photos:
 
     @functools.cached_property
     def _entries(self) -> tuple[tuple[str, Record, slice], ...]:
-        """The name, the photo and the people of each position."""
+        """The name, the photo and the slice of its people at each position."""
         records = self.annotations.records
         if not self.one_person:
             return tuple(
@@ -56,13 +56,17 @@ class Photos:
         return len(self._entries)
 
     def load(self, position: int, rng: np.random.Generator) -> LabelledImage:
-        """Read a photo; nothing about it is random."""
+        """Read a photo; `rng` is not used.
+
+        Raises:
+            ValueError: as in `read_image`.
+        """
         _, record, people = self._entries[position]
         photo = read_labelled(record)
         return photo._replace(keypoints=photo.keypoints[people], boxes=photo.boxes[people])
 
     def name(self, position: int, seed: int) -> str:
-        """The path of a photo, and which of its people."""
+        """The path of a photo and, with `one_person`, the number of the person."""
         return self._entries[position][0]
 
 
@@ -71,17 +75,22 @@ class PastedPhotos(Photos):
     """Photos into which people of other photos are pasted; a `Source`.
 
     Attributes:
-        probability: that people are pasted into a photo.
+        probability: the share of photos into which people are pasted.
     """
 
     probability: float = 0.0
 
+    # the photos whose people can be pasted
     @functools.cached_property
     def _donors(self) -> tuple[Record, ...]:
         return tuple(record for record in self.annotations.records if len(record.keypoints))
 
     def load(self, position: int, rng: np.random.Generator) -> LabelledImage:
-        """Read a photo, and paste people into it or not."""
+        """Read a photo, and paste people of another photo into it with `probability`.
+
+        Raises:
+            ValueError: as in `read_image`.
+        """
         photo = super().load(position, rng)
         if not self._donors or rng.random() >= self.probability:
             return photo
@@ -94,7 +103,7 @@ class PastedPhotos(Photos):
 
 
 class PhotoEvaluation:
-    """Photos to evaluate on, as they are.
+    """Photos to evaluate on, without augmentation.
 
     Args:
         annotations: the photos and their people.
@@ -112,7 +121,7 @@ class PhotoEvaluation:
         return EvaluationImage(record.image_id, read_image(record))
 
     def ground_truth(self, image_ids: set[int]) -> dict[str, Any]:
-        """The part of the annotation file about some of the images."""
+        """The content of the annotation file for some of the images."""
         raw = self.annotations.raw
         return {
             "images": [info for info in raw["images"] if info["id"] in image_ids],
@@ -124,13 +133,14 @@ class PhotoEvaluation:
 
 
 def read_image(record: Record) -> UInt8[np.ndarray, "H W 3"]:
-    """Read a photo, in the orientation that its annotations refer to.
+    """Read a photo in the orientation of its annotations.
 
-    That is the orientation of the stored pixels, unless only the one of the EXIF tag has the
-    annotated size.
+    This is the orientation of the stored pixels. Only if their height and width are swapped against
+    the annotated size, the EXIF orientation is applied.
 
     Raises:
-        ValueError: it cannot be read, or is of another size than annotated.
+        ValueError: the file is not a usable image, or its size differs from the annotated one.
+        OSError: the file cannot be read.
     """
     data, size = record.path.read_bytes(), (record.height, record.width)
     try:
@@ -148,5 +158,5 @@ def read_image(record: Record) -> UInt8[np.ndarray, "H W 3"]:
 
 
 def read_labelled(record: Record) -> LabelledImage:
-    """Read a photo with its people."""
+    """Read a photo with its people; errors as in `read_image`."""
     return LabelledImage(read_image(record), record.keypoints, record.mask(), record.boxes)

@@ -1,7 +1,7 @@
 """Labelled images, training samples made from them, batches, and images to evaluate on.
 
-A training set is a source of labelled images times an augmentation. A sample is a function of
-(seed, epoch, position) alone, so neither the number of workers nor a restart changes it.
+A training set combines a source of labelled images with an augmentation. A sample depends only on
+(seed, epoch, position), so neither the number of workers nor a restart changes it.
 """
 
 import dataclasses
@@ -18,14 +18,14 @@ from bottomup.skeleton import Skeleton
 
 
 class LabelledImage(NamedTuple):
-    """An image of any size, and its people.
+    """An image of any size with its N people.
 
     Attributes:
         image: (H, W, 3) RGB.
         keypoints: (N, K, 3) x, y in pixels of the image, and visibility: 0 unlabelled, 1 hidden,
             2 visible.
-        mask: (H, W) False in ignored regions: crowds, people without keypoints.
-        boxes: (N, 4) x0, y0, x1, y1 of the same people.
+        mask: (H, W), False in ignored regions: crowds, people without keypoints.
+        boxes: (N, 4) x0, y0, x1, y1 of these people, in pixels.
     """
 
     image: UInt8[np.ndarray, "H W 3"]
@@ -35,13 +35,13 @@ class LabelledImage(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """What a network learns from. All samples of a training set have one size.
+    """An image that a network is trained on. All samples of a training set have the same size.
 
     Attributes:
         image: (H, W, 3) RGB.
         keypoints: (N, K, 3) x, y in pixels of the image, and visibility: 0 unlabelled, 1 hidden,
             2 visible.
-        mask: (H, W) False in ignored regions.
+        mask: (H, W), False in ignored regions.
     """
 
     image: UInt8[np.ndarray, "H W 3"]
@@ -50,7 +50,7 @@ class Sample(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Samples, stacked. Images with fewer people than others are padded with rows of zeros."""
+    """Stacked samples; N is the most people of an image, and rows of zeros are padding."""
 
     image: UInt8[Tensor, "B 3 H W"]
     keypoints: Float[Tensor, "B N K 3"]
@@ -67,7 +67,7 @@ def collate(samples: list[Sample]) -> Batch:
 
 
 class Draw(NamedTuple):
-    """Which sample to make: the same position looks different in every epoch."""
+    """Which sample to make: a position in the training set, augmented anew in every epoch."""
 
     epoch: int
     position: int
@@ -85,34 +85,31 @@ class Source(Protocol):
     def __len__(self) -> int: ...
 
     def load(self, position: int, rng: np.random.Generator, /) -> LabelledImage:
-        """Read or draw an image; all randomness comes from the generator."""
+        """Read or draw an image; `rng` is the only source of randomness."""
         ...
 
     def name(self, position: int, seed: int, /) -> str:
-        """How messages call the image at a position, of a training set with this seed."""
+        """The name of an image in messages, for a training set with this seed."""
         ...
 
 
 Augmentation = Callable[[LabelledImage, Sequence[int], np.random.Generator], Sample]
-"""Makes a sample of a labelled image.
-
-It takes the image, K `Skeleton.flip_indices` and the source of randomness.
-"""
+"""Makes a sample from a labelled image, K `Skeleton.flip_indices` and a random generator."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Samples:
-    """A training set: a source times an augmentation.
+    """A training set: a source with an augmentation.
 
     Attributes:
         source: where the labelled images come from.
-        augmentation: how they become samples; None takes them as they are.
-        seed: the start of all randomness, with the draw and the streams.
-        stream: keeps its randomness apart from that of other sets with the same seed; our data use
-            0 to 6.
+        augmentation: turns them into samples; None: images of equal size are used unchanged.
+        seed: seeds all random numbers, together with the `Draw` and a stream.
+        stream: a number that makes random numbers differ from those of other sets with the same
+            seed; the sets of this package use 0 to 6.
         augmentation_stream: the same for the augmentation; None: it shares the generator of the
             source.
-        repeat: the number of epochs in which the source gives the same images.
+        repeat: for so many epochs, the source gives the same images before they change.
     """
 
     source: Source
@@ -141,7 +138,7 @@ class Samples:
         return self.augmentation(image, self.skeleton.flip_indices, rng)
 
     def name(self, position: int) -> str:
-        """How messages call the sample at a position."""
+        """The name of a sample in messages."""
         return self.source.name(position, self.seed)
 
 
@@ -150,8 +147,11 @@ class Together:
     """Several training sets as one.
 
     Attributes:
-        parts: the sets; all of one skeleton.
-        shares: how often an epoch visits each of them.
+        parts: the sets, all of the same skeleton.
+        shares: how many times an epoch goes through each of them.
+
+    Raises:
+        ValueError: the skeletons differ.
     """
 
     parts: Sequence[Samples]
@@ -174,15 +174,16 @@ class Together:
 
     def __getitem__(self, draw: Draw) -> Sample:
         part, share, turn, position = self._find(draw.position)
+        # every turn through a part is a new epoch of that part
         return part[Draw(draw.epoch * share + turn, position)]
 
     def name(self, position: int) -> str:
-        """How messages call the sample at a position."""
+        """The name of a sample in messages."""
         part, _, _, position = self._find(position)
         return part.name(position)
 
     def _find(self, position: int) -> tuple[Samples, int, int, int]:
-        """A part, its share, the visit of this epoch, and the position within the part."""
+        """The part, its share, the turn through it in this epoch, and the position within it."""
         for part, share in zip(self.parts, self.shares, strict=True):
             if position < share * len(part):
                 return part, share, *divmod(position, len(part))
@@ -191,7 +192,7 @@ class Together:
 
 
 class EvaluationImage(NamedTuple):
-    """An image to find people in."""
+    """An image to evaluate on: its id in the annotation file, and RGB pixels."""
 
     image_id: int
     image: UInt8[np.ndarray, "H W 3"]

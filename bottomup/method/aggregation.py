@@ -1,4 +1,4 @@
-"""Aggregation: maps of several resolutions, of a mirrored image and of several scales become one.
+"""Aggregation: combine the maps of several resolutions, of mirrored images and of several scales.
 
 The rules are those of HigherHRNet (Cheng et al., 2020, section 3.4). Every resize is bilinear with
 align_corners=False.
@@ -15,11 +15,11 @@ from bottomup.models.heads import HeadOutput, resize
 
 
 class Maps(NamedTuple):
-    """Heatmaps and tags of a batch of images, from which people are grouped.
+    """Aggregated heatmaps and tags of a batch of images: the input of `Grouper`.
 
     Attributes:
-        heatmaps: one per joint.
-        tags: L tag dimensions per joint; a flip test doubles L.
+        heatmaps: one map per joint.
+        tags: L tag dimensions per joint and cell; a flip test doubles L.
     """
 
     heatmaps: Float[Tensor, "B K H W"]
@@ -32,15 +32,15 @@ def combine(
     *,
     flip_indices: Sequence[int] = (),
 ) -> Maps:
-    """Combine the resolutions of one forward pass, and those of the mirrored images.
+    """Combine the resolutions of one forward pass and, with a flip test, of the mirrored images.
 
-    Heatmaps of all resolutions are averaged at the finest one; tags of the resolutions that have
-    tags are stacked. Maps of the mirrored images are mirrored back, with left and right joints
-    swapped. Then heatmaps are averaged, and tags stacked.
+    All maps are resized to the finest resolution. Heatmaps are averaged. Tags of the resolutions
+    that have tags are concatenated. With a flip test, the maps of the mirrored images are mirrored
+    back, with left and right joints swapped, and are averaged and concatenated likewise.
 
     Args:
         outputs: of the network, coarse to fine.
-        flipped: of the network for the mirrored images, as they came; None without a flip test.
+        flipped: of the network for the mirrored images, not mirrored back; None: no flip test.
         flip_indices: K, see `Skeleton.flip_indices`; needed with `flipped`.
 
     Raises:
@@ -50,7 +50,7 @@ def combine(
     heatmaps = torch.stack([resize(output.heatmaps, size) for output in outputs]).mean(0)
     all_tags = [_resize_tags(output.tags, size) for output in outputs if output.tags is not None]
     if not all_tags:
-        raise ValueError("the network predicts no tags: its people cannot be told apart")
+        raise ValueError("the network predicts no tags: its joints cannot be grouped")
     maps = Maps(heatmaps, torch.cat(all_tags, dim=2).permute(0, 1, 3, 4, 2))
     if flipped is None:
         return maps
@@ -65,8 +65,8 @@ def aggregate(maps: Sequence[tuple[float, Maps]], size: tuple[int, int] | None =
     """Combine several scales: heatmaps are averaged, tags are those of the scale nearest to 1.
 
     Args:
-        maps: (scale, maps of all images at that scale).
-        size: H, W of the result; None is the largest of the given sizes.
+        maps: pairs of a scale and the maps of all images at that scale.
+        size: H, W of the result; None: the largest of the sizes of `maps`.
     """
     wanted = size or max(tuple(m.heatmaps.shape[2:]) for _, m in maps)
     heatmaps = torch.stack([resize(m.heatmaps, wanted) for _, m in maps]).mean(0)

@@ -1,8 +1,8 @@
-"""From maps to people: peaks of the heatmaps are joints, joints whose tags agree are a person.
+"""From maps to people: peaks of heatmaps become joints, and joints of similar tags a person.
 
-The steps are those of HigherHRNet (Cheng et al., 2020): suppress and top k (`peaks`, `matching`),
-match, refine (fill in missing joints), adjust (positions finer than a cell). Only cells above a
-threshold leave the device.
+The steps are those of HigherHRNet (Cheng et al., 2020): suppress all but peaks, match them by their
+tags, refine (fill in missing joints), adjust (positions finer than a cell). Only cells above a
+threshold are copied from the device.
 """
 
 import dataclasses
@@ -29,23 +29,23 @@ from bottomup.method.peaks import find_candidates, locate
 from bottomup.poses import Poses
 from bottomup.skeleton import COCO, Skeleton
 
-STRONG = 0.01  # heat of the cells that `fill_every_joint` tries first
+STRONG = 0.01  # `fill_every_joint` first tries the cells whose heatmap exceeds this
 
 RULES = {"robust": ROBUST, "official": OFFICIAL}
-"""The rules by the names of modes."""
+"""The rules of each mode of `Predictor`."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Grouper:
-    """Assembles people from aggregated heatmaps and tags.
+    """Groups joints into people, from aggregated heatmaps and tags.
 
     Attributes:
-        rules: `ROBUST`, or `OFFICIAL` for the numbers of the reference implementation.
+        rules: `ROBUST`, or `OFFICIAL` for the results of the reference implementation.
         detection_threshold: a peak of a heatmap must exceed it to be a joint.
         tag_threshold: joints of one person differ by less than this from the person's mean tag.
-        refine_threshold: a joint that a person lacks is filled in where its heatmap exceeds this;
-            without effect if the rules say `fill_every_joint`.
-        skeleton: the K joints, and the order in which they are visited.
+        refine_threshold: a missing joint can be filled in where its heatmap exceeds this; not used
+            with `Rules.fill_every_joint`.
+        skeleton: the K joints, and the order in which they are grouped.
 
     Raises:
         ValueError: the tag threshold is not positive.
@@ -70,16 +70,15 @@ class Grouper:
         """Find the people of every image.
 
         Args:
-            heatmaps: one map per joint; on any device, as the tags are.
-            tags: L tag dimensions per cell (two with a flip test).
+            heatmaps: one map per joint, on any device.
+            tags: L tag dimensions per joint and cell, on the same device.
 
         Returns:
-            B `Poses` in cells of the maps, the centre of the top-left cell being (0, 0) (with
-            `quarter_offset`, the reference's half cell is added). People come in the order in which
-            they were opened.
+            B `Poses` in cells of the maps; (0, 0) is the centre of the top-left cell. With
+            `Rules.quarter_offset`, half a cell is added. People are in the order of `match`.
 
         Raises:
-            ValueError: the maps do not have the K joints of the skeleton, or do not fit each other.
+            ValueError: the maps do not have the skeleton's K joints, or their shapes differ.
         """
         num_keypoints = self.skeleton.num_keypoints
         if heatmaps.shape[1] != num_keypoints or tags.shape[:4] != heatmaps.shape:
@@ -103,7 +102,7 @@ class Grouper:
         heatmaps: Float[Tensor, "K H W"],
         tags: Float[Tensor, "K H W L"],
     ) -> tuple[Members, Members]:
-        """The people of one image by their matched joints, and with joints filled in."""
+        """The people of one image: only with matched joints, and with missing joints filled in."""
         map_size, threshold = heatmaps[0].numel(), self.tag_threshold
         order = self.skeleton.grouping_order
         matched = match(
@@ -124,7 +123,7 @@ class Grouper:
         self, heatmaps: Float[Tensor, "B K H W"], grouped: list[tuple[Members, Members]]
     ) -> list[Poses]:
         """Coordinates and scores of all joints of all images, read from the device at once."""
-        # image, joint and cell of every joint of every person
+        # image, joint type and cell of every present joint of all P people
         counts = [len(members) for _, members in grouped]
         matched, members = (np.concatenate(parts) for parts in zip(*grouped, strict=True))  # P K
         present = members != ABSENT
@@ -133,6 +132,7 @@ class Grouper:
         where = torch.from_numpy(np.stack([image, joint, members[present]])).to(heatmaps.device)
         xy, value = locate(heatmaps, *where, quarter_offset=self.rules.quarter_offset)
 
+        # absent joints keep position and score 0
         keypoints = np.zeros((*members.shape, 2), np.float32)
         keypoint_scores = np.zeros(members.shape, np.float32)
         keypoints[present], keypoint_scores[present] = xy.cpu().numpy(), value.cpu().numpy()
@@ -145,10 +145,10 @@ class Grouper:
 def fill_every_joint(
     heatmaps: Float[Tensor, "K H W"], tags: Float[Tensor, "K H W L"], members: Members
 ) -> Members:
-    """Fill in every joint that a person lacks, where heatmap - round(tag distance) is largest.
+    """Fill in every missing joint at the cell where heatmap - round(tag distance) is largest.
 
-    The reference looks at every cell for every person, and takes any heat above zero. Here cells
-    above `STRONG` are tried first: if they give more than that, no other cell can give as much.
+    As in the reference, that cell is taken if its heatmap exceeds 0. For speed, cells above
+    `STRONG` are tried first: a difference above `STRONG` is the maximum, as no other cell has one.
     """
     members = members.copy()
     flat, flat_tags = heatmaps.flatten(1), tags.flatten(1, 2)  # K HW, K HW L
@@ -173,7 +173,7 @@ def fill_every_joint(
 def _best_cell(
     heat: Float[Tensor, " C"], tags: Float[Tensor, "C L"], mean: Float[Tensor, " L"]
 ) -> tuple[int, float]:
-    """The first cell with the largest heat - round(tag distance), and that; -1 and -inf if none."""
+    """The first cell of the largest heat - round(tag distance), and that; -1, -inf if no cells."""
     if len(heat) == 0:
         return -1, -math.inf
     value, best = (heat - torch.linalg.vector_norm(tags - mean, dim=1).round()).max(0)

@@ -1,14 +1,14 @@
-"""Losses of associative embedding, without a loop over people and without a wait for the device.
+"""Losses of associative embedding, without loops over people or device synchronisation.
 
-Per image, with n people of at least one joint, t_ik the tag vector of joint k of person i and m_i
-their mean:
+For an image with n people (of at least one joint each), t_ik is the tag vector of joint k of person
+i, and m_i the mean tag vector of person i:
 
     pull = 1/n sum_i mean_k |t_ik - m_i|^2
     push = 1/2 sum_{i != j} exp(-|m_i - m_j|^2) / (n (n - 1)),    0 if n < 2
 
 Newell et al., "Associative Embedding" (NeurIPS 2017), in the form of HigherHRNet's public training
-code. For short trainings there are two losses that need fewer steps: heatmaps as probabilities, and
-tags that are supervised by their person's position.
+code. Two other losses need fewer training steps: `quality_focal_loss` for heatmaps that are
+probabilities, and `place_loss`, which supervises tags by the position of their person.
 """
 
 import dataclasses
@@ -28,14 +28,14 @@ def heatmap_loss(
     target: Float[Tensor, "B K H W"],
     mask: Float[Tensor, "B #K H W"],
 ) -> Float[Tensor, " B"]:
-    """Mean squared error over joints and all pixels; masked pixels cost 0, but are counted."""
+    """Mean squared error over joints and cells; cells of mask 0 add 0, but count in the mean."""
     return ((_precise(predicted) - target).square() * mask).mean(dim=(1, 2, 3))
 
 
 def read_tags(
-    tags: Float[Tensor, "B K L H W"], indices: Int[Tensor, "B N J"]
-) -> Float[Tensor, "B N J L"]:
-    """Tag vectors at flat indices (k * H + y) * W + x, which `targets.locate_joints` gives."""
+    tags: Float[Tensor, "B K L H W"], indices: Int[Tensor, "B N K"]
+) -> Float[Tensor, "B N K L"]:
+    """Tag vectors at the flat indices (k * H + y) * W + x of `targets.locate_joints`."""
     batch, num_people, num_joints = indices.shape
     flat = tags.transpose(1, 2).flatten(2)  # B L K*H*W
     where = indices.reshape(batch, 1, num_people * num_joints).expand(-1, flat.shape[1], -1)
@@ -43,23 +43,23 @@ def read_tags(
 
 
 def pull_push(
-    tags: Float[Tensor, "B N J L"], present: Bool[Tensor, "B N J"], *, hinge: bool = False
+    tags: Float[Tensor, "B N K L"], present: Bool[Tensor, "B N K"], *, hinge: bool = False
 ) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"]]:
     """Pull a person's tags together, push the means of different people apart.
 
-    Computed in float32 at least, also under autocast. Rows without a joint do not count.
+    Computed in float32 at least, also under autocast. Rows without joints (padding) do not count.
 
     Args:
-        tags: the tag vector of every joint of every person; anything where there is no joint.
-        present: which joints there are.
+        tags: the tag vector of every joint of every person; any value for absent joints.
+        present: which joints are labelled and inside the map.
         hinge: push with max(1 - |m_i - m_j|, 0) in place of the exponential.
 
     Returns:
-        pull and push of every image, unweighted.
+        Pull and push of every image, unweighted.
     """
-    # pull: the spread about each person's mean
+    # pull: the mean squared distance of a person's tags from their mean
     tags = _precise(tags)
-    weights = present.to(tags.dtype)[..., None]  # B N J 1
+    weights = present.to(tags.dtype)[..., None]  # B N K 1
     num_joints = weights.sum(2)  # B N 1
     means = (tags * weights).sum(2) / num_joints.clamp(min=1)  # B N L
     spread = ((tags - means[:, :, None]).square() * weights).sum((2, 3))
@@ -68,7 +68,7 @@ def pull_push(
     num_people = person.sum(1).to(tags.dtype)  # B
     pull = spread.sum(1) / num_people.clamp(min=1)
 
-    # push: all ordered pairs of different people
+    # push: the mean over all ordered pairs of different people
     gaps = (means[:, :, None] - means[:, None]).square().sum(-1)  # B N N
     closeness = (1 - _safe_sqrt(gaps)).clamp(min=0) if hinge else torch.exp(-gaps)
     pairs = person[:, :, None] & person[:, None]
@@ -82,16 +82,16 @@ def quality_focal_loss(
     target: Float[Tensor, "B K H W"],
     mask: Float[Tensor, "B #K H W"],
 ) -> Float[Tensor, ""]:
-    """Cross entropy of probabilities, weighted by the square of the error, and summed.
+    """Cross entropy, weighted by the squared error, and summed over the batch.
 
-    Pixels that are nearly right cost almost nothing, so the empty background does not outweigh the
+    Cells that are nearly right cost almost nothing, so the empty background does not outweigh the
     joints. The minimum is still at the target. Source: Li et al., "Generalized Focal Loss",
     arXiv:2006.04388.
 
     Args:
-        predicted: from 0 to 1.
+        predicted: probabilities from 0 to 1.
         target: from 0 to 1.
-        mask: factor of every pixel.
+        mask: a factor for every cell.
     """
     probability = _precise(predicted).clamp(1e-5, 1 - 1e-5)
     entropy = -(target * probability.log() + (1 - target) * (-probability).log1p())
@@ -99,42 +99,44 @@ def quality_focal_loss(
 
 
 def place_loss(
-    tags: Float[Tensor, "B N J 2"],
-    keypoints: Float[Tensor, "B N J 3"],
-    present: Bool[Tensor, "B N J"],
+    tags: Float[Tensor, "B N K 2"],
+    keypoints: Float[Tensor, "B N K 3"],
+    present: Bool[Tensor, "B N K"],
     anchor: float,
 ) -> Float[Tensor, ""]:
-    """Mean smooth L1 distance between anchored tags and the middle of their person's joints.
+    """Position supervision: all tags of a person should be `anchor` times its mean joint position.
+
+    Returns the smooth L1 distance, averaged over the joints of the batch.
 
     Args:
-        tags: the tag of every joint; anything where there is none.
-        keypoints: x, y in cells of the map that the tags come from; the third number is unused.
-        present: which joints there are.
-        anchor: `tag_anchor` of the head.
+        tags: the tag of every joint; any value for absent joints.
+        keypoints: x, y in cells of the map that the tags come from; the visibility is unused.
+        present: which joints are labelled and inside the map.
+        anchor: `tag_anchor` of the head, tag units per cell.
     """
     weights = present.float()
     num_joints = weights.sum(2)[..., None, None]  # B N 1 1
-    points = keypoints[..., :2] - 0.5  # the centre of cell c is c
-    middle = (points * weights[..., None]).sum(2, keepdim=True) / num_joints.clamp(min=1)  # B N 1 2
-    target = (anchor * middle).expand_as(tags)
+    points = keypoints[..., :2] - 0.5  # as in `TagHead`, cell c has its centre at c
+    mean = (points * weights[..., None]).sum(2, keepdim=True) / num_joints.clamp(min=1)  # B N 1 2
+    target = (anchor * mean).expand_as(tags)
     error = F.smooth_l1_loss(_precise(tags), target, reduction="none", beta=0.1).sum(3)
     return (error * weights).sum() / weights.sum().clamp(min=1)
 
 
 @dataclasses.dataclass(frozen=True)
 class Criterion:
-    """From the network's outputs and the people of the images to named losses.
+    """Computes named losses from the network's outputs and the keypoints of the images.
 
     Attributes:
-        heatmap_weight: of the heatmap loss in the total.
-        pull_weight: of the pull loss.
-        push_weight: of the push loss.
-        place_weight: of `place_loss`, which pulls anchored tags to the middle of their person; pull
-            and push can then be 0.
-        sigma: spread of the Gaussians in cells, the same at every resolution.
+        heatmap_weight: weight of the heatmap loss in the total.
+        pull_weight: weight of the pull loss.
+        push_weight: weight of the push loss.
+        place_weight: weight of `place_loss`, for anchored tags only; the weights of pull and push
+            can then be 0.
+        sigma: standard deviation of the Gaussians in cells, the same at every resolution.
         scale_aware: draw narrower Gaussians for small people (`targets.adaptive_sigma`).
-        heatmaps: "squares" as published, or "focal" (`quality_focal_loss` divided by the number of
-            joints in the batch) for heads that predict probabilities.
+        heatmaps: "squares" (`heatmap_loss`) as published, or "focal" (`quality_focal_loss` divided
+            by the number of joints in the batch) for heads that predict probabilities.
     """
 
     heatmap_weight: float = 1.0
@@ -164,20 +166,18 @@ class Criterion:
         offset: float = 0.5,
         tag_anchor: float = 0.0,
     ) -> dict[str, Tensor]:
-        """Compute the losses in `weights`, unweighted: means over the batch, summed over outputs.
+        """Compute the losses in `weights`, unweighted and summed over the resolutions.
 
         Args:
-            outputs: of the network, any resolutions.
-            keypoints: x, y in pixels of the network's input, and visibility; rows of zeros fill the
-                batch up.
-            mask: of the input's size, False where heatmaps are ignored (crowds, people without
-                keypoints).
+            outputs: of the network, of any resolutions.
+            keypoints: x, y in pixels of the network's input, and visibility; padding rows are 0.
+            mask: of the input's size, False in ignored regions (crowds, people without keypoints).
             offset: `Preprocessing.offset` of the network. 0: targets are drawn at exact positions;
                 otherwise at truncated ones, as published.
             tag_anchor: of the network's head, see `TagHead`.
 
         Raises:
-            ValueError: there is a `place_weight`, but the head's tags are not anchored.
+            ValueError: `place_weight` is set, but the head's tags are not anchored.
         """
         if self.place_weight and not tag_anchor:
             raise ValueError(
@@ -201,6 +201,7 @@ class Criterion:
         target = targets.render_heatmaps(
             points, height, width, sigma=sigma, max_sigma=self.sigma, exact=exact
         )
+        # a cell is valid if most of its pixels are
         valid = F.interpolate(mask[:, None].float(), (height, width), mode="area") > 0.5
         if self.heatmaps == "squares":
             return heatmap_loss(heatmaps, target, valid.float()).mean()
@@ -220,7 +221,7 @@ class Criterion:
 def _to_cells(
     keypoints: Tensor, input_size: torch.Size, map_size: torch.Size, exact: bool
 ) -> Tensor:
-    """Pixels of the input to cells of a map; at exact positions, cell c reaches from c to c + 1."""
+    """Input pixels to map cells; for exact positions, cell c then reaches from c to c + 1."""
     shift = 0.5 if exact else 0.0
     x = (keypoints[..., 0] + shift) * (map_size[1] / input_size[1])
     y = (keypoints[..., 1] + shift) * (map_size[0] / input_size[0])
@@ -232,6 +233,6 @@ def _precise(values: Tensor) -> Tensor:
 
 
 def _safe_sqrt(squares: Tensor) -> Tensor:
-    """Square root whose gradient is 0 at 0, where the true one is infinite."""
+    """Square root with gradient 0 at 0, where the true gradient is infinite."""
     positive = squares > 0
     return torch.where(positive, squares, 1).sqrt() * positive

@@ -1,8 +1,8 @@
-"""From candidates to people, with numpy and scipy alone: match, then fill in.
+"""From candidates to people, with numpy and scipy only: match joints, then fill in missing ones.
 
 The method is that of Newell, Huang and Deng, "Associative Embedding" (2017), with the steps of
-HigherHRNet (Cheng et al., 2020). A person is a row of K cell indices until its coordinates are
-read.
+HigherHRNet (Cheng et al., 2020). Here a person is a row of K cell indices; `grouping` turns them
+into coordinates.
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
-ABSENT = -1  # in place of a cell's index, where a person lacks a joint
+ABSENT = -1  # stands for the cell of a missing joint
 
 Members = Int[np.ndarray, "_ K"]
 """One row per person: the index y * W + x of each joint's cell in its own map, or `ABSENT`."""
@@ -21,23 +21,23 @@ Members = Int[np.ndarray, "_ K"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Rules:
-    """The published differences between the reference implementation and ours, one switch each.
+    """Where our grouping differs from HigherHRNet's public code (the reference), one switch each.
 
     Attributes:
-        max_candidates: candidates kept per joint type, the highest first; None keeps all. The
-            reference keeps 30; in larger crowds its people fall to pieces.
-        force_matches: the reference's cost, 100 * round(distance) - value, has no bound. Far pairs
-            compete with near ones, and dense crowds fall to pieces. Otherwise all pairs beyond the
-            tag threshold cost the same.
-        fill_every_joint: the reference looks for each missing joint in the whole map, and takes any
-            heat above 0. Otherwise a joint is filled in only where its heatmap exceeds a threshold
-            and the tag fits.
-        quarter_offset: the reference moves a joint by a quarter cell towards the larger neighbour,
-            and by half a cell for targets drawn at truncated coordinates. Otherwise a parabola
-            through the logarithms of three cells locates it, which is exact for a Gaussian.
-        average_all_joints: the reference scores a person by the mean over all K joints, absent ones
-            counting 0, so half a person gets half the score. Otherwise the mean is over the joints
-            that were found and one more of value 0.
+        max_candidates: peaks kept per joint type, the highest first; None keeps all. The reference
+            keeps 30, and loses joints in larger crowds.
+        force_matches: True as in the reference: the cost of a match, 100 * round(distance) - value,
+            has no bound, so far pairs disturb near ones in dense crowds. False: all pairs beyond
+            the tag threshold cost the same.
+        fill_every_joint: True as in the reference: search the whole map for each missing joint, and
+            accept any value above 0. False: fill in a joint only where its heatmap exceeds a
+            threshold and the tag fits.
+        quarter_offset: True as in the reference: move a joint by a quarter cell towards the larger
+            neighbour, and by half a cell, since its targets were drawn at truncated coordinates.
+            False: use a parabola through the logarithms of three cells, exact for a Gaussian.
+        average_all_joints: True as in the reference: the score of a person is the mean over all K
+            joints, with 0 for absent ones. False: the mean over the matched joints and one more of
+            value 0.
     """
 
     max_candidates: int | None = None
@@ -64,10 +64,10 @@ class Candidates(NamedTuple):
 
     Attributes:
         flat: the index k * H * W + y * W + x.
-        value: the heatmap there.
-        tags: the tag there.
+        value: the heatmap at the cell.
+        tags: the tag at the cell.
         is_peak: whether the cell is the largest of its neighbourhood and exceeds the detection
-            threshold. Other cells only serve to fill in joints.
+            threshold. Other cells are only used to fill in missing joints.
     """
 
     flat: Int[np.ndarray, " M"]
@@ -76,7 +76,7 @@ class Candidates(NamedTuple):
     is_peak: Bool[np.ndarray, " M"]
 
     def of_joint(self, joint: int, map_size: int) -> "Candidates":
-        """The candidates of one joint; `flat` is then y * W + x."""
+        """The candidates of one joint, with `flat` = y * W + x."""
         first, last = np.searchsorted(self.flat, (joint * map_size, (joint + 1) * map_size))
         chosen = Candidates(*(array[first:last] for array in self))
         return chosen._replace(flat=chosen.flat - joint * map_size)
@@ -92,19 +92,19 @@ def match(
 ) -> Members:
     """Assign the peaks to people, one joint type after the other.
 
-    The peaks of the next joint are compared with the mean tag of every person so far. The Hungarian
-    algorithm finds the cheapest assignment. A peak without a person within the tag threshold opens
-    a new person.
+    The peaks of a joint type are compared with the mean tag of every person so far. The Hungarian
+    algorithm finds the cheapest assignment. A peak that gets no person within the tag threshold
+    starts a new person.
 
     Args:
         candidates: of one image.
         map_size: H * W.
-        order: the joints in the order of visit.
+        order: all joints, in the order in which they are assigned.
         tag_threshold: joints of a person differ by less than this from its mean tag.
-        rules: `max_candidates` and `force_matches` count.
+        rules: `max_candidates` and `force_matches` are used.
 
     Returns:
-        One row per person, in the order in which they were opened.
+        One row per person, in the order in which they were started.
     """
     members = np.zeros((0, len(order)), np.int64)
     tag_sum = np.zeros((0, candidates.tags.shape[1]), np.float32)
@@ -112,18 +112,18 @@ def match(
     strength = np.zeros(0, np.float32)
     peaks = Candidates(*(array[candidates.is_peak] for array in candidates))
     for joint in order:
-        # top k
+        # the highest peaks of this joint type
         index, value, tags, _ = peaks.of_joint(joint, map_size)
         best = np.argsort(-value, kind="stable")[: rules.max_candidates]
         index, value, tags = index[best], value[best], tags[best]
-        sure = value.clip(0, 1)
+        clipped = value.clip(0, 1)
 
-        # the cheapest assignment; pairs beyond the threshold do not hold
+        # the cheapest assignment, without dummy people and pairs beyond the threshold
         distance = cdist(tags, tag_sum / tag_count)  # M N
         if rules.force_matches:
             cost = _forced_cost(distance, value)
         else:
-            cost = _bounded_cost(distance / tag_threshold, sure, strength)
+            cost = _bounded_cost(distance / tag_threshold, clipped, strength)
         candidate, person = linear_sum_assignment(cost)
         is_real = person < len(members)
         candidate, person = candidate[is_real], person[is_real]
@@ -132,16 +132,16 @@ def match(
         members[person, joint] = index[candidate]
         tag_sum[person] += tags[candidate]
         tag_count[person] += 1
-        strength[person] += sure[candidate]
+        strength[person] += clipped[candidate]
 
-        # the other peaks open people
+        # the other peaks start new people
         unmatched = np.delete(np.arange(len(index)), candidate)
-        opened = np.full((len(unmatched), len(order)), ABSENT)
-        opened[:, joint] = index[unmatched]
-        members = np.concatenate([members, opened])
+        started = np.full((len(unmatched), len(order)), ABSENT)
+        started[:, joint] = index[unmatched]
+        members = np.concatenate([members, started])
         tag_sum = np.concatenate([tag_sum, tags[unmatched]])
         tag_count = np.concatenate([tag_count, np.ones((len(unmatched), 1), np.float32)])
-        strength = np.concatenate([strength, sure[unmatched]])
+        strength = np.concatenate([strength, clipped[unmatched]])
     return members
 
 
@@ -150,16 +150,16 @@ def _bounded_cost(
     value: Float[np.ndarray, " M"],
     strength: Float[np.ndarray, " N"],
 ) -> Float[np.ndarray, "M N"]:
-    """All pairs beyond the threshold cost the same: 0.
+    """A cost below 0 for pairs within the threshold, and 0 for all others.
 
-    Distances count in quarters of the threshold. If somebody was opened twice, both halves are
-    equally near; the one with more joints so far then takes the joint. Dealt out at random, the
-    joints would make two broken people.
+    Two rows that belong to one person have nearly the same mean tag. Rounding to quarters of the
+    threshold makes them equally near, and the joint then goes to the row of larger `strength`.
+    Without this, the joints would be spread at random over two incomplete people.
 
     Args:
-        distance: of the tags, in thresholds.
-        value: of each candidate, 0 to 1.
-        strength: summed value of each person's joints.
+        distance: between tags, divided by the tag threshold.
+        value: the heatmap at each candidate, clipped to 0..1.
+        strength: the sum of the values of each person's joints.
     """
     cost = np.round(4 * distance) / 4 - 1 - 1e-3 * value[:, None] * strength
     return np.where(distance < 1, cost, 0)
@@ -168,7 +168,7 @@ def _bounded_cost(
 def _forced_cost(
     distance: Float[np.ndarray, "M N"], value: Float[np.ndarray, " M"]
 ) -> Float[np.ndarray, "M P"]:
-    """The reference's cost. Its dummy people, where M > N, decide between equally cheap matches."""
+    """The reference's cost, with its dummy people where M > N: they break ties as it does."""
     num_dummies = max(distance.shape[0] - distance.shape[1], 0)
     cost = 100 * np.round(distance) - value[:, None]
     return np.pad(cost, ((0, 0), (0, num_dummies)), constant_values=1e10)
@@ -182,16 +182,16 @@ def fill_in(
     threshold: float,
     tag_threshold: float,
 ) -> Members:
-    """Fill in the joints that people lack where both heat and tag fit, and nowhere else.
+    """Fill in the missing joints of people, where both the heatmap and the tag fit.
 
-    Of the cells whose heatmap exceeds `threshold` and whose tag is within `tag_threshold` of the
+    Of the candidates whose value exceeds `threshold` and whose tag is within `tag_threshold` of the
     person's mean, the one with the largest value - distance / tag_threshold becomes the joint.
 
     Args:
         candidates: of one image.
         members: from `match`.
         map_size: H * W.
-        threshold: of the heatmaps.
+        threshold: for values of the heatmaps.
         tag_threshold: as in `match`.
     """
     members = members.copy()
@@ -202,13 +202,13 @@ def fill_in(
         if len(people) == 0 or len(index) == 0:
             continue
 
-        # sorted by the first tag dimension, the cells near a person are one run
+        # sorted by the first tag dimension, the candidates near a person are one run
         by_tag = np.argsort(tags[:, 0])
         first_tag, wanted = tags[by_tag, 0], mean_tags[people]
         start = np.searchsorted(first_tag, wanted[:, 0] - tag_threshold)
         length = np.searchsorted(first_tag, wanted[:, 0] + tag_threshold) - start
 
-        # all pairs of a person (row) and a cell of its run
+        # all pairs of a person (row) and a candidate of its run: start, start + 1, ...
         row = np.repeat(np.arange(len(people)), length)
         shift = np.repeat(start - np.cumsum(length) + length, length)
         cell = by_tag[np.arange(length.sum()) + shift]
@@ -216,7 +216,7 @@ def fill_in(
         near = (distance < tag_threshold) & (value[cell] > threshold)
         row, cell, distance = row[near], cell[near], distance[near]
 
-        # the best cell of each person comes last, so it is the one that stays
+        # sort the best candidate of each person to the end: of repeated writes the last stays
         best_last = np.lexsort((value[cell] - distance / tag_threshold, row))
         members[people[row[best_last]], joint] = index[cell[best_last]]
     return members
@@ -237,12 +237,12 @@ def score_people(
     keypoint_scores: Float[np.ndarray, "P K"],
     rules: Rules = ROBUST,
 ) -> Float[np.ndarray, " P"]:
-    """Confidence in every person, from the joints that were matched; filled-in joints do not count.
+    """The score of every person, from the joints that `match` found; others do not count.
 
     Args:
-        matched: which joints came from `match`.
+        matched: which joints of the P people came from `match`.
         keypoint_scores: the heatmap at each joint.
-        rules: `average_all_joints` counts.
+        rules: `average_all_joints` is used.
     """
     total = np.where(matched, keypoint_scores, 0).sum(1, dtype=np.float32)
     if rules.average_all_joints:

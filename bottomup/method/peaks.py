@@ -9,7 +9,7 @@ from torch import Tensor
 
 from bottomup.method.matching import Candidates
 
-KERNEL_SIZE = 5  # cells; the side of the square in which a peak is the largest, as published
+KERNEL_SIZE = 5  # cells; a peak is the largest in a square of this side, as published
 
 
 def find_candidates(
@@ -19,23 +19,25 @@ def find_candidates(
     detection_threshold: float,
     refine_threshold: float,
 ) -> list[Candidates]:
-    """The cells that can become joints, one `Candidates` per image, on the host.
+    """Find the cells that can become joints: one `Candidates` per image, on the host.
 
-    Thresholding comes first, because few cells survive it: a dense maximum filter costs more than
-    all the rest. Of a blob only the crests are kept, where a joint's best position must lie.
+    Thresholding comes first, because few cells exceed the threshold, and a maximum filter over all
+    cells would cost more than all other steps. Of these cells only crests are kept: the largest of
+    three neighbours along their row or their column.
 
     Args:
         heatmaps: one map per joint.
-        tags: L tag dimensions per cell.
-        detection_threshold: a peak exceeds it.
-        refine_threshold: other candidates exceed it.
+        tags: L tag dimensions per joint and cell.
+        detection_threshold: peaks exceed it.
+        refine_threshold: candidates that are not peaks exceed the lower of the two thresholds.
     """
     height, width = heatmaps.shape[2:]
     flat = heatmaps.flatten()
     index = _where_above(flat, min(detection_threshold, refine_threshold))
     value = flat[index]
 
-    # left and right neighbours stand side by side in the list; those above and below are looked up
+    # In the sorted list, neighbours in a row are adjacent; neighbours in a column are looked up.
+    # Of equal neighbours the first is the largest.
     adjacent = (index.diff() == 1) & (index[1:] % width != 0)
     largest_in_row = torch.ones_like(index, dtype=torch.bool)
     largest_in_row[1:] &= ~(adjacent & (value[:-1] >= value[1:]))
@@ -46,14 +48,14 @@ def find_candidates(
     value_below = flat[torch.where(below, index + width, index)]
     largest_in_column = ~(above & (value_above >= value)) & ~(below & (value_below > value))
 
-    # peaks among the crests
+    # crests; a peak is also the largest of its square
     crest = torch.nonzero(largest_in_row | largest_in_column).squeeze(1)
     is_peak = (largest_in_row & largest_in_column & (value > detection_threshold))[crest]
     index, value = index[crest], value[crest]
     is_peak[is_peak.clone()] = _is_largest(heatmaps, index[is_peak])
     tag = tags[torch.unravel_index(index, heatmaps.shape)].float()
 
-    # to the host, image by image
+    # to the host, then split by image
     index, value, tag, is_peak = (array.cpu().numpy() for array in (index, value, tag, is_peak))
     size = heatmaps.shape[1] * height * width
     bounds = np.searchsorted(index, np.arange(len(heatmaps) + 1) * size)
@@ -70,13 +72,13 @@ def _where_above(flat: Float[Tensor, " C"], threshold: float) -> Int[Tensor, " M
 
 
 def _is_largest(heatmaps: Float[Tensor, "B K H W"], index: Int[Tensor, " M"]) -> Bool[Tensor, " M"]:
-    """Whether each cell is the largest of its square; of equal ones, the first in reading order."""
+    """Whether each cell is the largest of its square; of equal cells, the first (row by row)."""
     height, width = heatmaps.shape[2:]
     around = torch.arange(KERNEL_SIZE, device=index.device) - KERNEL_SIZE // 2
     dy, dx = around.repeat_interleave(KERNEL_SIZE), around.repeat(KERNEL_SIZE)
     y, x = (index // width % height)[:, None] + dy, (index % width)[:, None] + dx  # M 25
     inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
-    neighbour = torch.where(inside, index[:, None] + dy * width + dx, index[:, None])
+    neighbour = torch.where(inside, index[:, None] + dy * width + dx, index[:, None])  # M 25
     value = heatmaps.flatten()[neighbour]
     own = value[:, KERNEL_SIZE**2 // 2, None]
     earlier = dy * width + dx < 0
@@ -91,18 +93,19 @@ def locate(
     *,
     quarter_offset: bool,
 ) -> tuple[Float[Tensor, "M 2"], Float[Tensor, " M"]]:
-    """Coordinates finer than a cell, and the heatmap's value.
+    """Positions finer than a cell, and the heatmap's value.
 
     Args:
         heatmaps: of all images.
-        image: index of the image.
-        joint: index of the map.
-        cell: y * W + x.
-        quarter_offset: see `Rules`. Otherwise the vertex of the parabola through the logarithms of
-            three cells along each axis; no offset where that is undefined, or at the border.
+        image: index of each joint's image.
+        joint: index of its map.
+        cell: its cell y * W + x.
+        quarter_offset: see `Rules`. Otherwise the position is the vertex of the parabola through
+            the logarithms of three cells along each axis: at most half a cell away, and the cell
+            itself at the border.
 
     Returns:
-        (M, 2) x, y in cells and (M,) values.
+        x, y in cells, and the values of the cells.
     """
     height, width = heatmaps.shape[2:]
     y, x = cell // width, cell % width
@@ -111,11 +114,12 @@ def locate(
     for dx, dy in ((1, 0), (0, 1)):
         low = heatmaps[image, joint, (y - dy).clamp(min=0), (x - dx).clamp(min=0)]
         high = heatmaps[image, joint, (y + dy).clamp(max=height - 1), (x + dx).clamp(max=width - 1)]
-        if quarter_offset:
+        if quarter_offset:  # half a cell, and a quarter towards the larger neighbour
             offsets.append(torch.where(high > low, 0.75, 0.25))
         else:
             at_border = (x == 0) | (x == width - 1) if dx else (y == 0) | (y == height - 1)
             a, b, c = (v.clamp(1e-6, 1e6).log() for v in (low, value, high))
+            # the parabola through a, b and c at -1, 0 and 1
             vertex = (c - a) / (2 * (2 * b - a - c)).clamp(min=1e-6)
             offsets.append(torch.where(at_border, 0, vertex.clamp(-0.5, 0.5)))
     return torch.stack([x + offsets[0], y + offsets[1]], dim=1), value

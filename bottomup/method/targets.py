@@ -1,8 +1,8 @@
 """Targets: a heatmap per joint, and the cells from which each person's tags are read.
 
-Targets are rendered where the loss is computed, for a whole batch at once, from the keypoints: only
-image, keypoints and mask leave the loader. Method: Newell et al., "Associative Embedding" (NeurIPS
-2017). The numbers are those of HigherHRNet's public training code.
+Targets are rendered from the keypoints of a whole batch, on the device that computes the loss. The
+data loader only passes images, keypoints and masks. Method: Newell et al., "Associative Embedding"
+(NeurIPS 2017). Default values are those of HigherHRNet's public training code.
 """
 
 import torch
@@ -15,7 +15,7 @@ def locate_joints(
 ) -> tuple[Int[Tensor, "B N K"], Bool[Tensor, "B N K"]]:
     """Find the cell of every labelled joint in a stack of K maps.
 
-    Coordinates are cut toward zero, so -0.7 falls into cell 0 and is inside.
+    Coordinates are truncated toward zero, so -0.7 is in cell 0, inside the map.
 
     Args:
         keypoints: x, y in cells of the map, and visibility: 0 is unlabelled, 1 and 2 are labelled.
@@ -23,8 +23,8 @@ def locate_joints(
         width: columns of the map.
 
     Returns:
-        flat indices (k * height + y) * width + x into the stack, 0 where there is no joint; and
-        where there is one.
+        Flat indices (k * height + y) * width + x into the stack, 0 for absent joints; and which
+        joints are present: labelled and inside the map.
     """
     cells = keypoints[..., :2].trunc().long()
     x, y = cells.unbind(-1)
@@ -42,21 +42,21 @@ def render_heatmaps(
     max_sigma: float | None = None,
     exact: bool = False,
 ) -> Float[Tensor, "B K H W"]:
-    """Draw an unnormalised Gaussian at every labelled joint; where two meet, the larger counts.
+    """Draw a Gaussian with peak 1 at every labelled joint; where two overlap, the maximum counts.
 
-    A joint whose cell lies outside the map is left out. The Gaussian is cut off beyond 3 sigma + 1
-    cells on either axis. All are written in one scatter: the cost depends on the number of joints,
-    not on people times pixels.
+    A joint whose cell lies outside the map is left out. The Gaussian is 0 beyond 3 sigma + 1 cells
+    on either axis. One scatter writes all windows: the cost grows with the number of joints, not
+    with people times pixels.
 
     Args:
         keypoints: x, y in cells of the map, and visibility.
         height: rows of the map.
         width: columns of the map.
-        sigma: spread in cells, one for all or one per person.
-        max_sigma: the largest spread in a `sigma` per person; it sets the size of the window.
-        exact: draw about the point itself, where cell c reaches from c to c + 1. Otherwise about
-            the cell of `locate_joints`, as the published networks were trained: their located peaks
-            need 0.5 pixels of the network's input added.
+        sigma: standard deviation in cells, one for all or one per person.
+        max_sigma: an upper bound of a `sigma` per person; it sets the size of the window.
+        exact: centre the Gaussian on the exact point, where cell c reaches from c to c + 1.
+            Otherwise on the cell of `locate_joints`, as the published networks were trained: their
+            predicted positions need an offset of 0.5 pixels of the network's input.
 
     Raises:
         ValueError: `sigma` is a tensor and `max_sigma` is missing.
@@ -69,7 +69,7 @@ def render_heatmaps(
     if spread.ndim == 2:
         spread = spread[..., None, None, None]  # B N 1 1 1
 
-    # a window of cells about every joint, and the Gaussian's profile along each axis
+    # a window of w cells around every joint, and the Gaussian's profile along each axis
     _, inside = locate_joints(keypoints, height, width)
     cells = keypoints[..., :2].trunc()
     reach = int(3 * (max_sigma or float(sigma)) + 1)
@@ -79,13 +79,13 @@ def render_heatmaps(
     profiles = torch.exp(-distances.square() / (2 * spread.square()))
     profiles = profiles * ((positions - cells[..., None]).abs() <= 3 * spread + 1)
 
-    # the product of both profiles, 0 where the window leaves the map
+    # the product of both profiles, 0 outside the map and for absent joints
     x, y = positions.long().unbind(-2)  # B N K w
     x_profile = profiles[..., 0, :] * ((x >= 0) & (x < width))
     y_profile = profiles[..., 1, :] * ((y >= 0) & (y < height)) * inside[..., None]
     values = y_profile[..., :, None] * x_profile[..., None, :]  # B N K w w
 
-    # all windows into one flat stack of maps
+    # write all windows into one flat stack of maps, and keep the maximum where they overlap
     rows = y.clamp(0, height - 1)[..., :, None] * width + x.clamp(0, width - 1)[..., None, :]
     planes = torch.arange(batch * num_joints, device=device).view(batch, 1, num_joints, 1, 1)
     index = planes * (height * width) + rows
@@ -99,7 +99,7 @@ def joint_boxes(
 ) -> tuple[Float[Tensor, "B N 2"], Float[Tensor, "B N 2"]]:
     """Corners x0, y0 and x1, y1 of the box around each person's labelled joints.
 
-    A row without a labelled joint, as padding is, has x0 = y0 = inf and x1 = y1 = -inf.
+    Rows without labelled joints (padding) have x0 = y0 = inf and x1 = y1 = -inf.
     """
     labelled, points = keypoints[..., 2:] > 0, keypoints[..., :2]
     low = points.masked_fill(~labelled, torch.inf).amin(2)
@@ -113,16 +113,16 @@ def adaptive_sigma(
     reference: float = 32.0,
     low: float = 1.0,
 ) -> Float[Tensor, "B N"]:
-    """Narrower Gaussians for small people (compare "scale-adaptive heatmaps", SWAHR, CVPR 2021).
+    """Standard deviations that are smaller for small people (compare SWAHR, CVPR 2021).
 
-    The size of a person is the longer side of the box around its labelled joints. From `reference`
-    cells on the spread is `sigma`; below, it falls in proportion, but not below `low`.
+    The size of a person is the longer side of the box around its labelled joints. `sigma` belongs
+    to people of at least `reference` cells; for smaller people it shrinks in proportion, to `low`.
 
     Args:
         keypoints: x, y in cells of the map, and visibility.
-        sigma: spread of a large person, the largest that is returned.
-        reference: cells from which on a person is large.
-        low: the smallest spread, also of a person without labelled joints.
+        sigma: standard deviation in cells for large people, the largest that is returned.
+        reference: the size in cells from which on a person is large.
+        low: the smallest value in cells, also for people without labelled joints.
     """
     top_left, bottom_right = joint_boxes(keypoints)
     side = (bottom_right - top_left).amax(-1)
@@ -132,13 +132,13 @@ def adaptive_sigma(
 def undefined_joints(
     keypoints: Float[Tensor, "B N K 3"], height: int, width: int, *, margin: float = 0.1
 ) -> Bool[Tensor, "B K H W"]:
-    """Cells that may hold an unlabelled joint k: the box of a person whose joint k is unlabelled.
+    """Cells that may show an unlabelled joint k: the boxes of people whose joint k is unlabelled.
 
     Args:
         keypoints: x, y in cells of the map, and visibility; padding rows have no labelled joint.
         height: rows of the map.
         width: columns of the map.
-        margin: how far a person reaches beyond the box around its joints, in sides of that box.
+        margin: how far to enlarge the box around the joints, as a share of its sides.
     """
     low, high = joint_boxes(keypoints)
     slack = (high - low).clamp(min=0) * margin
@@ -149,6 +149,6 @@ def undefined_joints(
     rows = (y >= low[..., 1:]) & (y <= high[..., 1:])  # B N H
     missing = keypoints[..., 2] <= 0  # B N K
 
-    # a cell counts if any person covers it: a sum of products in place of a loop over people
+    # sum over people n of (joint k missing) * (row in box) * (column in box)
     counts = torch.einsum("bnk,bnh,bnw->bkhw", missing.float(), rows.float(), columns.float())
     return counts > 0

@@ -1,9 +1,9 @@
-"""Losses of the head whose people vote (`bottomup.models.center_voting`).
+"""Losses for `bottomup.models.center_voting.CenterVotingHead`.
 
-Centres and joints are classified at every cell by the focal loss of CornerNet (arXiv:1808.01244):
-the cell that holds the point is the target, and other cells cost less the nearer they are to it.
-Displacements and box sizes are regressed at the centres alone, in units of the person's size, as
-OKS measures errors. (CenterNet, arXiv:1904.07850, regresses cells.)
+Every cell is classified as centre or joint with the focal loss of CornerNet (arXiv:1808.01244): the
+cell that holds the point is the positive, and the nearer another cell is, the less it costs.
+Displacements and box sizes are learned at centres only. Their errors are divided by the person's
+size, as in OKS. (CenterNet, arXiv:1904.07850, measures them in cells.)
 """
 
 import dataclasses
@@ -19,23 +19,22 @@ from bottomup.models.center_voting import DenseMaps
 
 @dataclasses.dataclass(frozen=True)
 class VotingCriterion:
-    """From the dense maps of every scale and the people of the images to named losses.
+    """Computes named losses from the dense maps of every scale and the keypoints of the images.
 
-    A scale learns from the people that suit it, and ignores the boxes of the others: at the finest
-    scale people of up to `largest` cells; at coarser ones those of at least `smallest` of their
-    cells; at the coarsest however large.
+    Each scale learns from people of suitable size; at that scale, the boxes of other people are
+    ignored regions. The size of a person is the longer side of its box, in cells of the scale.
 
     Attributes:
-        center_weight: of the centres' loss in the total.
-        heatmap_weight: of the joints' loss, at stride 2 too.
-        displacement_weight: of the displacements' loss.
-        size_weight: of the box sizes' loss.
-        largest: cells of the longer side of a person's box.
-        smallest: likewise.
-        tiny: likewise; smaller people are ignored at every scale, since nobody could see them.
-        sigma: cells, the spread of a large person's joints; small people have less, down to 1.
-        center_sigma: the spread of a centre in sizes of its person, at least one cell.
-        box_factor: sides of a person's box in sides of the box around its joints.
+        center_weight: weight of the loss of the centres in the total.
+        heatmap_weight: weight of the loss of the joints, also of those at stride 2.
+        displacement_weight: weight of the loss of the displacements.
+        size_weight: weight of the loss of the box sizes.
+        largest: the largest size at all scales but the coarsest, which has no limit.
+        smallest: the smallest size at all scales but the finest.
+        tiny: the smallest size at the finest scale.
+        sigma: standard deviation of a large person's joints in cells; less for small people, to 1.
+        center_sigma: standard deviation of a centre as a share of the size; at least one cell.
+        box_factor: sides of a person's box, relative to the box around its joints.
     """
 
     center_weight: float = 1.0
@@ -68,27 +67,27 @@ class VotingCriterion:
     ) -> dict[str, Tensor]:
         """Compute the losses in `weights`, unweighted and summed over the scales.
 
-        Each is divided by the number of centres, joints or people of the batch that it is about, at
-        least 1. "fine_heatmap" is there if the network has heatmaps at stride 2.
+        Each is divided by the number of its centres, joints or people in the batch (at least 1).
+        "fine_heatmap" is present only if the network has heatmaps at stride 2.
 
         Args:
             outputs: of the network, fine to coarse.
-            keypoints: x, y in pixels of the network's input, and visibility; rows of zeros fill the
-                batch up.
-            mask: of the input's size, False where the maps are ignored (crowds, people without
-                keypoints).
+            keypoints: x, y in pixels of the network's input, and visibility; padding rows are 0.
+            mask: of the input's size, False in ignored regions (crowds, people without keypoints).
         """
         losses: dict[str, Tensor] = {}
         for scale, maps in enumerate(outputs):
             height, width = maps.center.shape[2:]
             people = _to_cells(keypoints, width / mask.shape[2])
             suits = self._suits(people, is_finest=scale == 0, is_coarsest=scale + 1 == len(outputs))
+            # ignore cells of which half the pixels are ignored, and people of other sizes
             valid = F.interpolate(mask[:, None].float(), (height, width), mode="area") > 0.5
             valid = valid & ~_cover(people, ~suits, height, width)  # B 1 h w
             found = self._scale_losses(maps, people * suits[..., None, None], valid)
             losses |= {name: losses.get(name, 0) + loss for name, loss in found.items()}
         return losses
 
+    # which people one scale learns from
     def _suits(self, people: Tensor, *, is_finest: bool, is_coarsest: bool) -> Bool[Tensor, "B N"]:
         size = person_boxes(people)[1].amax(2) * self.box_factor
         suits = (people[..., 2] > 0).any(2) & (size >= (self.tiny if is_finest else self.smallest))
@@ -97,7 +96,7 @@ class VotingCriterion:
     def _scale_losses(self, maps: DenseMaps, people: Tensor, valid: Tensor) -> dict[str, Tensor]:
         height, width = maps.center.shape[2:]
         center, sides = person_boxes(people)
-        size = (sides.amax(2) * self.box_factor).clamp(min=4)  # B N
+        size = (sides.amax(2) * self.box_factor).clamp(min=4)  # B N, a divisor below
         labelled = people[..., 2] > 0  # B N K
         has_joints = labelled.any(2)  # B N
 
@@ -108,7 +107,7 @@ class VotingCriterion:
         centers = targets.render_heatmaps(points, height, width, sigma=spread, max_sigma=widest)
         center_loss = focal_loss(maps.center, centers, valid) / has_joints.sum().clamp(min=1)
 
-        # numbers read at the centres; the size only of people most of whose joints are labelled
+        # displacements and sizes at the centres; sizes only of people with most joints labelled
         cells, inside = (part[..., 0] for part in targets.locate_joints(points, height, width))
         found = read_cells(maps.displacements, cells)
         displacement = _displacement_loss(found, cells, width, people, size, inside)
@@ -131,6 +130,7 @@ class VotingCriterion:
         height, width = logits.shape[2:]
         sigma = targets.adaptive_sigma(people, sigma=self.sigma)
         joints = targets.render_heatmaps(people, height, width, sigma=sigma, max_sigma=self.sigma)
+        # ignore cells that may show an unlabelled joint, except near labelled ones
         valid = valid & ~(targets.undefined_joints(people, height, width) & (joints == 0))
         num_joints = (people[..., 2] > 0).sum()
         return focal_loss(logits, joints, valid) / num_joints.clamp(min=1)
@@ -152,30 +152,31 @@ def focal_loss(
 def person_boxes(
     people: Float[Tensor, "B N K 3"],
 ) -> tuple[Float[Tensor, "B N 2"], Float[Tensor, "B N 2"]]:
-    """Middle x, y and sides w, h of the box around each person's labelled joints; else zeros."""
+    """Centre x, y and sides w, h of the box around each person's labelled joints; 0 without any."""
     low, high = targets.joint_boxes(people)
     has_joints = low <= high
     return torch.where(has_joints, (low + high) / 2, 0), torch.where(has_joints, high - low, 0)
 
 
 def read_cells(maps: Float[Tensor, "B D h w"], cells: Int[Tensor, "B N"]) -> Float[Tensor, "B N D"]:
-    """The D numbers at each of N flat cells y * w + x of every image."""
+    """The D values at each of N flat cell indices y * w + x of every image."""
     return maps.float().flatten(2).gather(2, cells[:, None].expand(-1, maps.shape[1], -1)).mT
 
 
 def _displacement_loss(
     found: Tensor, cells: Tensor, width: int, people: Tensor, size: Tensor, inside: Tensor
 ) -> Tensor:
-    """Mean L1 distance, in sizes of the person, of the joints that the centre's cell predicts."""
-    place = torch.stack([cells % width, cells // width], dim=2) + 0.5  # B N 2
-    joints = place[:, :, None] + found.unflatten(2, (people.shape[2], 2)).flip(3)  # B N K 2
+    """Mean L1 distance between predicted and labelled joints, divided by the person's size."""
+    centers = torch.stack([cells % width, cells // width], dim=2) + 0.5  # B N 2
+    # the predicted y, x become x, y
+    joints = centers[:, :, None] + found.unflatten(2, (people.shape[2], 2)).flip(3)  # B N K 2
     labelled = (people[..., 2] > 0) & inside[..., None]
     distance = (joints - people[..., :2]).abs().sum(3) / size[..., None]
     return (distance * labelled).sum() / labelled.sum().clamp(min=1)
 
 
 def _to_cells(keypoints: Tensor, factor: float) -> Tensor:
-    """Pixels of the input to cells of a map, where cell c reaches from c to c + 1."""
+    """Input pixels to map cells, where cell c reaches from c to c + 1; 0 for unlabelled joints."""
     visibility = keypoints[..., 2:]
     cells = torch.cat([(keypoints[..., :2] + 0.5) * factor, visibility], dim=3)
     return cells * (visibility > 0)
@@ -184,7 +185,7 @@ def _to_cells(keypoints: Tensor, factor: float) -> Tensor:
 def _cover(
     people: Tensor, chosen: Tensor, height: int, width: int, *, margin: float = 0.1
 ) -> Bool[Tensor, "B 1 h w"]:
-    """Cells in the boxes of some of the people, enlarged a little."""
+    """Cells in the boxes of the chosen people, enlarged by a share `margin` and half a cell."""
     center, sides = person_boxes(people)
     half = sides * (0.5 + margin) + 0.5
     low, high = center - half, center + half  # B N 2

@@ -1,15 +1,15 @@
-"""A head whose tags are positions: the centre of each person votes for where its joints are.
+"""A head whose tags are positions: the centre of each person votes for its joints.
 
 Networks of the CenterNet kind (Zhou et al., arXiv:1904.07850) predict a heatmap of person centres
-and, at every cell, displacements to the joints of a person centred there. That is rough, but it
-tells people apart. A vote spreads as a Gaussian as wide as its person is large, and the strongest
-vote at a cell decides which person the cell belongs to. The centre of that person, measured in a
-few cells, is a tag as associative embedding needs it: equal within a person, different between
-people. Heatmaps are weighted by how much a vote supports them, so heat without a person counts
-little.
+and, at every cell, displacements to the joints of a person centred there. These joint positions are
+rough, but they distinguish people. So each centre casts a vote for each joint: a Gaussian around
+the predicted position, wider for larger people. The strongest vote at a cell decides which person
+the cell belongs to. The tag of the cell is the centre of that person. This is what associative
+embedding needs: tags that are equal within a person and differ between people. Heatmaps are
+multiplied by the support of the votes, so peaks without a person become small.
 
-The features may come at several scales of the image. Each person votes at the scale that suits its
-size. Its joints are read from the heatmaps of that scale, to which the other scales add a share.
+Features may come from several scales of the image. Each person votes at the scale that suits its
+size. Its heatmaps are those of that scale, mixed with a share of the other scales.
 """
 
 import dataclasses
@@ -24,11 +24,11 @@ from torch import Tensor, nn
 from bottomup.models.heads import HeadOutput, doubling, resize
 from bottomup.models.mobilenet import Conv, SeparableConv
 
-FAINT = 0.1  # heat below it is no joint by itself: the usual detection threshold
+FAINT = 0.1  # smaller heatmap values are faint; the default detection threshold
 
 
 class DenseHead(nn.Module):
-    """Features to some numbers per cell, by one hidden layer."""
+    """Predicts D numbers per cell from features, with one hidden layer."""
 
     def __init__(self, in_channels: int, out_channels: int, hidden_channels: int):
         super().__init__()
@@ -36,14 +36,14 @@ class DenseHead(nn.Module):
         self.out = Conv(hidden_channels, out_channels, 1)
 
     def forward(self, features: Float[Tensor, "B C h w"]) -> Float[Tensor, "B D h w"]:
-        """B C h w to B D h w."""
+        """Predict the maps."""
         return self.out(self.hidden(features))
 
 
 class FineHeatmaps(nn.Module):
     """Heatmaps at twice the resolution, from features and heatmaps, as in HigherHRNet.
 
-    They start as the same heatmaps, interpolated.
+    Before training, they are the interpolated heatmaps of the features' resolution.
     """
 
     def __init__(self, in_channels: int, num_keypoints: int, channels: int):
@@ -56,8 +56,8 @@ class FineHeatmaps(nn.Module):
 
     def forward(
         self, features: Float[Tensor, "B C h w"], heatmaps: Float[Tensor, "B K h w"]
-    ) -> Float[Tensor, "B K i j"]:
-        """B K 2h 2w logits from B C h w features and B K h w logits."""
+    ) -> Float[Tensor, "B K 2*h 2*w"]:
+        """Logits at twice the resolution, from features and logits."""
         return _doubled(heatmaps) + self.out(self.doubling(torch.cat([features, heatmaps], dim=1)))
 
 
@@ -65,12 +65,13 @@ class DenseMaps(NamedTuple):
     """The outputs of `CenterVotingHead` at every cell of one scale.
 
     Attributes:
-        center: logit of the centre of a person.
-        heatmaps: logit of each joint.
-        displacements: y, x in cells of this scale from here to each joint of a person centred here.
-        box_size: height, width in cells of this scale of the box of a person centred here.
-        fine_heatmaps: logit of each joint in cells half as large; None at coarser scales, or if the
-            head has none.
+        center: logits of person centres.
+        heatmaps: logits of each joint.
+        displacements: y, x from this cell to each joint of a person centred here, in cells of this
+            scale; pairs of one joint after the other.
+        box_size: height, width of the box of a person centred here, in cells of this scale.
+        fine_heatmaps: logits of each joint at twice the resolution; None at coarser scales and in
+            heads without `fine_channels`.
     """
 
     center: Float[Tensor, "B 1 h w"]
@@ -81,13 +82,13 @@ class DenseMaps(NamedTuple):
 
 
 class Votes(NamedTuple):
-    """M person centres of every image; lengths in cells of the finest maps.
+    """The M centres of people in every image. Lengths are in cells of `heatmaps` of scale 0.
 
-    M is that of the image with the most centres.
+    M is the largest number of centres in an image; other images are padded with score 0.
 
     Attributes:
         score: 0 to 1; 0 for a centre that does not vote.
-        center: x, y.
+        center: x, y of the centre.
         joints: x, y of each joint.
         size: the longer side of the person's box.
     """
@@ -103,20 +104,20 @@ class Voting:
     """How votes are found and spread.
 
     Attributes:
-        min_score: centres below it do not vote.
-        best_size: cells; smaller people are seen best at the finest scale, larger ones at coarser
-            scales.
-        faint_size: cells; the centre of a person as small as this counts half of a large one's.
-        other_scales: share of a person's heat that comes from the scales at which it does not vote.
-        relative_spread: standard deviation of a vote in sizes of its person, ...
+        min_score: centres of a smaller score do not vote.
+        best_size: cells; smaller people suit the finest scale, larger ones the coarser scales.
+        faint_size: cells; scores are multiplied by size / (size + `faint_size`), which lowers those
+            of small people.
+        other_scales: the share of the other scales in the heatmaps of a scale.
+        relative_spread: standard deviation of a vote, as a share of the person's size, ...
         spread: ... plus this many cells of its scale.
-        sharpness: the larger, the more a cell belongs to its strongest vote alone.
-        tag_unit: cells in which tags are measured; a difference of 1 means two people.
-        same_person: centres whose joints resemble those of a stronger one by more than this (0 to
-            1) do not vote.
-        support_power: how much a heatmap depends on votes; 0 is not at all.
-        faint_power: applied to heat below `FAINT`, relative to it. Where a person is known to be,
-            little heat is enough to fill in a joint.
+        sharpness: the larger, the more the strongest vote alone decides about a cell.
+        tag_unit: cells per unit of the tags; tags of different people should differ by 1 or more.
+        same_person: a centre does not vote if its joints are at least this similar (0 to 1) to
+            those of a stronger centre.
+        support_power: heatmaps are multiplied by support to this power; 0: votes change nothing.
+        faint_power: below `FAINT`, a value becomes FAINT * (value / FAINT) ** faint_power. A power
+            below 1 raises it, so that votes and a weak heatmap suffice to fill in a joint.
     """
 
     min_score: float = 0.1
@@ -133,13 +134,13 @@ class Voting:
 
 
 class CenterVotingHead(nn.Module):
-    """Dense maps of every scale, from which people's votes make heatmaps and two-dimensional tags.
+    """Predicts dense maps at every scale; `read` turns them into heatmaps and 2D tags by voting.
 
     Args:
         in_channels: channels of the features.
         num_keypoints: K, the number of joints.
-        hidden_channels: of each of the four dense heads.
-        fine_channels: from which heatmaps at stride 2 are made; 0: there are none.
+        hidden_channels: channels of the hidden layer of each of the four dense heads.
+        fine_channels: channels of the layer for heatmaps at stride 2; 0: no such heatmaps.
         voting: how votes are found and spread.
     """
 
@@ -166,7 +167,7 @@ class CenterVotingHead(nn.Module):
         """Predict at every scale.
 
         Args:
-            features: B C h w of the image, B C h/2 w/2 of the image at half its size, and so on.
+            features: (B, C, h, w) of the image, (B, C, h/2, w/2) of the image at half size, ...
 
         Returns:
             One per scale, fine to coarse.
@@ -188,39 +189,39 @@ class CenterVotingHead(nn.Module):
         return outputs
 
     def read(self, outputs: Sequence[DenseMaps]) -> list[HeadOutput]:
-        """Let people vote. What is chosen here has no gradient, so training stops before it.
+        """Turn dense maps into heatmaps and tags by voting, for inference only.
 
         Args:
             outputs: of `forward`.
 
         Returns:
-            B K h w heatmaps with B K 2 h w tags, then B K 2h 2w heatmaps without tags if the head
-            has fine heatmaps.
+            (B, K, h, w) heatmaps with (B, K, 2, h, w) tags, and (B, K, 2h, 2w) heatmaps without
+            tags if the head has fine heatmaps.
         """
         voting, size = self.voting, outputs[0].heatmaps.shape[2:]
-        heats = [resize(maps.heatmaps.sigmoid(), size) for maps in outputs]  # S of B K h w
-        heatmaps, tags, fine = [], [], None  # of each scale, supported by its votes
+        heats = [resize(maps.heatmaps.sigmoid(), size) for maps in outputs]  # S times B K h w
+        heatmaps, tags, fine = [], [], None  # of each scale, weighted by its votes
         for scale, votes in enumerate(self._vote(outputs)):
             sigma = voting.relative_spread * votes.size + voting.spread * 2**scale
-            support, places = spread_votes(votes, size, sigma=sigma, sharpness=voting.sharpness)
+            support, centers = spread_votes(votes, size, sigma=sigma, sharpness=voting.sharpness)
             weight = support**voting.support_power
             others = heats[:scale] + heats[scale + 1 :]
             heatmaps.append(self._mix(heats[scale], others) * weight)
-            tags.append(places)
+            tags.append(centers)
             if (logits := outputs[scale].fine_heatmaps) is not None:
                 fine = self._mix(logits.sigmoid(), list(map(_doubled, others))) * _doubled(weight)
 
-        # every cell takes heat and tag from the scale at which its heat is largest
+        # every cell takes value and tag from the scale at which its heatmap is largest
         best, best_tags = heatmaps[0], tags[0]
-        for heat, places in zip(heatmaps[1:], tags[1:], strict=True):
-            best_tags = torch.where((heat > best)[:, :, None], places, best_tags)
+        for heat, centers in zip(heatmaps[1:], tags[1:], strict=True):
+            best_tags = torch.where((heat > best)[:, :, None], centers, best_tags)
             best = torch.maximum(heat, best)
             fine = None if fine is None else torch.maximum(fine, _doubled(heat))
         results = [HeadOutput(self._lift_faint(best), best_tags / voting.tag_unit)]
         return results if fine is None else [*results, HeadOutput(self._lift_faint(fine), None)]
 
     def _mix(self, heat: Tensor, others: Sequence[Tensor]) -> Tensor:
-        """The heat of one scale, with a share of the mean of the others."""
+        """The heatmaps of one scale, mixed with a share of the mean of the others."""
         if not others:
             return heat
         return heat.lerp(torch.stack(list(others)).mean(0), self.voting.other_scales)
@@ -235,7 +236,7 @@ class CenterVotingHead(nn.Module):
         for scale, maps in enumerate(outputs):
             found = self.find_votes(maps, scale)
 
-            # a centre counts less where its person is small, or suits another scale better
+            # a centre's score is reduced if its person is small, or suits another scale better
             size = found.size.clamp(min=1)
             fit = size / (size + self.voting.faint_size)
             if scale + 1 < len(outputs):
@@ -244,6 +245,7 @@ class CenterVotingHead(nn.Module):
                 fit = fit * (size / (best_size * 2 ** (scale - 1))).clamp(max=1).sqrt()
             votes.append(found._replace(score=found.score * fit))
 
+        # of similar votes, also of different scales, only the strongest keeps its score
         together = Votes(*(torch.cat(parts, dim=1) for parts in zip(*votes, strict=True)))
         repeated = resembles_stronger(together, self.voting.same_person)
         scores = together.score.masked_fill(repeated, 0).split(
@@ -252,8 +254,8 @@ class CenterVotingHead(nn.Module):
         return [v._replace(score=score) for v, score in zip(votes, scores, strict=True)]
 
     def find_votes(self, maps: DenseMaps, scale: int = 0) -> Votes:
-        """The centres of one scale, and where the displacements put the joints of each."""
-        # centres: cells that are the largest of their 3 x 3 neighbours
+        """The centres of one scale, with joints from the displacements; scale 0 is the finest."""
+        # centres: cells that are the largest in a square of 3 x 3 cells
         width = maps.center.shape[3]
         center = maps.center.sigmoid()  # B 1 h w
         is_peak = center == F.max_pool2d(center, 3, stride=1, padding=1)
@@ -265,22 +267,22 @@ class CenterVotingHead(nn.Module):
         displacements = maps.displacements.flatten(2)  # B 2K hw
         where = cell[:, None].expand(-1, displacements.shape[1], -1)
         displacements = displacements.gather(2, where).mT.unflatten(2, (self.num_keypoints, 2))
-        place = torch.stack([cell % width, cell // width], dim=2).to(score.dtype)  # B M 2
-        joints = place[:, :, None] + displacements.flip(3)  # B M K 2
+        center_xy = torch.stack([cell % width, cell // width], dim=2).to(score.dtype)  # B M 2
+        joints = center_xy[:, :, None] + displacements.flip(3)  # B M K 2
         sides = maps.box_size.relu().flatten(2).amax(1)  # B hw
 
-        # cells of this scale to cells of the finest maps, whose centres differ by half a cell
+        # cells of this scale to cells of scale 0; the centre of the top-left cell is (0, 0) in both
         factor = 2**scale
         return Votes(
             score,
-            (place + 0.5) * factor - 0.5,
+            (center_xy + 0.5) * factor - 0.5,
             (joints + 0.5) * factor - 0.5,
             sides.gather(1, cell) * factor,
         )
 
 
 def resembles_stronger(votes: Votes, threshold: float) -> Bool[Tensor, "B M"]:
-    """Whether a vote has nearly the joints of a stronger vote: as OKS, with one sigma for all."""
+    """Whether a vote has almost the joints of a stronger vote, by an OKS with equal sigmas."""
     squared = (votes.joints[:, :, None] - votes.joints[:, None]).square().sum(4)  # B M M K
     size = (votes.size[:, :, None] * votes.size[:, None] + 1).sqrt()  # B M M
     similarity = torch.exp(-squared / (2 * (0.1 * size + 0.5).square()[..., None])).mean(3)
@@ -296,24 +298,24 @@ def spread_votes(
     sharpness: float,
     floor: float = 1e-3,
 ) -> tuple[Float[Tensor, "B K h w"], Float[Tensor, "B K 2 h w"]]:
-    """How much the votes support every cell of every joint's map, and the tag that results.
+    """The support of the votes for every cell of every joint's map, and the resulting tags.
 
-    A vote of score s weighs s * exp(-d^2 / (2 sigma^2)) at distance d from its joint. The support
-    of a cell is the norm of order `sharpness` of its weights: nearly the largest one. The tag of a
-    cell is the mean of the centres, each counted by its weight to the power `sharpness`: nearly the
-    centre of the strongest vote. Where no weight exceeds `floor`, the tag is the cell's own place,
-    so that a joint without a person is like nobody's. The Gaussians are separable, so all votes for
-    all cells are one matrix product per joint.
+    A vote of score s has the weight s * exp(-d^2 / (2 sigma^2)) at distance d from its joint. The
+    support of a cell is the norm of order `sharpness` of its weights: about the largest one. Its
+    tag is the mean of the centres, weighted by weight**sharpness: about the centre of the strongest
+    vote. Where no weight exceeds `floor`, the tag is about the cell's own position, which differs
+    from the centre of every person. Gaussians are separable, so one matrix product per joint
+    computes all votes for all cells.
 
     Args:
         votes: of each image.
         size: h, w of the maps.
-        sigma: of each vote, in cells.
+        sigma: standard deviation of each vote, in cells.
         sharpness: 1 is a plain mean.
-        floor: of the weights.
+        floor: the weight of an additional vote for every cell's own position.
 
     Returns:
-        Support from `floor` to 1, and tags x, y in cells.
+        Support from `floor` to 1, and tags as x, y in cells.
     """
     height, width = size
     y = torch.arange(height, dtype=sigma.dtype, device=sigma.device)
@@ -331,11 +333,11 @@ def spread_votes(
     values = torch.stack([weight, weight * center_x, weight * center_y], dim=1)  # B 3 M
     total = (down[:, :, None] * values[:, None, :, None]) @ across[:, :, None]  # B K 3 h w
 
-    # one more vote of weight `floor` for every cell's own place
+    # one more vote of weight `floor` for every cell's own position
     own = floor**sharpness
-    own_place = torch.stack([x.expand(height, width), y[:, None].expand(height, width)])  # 2 h w
+    own_xy = torch.stack([x.expand(height, width), y[:, None].expand(height, width)])  # 2 h w
     mass = total[:, :, :1] + own
-    tags = (total[:, :, 1:] + own * own_place) / mass
+    tags = (total[:, :, 1:] + own * own_xy) / mass
     return mass[:, :, 0].clamp(max=1) ** (1 / sharpness), tags
 
 

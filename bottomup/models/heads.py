@@ -1,4 +1,4 @@
-"""Heads: from features at stride 4 to heatmaps and tags, at one resolution or several."""
+"""Heads: from features at stride 4 to heatmaps and tags, at one or several resolutions."""
 
 import math
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ class HeadOutput(NamedTuple):
     """Heatmaps and tags at one resolution.
 
     Attributes:
-        heatmaps: one per joint, 1 where a joint is and 0 elsewhere.
+        heatmaps: one map per joint, near 1 at a joint and near 0 elsewhere.
         tags: L numbers per joint and cell, similar within a person and different between people;
             None at a resolution without tags.
     """
@@ -26,18 +26,18 @@ class HeadOutput(NamedTuple):
 
 
 class TagHead(nn.Module):
-    """A head that predicts heatmaps and tags outright, so there is nothing left to read.
+    """Base of the heads that predict heatmaps and tags directly; subclasses define `forward`.
 
     Args:
         num_keypoints: K, the number of joints.
         tag_dims: L, the numbers in a tag.
-        tag_anchor: added to both numbers of a two-dimensional tag for every cell to the right and
-            down. Anchored tags start as places: people differ from the first step on, and there is
-            room for a crowd of hundreds.
+        tag_anchor: for anchored tags, tag units per cell: `tag_anchor` times the cell's x, y is
+            added to its tags. Anchored tags start as positions. So people differ from the first
+            training step on, and tags stay distinct in a crowd of hundreds. 0: not anchored.
 
     Raises:
-        ValueError: there is no joint or no tag dimension, or tags to anchor have not two
-            dimensions.
+        ValueError: `num_keypoints` or `tag_dims` is below 1, or tags are anchored and `tag_dims` is
+            not 2.
     """
 
     def __init__(self, num_keypoints: int, tag_dims: int, tag_anchor: float):
@@ -52,30 +52,30 @@ class TagHead(nn.Module):
         self.num_keypoints, self.tag_dims, self.tag_anchor = num_keypoints, tag_dims, tag_anchor
 
     def read(self, outputs: list[HeadOutput]) -> list[HeadOutput]:
-        """The outputs, which are heatmaps and tags already."""
+        """The outputs unchanged: they are heatmaps and tags already."""
         return outputs
 
     def _to_tags(self, maps: Float[Tensor, "B KL h w"]) -> Float[Tensor, "B K L h w"]:
-        """Tags per joint, anchored if they are to be."""
+        """Tags per joint, anchored if `tag_anchor` is set."""
         tags = maps.unflatten(1, (self.num_keypoints, self.tag_dims))  # B K L h w
         if not self.tag_anchor:
             return tags
         height, width = tags.shape[-2:]
         y, x = torch.arange(height, device=tags.device), torch.arange(width, device=tags.device)
-        places = torch.stack([x.expand(height, width), y[:, None].expand(height, width)])  # 2 h w
-        return tags + self.tag_anchor * places.float()
+        cells = torch.stack([x.expand(height, width), y[:, None].expand(height, width)])  # 2 h w
+        return tags + self.tag_anchor * cells.float()
 
 
 class MultiResolutionHead(TagHead):
     """The head of HigherHRNet (arXiv:1908.10357): tags at one resolution, heatmaps at several.
 
-    A 1x1 convolution predicts from the trunk's features. Each further resolution takes features and
-    prediction together, doubles them by a transposed convolution, refines them with residual blocks
-    and predicts heatmaps again. `num_deconvs=0` is the plain associative embedding head (HRNet-AE),
-    1 is HigherHRNet.
+    A 1x1 convolution predicts from the trunk's features. Each further resolution concatenates
+    features and prediction, doubles their resolution with a transposed convolution, refines them
+    with residual blocks and predicts heatmaps again. `num_deconvs=0` is the plain associative
+    embedding head (HRNet-AE), 1 is HigherHRNet.
 
-    Names are those of the public release: final_layers.N predict, deconv_layers.N upsample.
-    Channels of final_layers.0 are the K heatmaps, then the L tags of the first joint, of the
+    Parameter names are those of the public release: final_layers.N predict, deconv_layers.N
+    upsample. Channels of final_layers.0 are K heatmaps, then L tags of the first joint, of the
     second, ...
 
     Args:
@@ -86,6 +86,9 @@ class MultiResolutionHead(TagHead):
         num_deconvs: further resolutions, 0 to 4.
         deconv_channels: channels at the further resolutions; None: as many as the features have.
         num_blocks: residual blocks at each further resolution, 0 to 64.
+
+    Raises:
+        ValueError: as in `TagHead`, or `num_deconvs` or `num_blocks` is out of range.
     """
 
     def __init__(
@@ -125,8 +128,8 @@ class MultiResolutionHead(TagHead):
             features: of the trunk.
 
         Returns:
-            Coarse to fine, 1 + num_deconvs outputs: B K h w heatmaps with B K L h w tags, then B K
-            2h 2w heatmaps without tags, ...
+            1 + num_deconvs outputs, coarse to fine: (B, K, h, w) heatmaps with (B, K, L, h, w)
+            tags, then (B, K, 2h, 2w) heatmaps without tags, ...
         """
         prediction = self.final_layers[0](features)  # B K+KL h w
         heatmaps, tags = prediction[:, : self.num_keypoints], prediction[:, self.num_keypoints :]
@@ -141,19 +144,22 @@ class MultiResolutionHead(TagHead):
 class SubpixelHead(TagHead):
     """Heatmaps and tags at twice the trunk's resolution from one 1x1 convolution.
 
-    The head for short trainings. Each cell of the features predicts the heatmaps of the four cells
-    that it covers (the sub-pixel convolution of Shi et al., arXiv:1609.05158), and tags that are
-    interpolated to them. Heatmaps are probabilities: they end in a sigmoid, which starts near
-    `START`, and suit `Criterion(heatmaps="focal")`.
+    The head for short trainings. Each cell of the features predicts the heatmap values of the four
+    output cells that it covers (the sub-pixel convolution of Shi et al., arXiv:1609.05158). Tags
+    are interpolated to the output cells. Heatmaps are probabilities, for
+    `Criterion(heatmaps="focal")`.
 
     Args:
         in_channels: channels of the features.
         num_keypoints: K, the number of joints.
         tag_dims: L, the numbers in a tag.
         tag_anchor: see `TagHead`; per cell of the output.
+
+    Raises:
+        ValueError: as in `TagHead`.
     """
 
-    START = 0.05  # of the heatmaps before any training
+    START = 0.05  # the heatmaps' value before training
 
     def __init__(
         self, in_channels: int, num_keypoints: int, *, tag_dims: int = 2, tag_anchor: float = 0.0
@@ -161,19 +167,20 @@ class SubpixelHead(TagHead):
         super().__init__(num_keypoints, tag_dims, tag_anchor)
         self.final = nn.Conv2d(in_channels, num_keypoints * (4 + tag_dims), 1)
         _start_empty(self.final)
+        # the bias of heatmaps: the logit of `START`
         assert self.final.bias is not None
         nn.init.constant_(
             self.final.bias[: 4 * num_keypoints], math.log(self.START / (1 - self.START))
         )
 
     def forward(self, features: Float[Tensor, "B C h w"]) -> list[HeadOutput]:
-        """Predict.
+        """Predict at twice the resolution.
 
         Args:
             features: of the trunk.
 
         Returns:
-            One output: B K 2h 2w heatmaps with B K L 2h 2w tags.
+            One output: (B, K, 2h, 2w) heatmaps with (B, K, L, 2h, 2w) tags.
         """
         sizes = [4 * self.num_keypoints, self.tag_dims * self.num_keypoints]
         heatmaps, tags = self.final(features).split(sizes, dim=1)
@@ -183,21 +190,21 @@ class SubpixelHead(TagHead):
 
 
 def _start_empty(*layers: Any) -> None:
-    """Let the last convolutions start with empty maps: nearly every cell is background."""
+    """Initialise last layers so that their maps are nearly 0, as most cells are background."""
     for layer in layers:
         nn.init.uniform_(layer.weight, -0.001, 0.001)
         nn.init.zeros_(layer.bias)
 
 
 def resize(maps: Float[Tensor, "B C h w"], size: Sequence[int]) -> Float[Tensor, "B C H W"]:
-    """Maps interpolated to H, W = `size`; as they are if that is their size."""
+    """Interpolate maps to `size` = (H, W); maps of that size are returned as they are."""
     if maps.shape[2:] == tuple(size):
         return maps
     return F.interpolate(maps, size=tuple(size), mode="bilinear", align_corners=False)
 
 
 def doubling(in_channels: int, out_channels: int) -> nn.Sequential:
-    """A transposed convolution that doubles height and width, with its norm."""
+    """A transposed convolution that doubles height and width, with batch norm and ReLU."""
     deconv = nn.ConvTranspose2d(in_channels, out_channels, 4, stride=2, padding=1, bias=False)
     nn.init.kaiming_uniform_(deconv.weight, mode="fan_out", nonlinearity="relu")
     return nn.Sequential(deconv, nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True))

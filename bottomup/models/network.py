@@ -1,4 +1,4 @@
-"""What every network here has in common: a trunk, a head, and what one must know to use them."""
+"""The base of all networks: a trunk, a head, and the preprocessing of their images."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from bottomup.skeleton import Skeleton
 
-IMAGENET_MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)  # RGB, of images of 0..255
+IMAGENET_MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)  # RGB, for values of 0..255
 IMAGENET_STD = (0.229 * 255, 0.224 * 255, 0.225 * 255)
-MOVENET_MEAN = (1 / 0.007843017578125,) * 3  # mean and deviation alike: 0..255 becomes about -1..1
+MOVENET_MEAN = (1 / 0.007843017578125,) * 3  # also the deviation: 0..255 to about -1..1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,13 +20,13 @@ class Preprocessing:
     """How an image becomes the network's input, and where a peak of its maps lies in that input.
 
     Attributes:
-        size: pixels of `side` of the input at scale 1.
-        side: which side of an image is brought to `size`.
-        multiple: height and width of the input are multiples of it.
-        mean: subtracted from R, G, B, in 0..255.
-        std: divides R, G, B after that.
-        offset: pixels of the input to add to a located peak. The published networks need 0.5: their
-            targets were drawn at coordinates cut toward zero. Targets at exact coordinates need 0.
+        size: the length in pixels to which `side` of an image is resized, at scale 1.
+        side: the side of an image that is resized to `size`.
+        multiple: height and width of the input must be multiples of it.
+        mean: subtracted from R, G, B, in units of 0..255.
+        std: R, G, B are then divided by it.
+        offset: pixels of the input to add to every predicted position. The published networks need
+            0.5, since their targets were drawn at truncated coordinates; with exact ones it is 0.
     """
 
     size: int = 512
@@ -39,22 +39,22 @@ class Preprocessing:
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """How to build a network again: the name of its builder, and arguments as plain JSON values."""
+    """How to rebuild a network: the name of its builder, and the arguments as JSON values."""
 
     builder: str
     arguments: Mapping[str, Any]
 
 
 class Network(nn.Module):
-    """A trunk and a head; the arguments are attributes of the same names.
+    """A trunk and a head. Every argument is also an attribute.
 
     Args:
-        trunk: normalised images B 3 H W to features.
-        head: features to outputs.
+        trunk: maps normalised images (B, 3, H, W) to features.
+        head: maps features to outputs.
         skeleton: the K joints.
-        preprocessing: of its images. Mean and deviation become buffers of shape 3 1 1, so that they
-            travel with the weights.
-        recipe: how to build it again; a network without one cannot be saved.
+        preprocessing: of its images. Mean and deviation become buffers of shape (3, 1, 1), which
+            are saved with the weights.
+        recipe: how to rebuild the network; a network without one cannot be saved.
     """
 
     mean: Tensor
@@ -72,13 +72,13 @@ class Network(nn.Module):
         super().__init__()
         self.trunk, self.head = trunk, head
         self.skeleton, self.preprocessing, self.recipe = skeleton, preprocessing, recipe
-        # a network is built on the device "meta" before its weights are read; these two are not
+        # a network may be built on the device "meta", without memory; these two need their values
         for name in ("mean", "std"):
             values = torch.tensor(getattr(preprocessing, name), dtype=torch.float32, device="cpu")
             self.register_buffer(name, values.reshape(3, 1, 1))
 
     def features(self, images: UInt8[Tensor, "B 3 H W"] | Float[Tensor, "B 3 H W"]) -> Any:
-        """Features of the trunk.
+        """Normalise images and compute the features of the trunk.
 
         Args:
             images: RGB, 0..255, integers or floats.

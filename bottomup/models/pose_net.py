@@ -1,4 +1,4 @@
-"""Networks that find everybody's joints, and the functions that build the published ones."""
+"""Bottom-up networks, which find the joints of all people at once, and their builders."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,10 +16,11 @@ from bottomup.skeleton import COCO, Skeleton
 
 
 class PoseNet(Network):
-    """Images in, heatmaps and tags of everybody out, in two steps.
+    """From images to the heatmaps and tags of all people, in two steps.
 
-    `forward` gives what the criterion of the head is computed from. `read` turns that into heatmaps
-    and tags. For most heads the two are the same; `CenterVotingHead` lets people vote in between.
+    `forward` returns the raw outputs, from which losses are computed. `read` turns them into
+    heatmaps and tags. For most heads these are the raw outputs; `CenterVotingHead` needs a voting
+    step.
     """
 
     head: Any  # with `read`: a `TagHead` or a `CenterVotingHead`
@@ -34,13 +35,13 @@ class PoseNet(Network):
                 `preprocessing.multiple`.
 
         Returns:
-            One per resolution (`HeadOutput`, coarse to fine) or scale (`DenseMaps`, fine to
-            coarse).
+            A list: one `HeadOutput` per resolution, coarse to fine, or one `DenseMaps` per scale,
+            fine to coarse.
         """
         return self.head(self.features(images))
 
     def read(self, outputs: list[HeadOutput] | list[DenseMaps]) -> list[HeadOutput]:
-        """Heatmaps B K h w, and tags B K L h w or None, of every resolution, coarse to fine.
+        """Heatmaps (B, K, h, w) and tags (B, K, L, h, w) of every resolution, coarse to fine.
 
         Args:
             outputs: of `forward`.
@@ -69,7 +70,7 @@ def higherhrnet(
         width: channels of the finest branch of the trunk.
         skeleton: the joints to find.
         tag_dims: L, the numbers in a tag.
-        tag_anchor: see `MultiResolutionHead`.
+        tag_anchor: see `TagHead`.
         num_deconvs: resolutions beyond the trunk's.
         deconv_channels: channels at those resolutions; None: `width`.
         num_blocks: residual blocks at each of those resolutions.
@@ -105,8 +106,8 @@ def mobile(
 
     Args:
         skeleton: the joints to find.
-        num_scales: 2 also takes each image at half its size, for the sake of large people.
-        fine_channels: see `CenterVotingHead`; 32 gives heatmaps at stride 2 too.
+        num_scales: 2 also processes each image at half its size, which helps with large people.
+        fine_channels: see `CenterVotingHead`; 32 adds heatmaps at stride 2.
         input_size: pixels of an image's long side.
         keypoint_offset: see `Preprocessing.offset`.
     """
@@ -117,7 +118,12 @@ def mobile(
         CenterVotingHead(trunk.out_channels, skeleton.num_keypoints, fine_channels=fine_channels),
         skeleton=skeleton,
         preprocessing=Preprocessing(
-            input_size, "long", multiple, MOVENET_MEAN, MOVENET_MEAN, keypoint_offset
+            input_size,
+            "long",
+            multiple,
+            mean=MOVENET_MEAN,
+            std=MOVENET_MEAN,
+            offset=keypoint_offset,
         ),
         recipe=Recipe("mobile", {"num_scales": num_scales, "fine_channels": fine_channels}),
     )
@@ -133,14 +139,14 @@ def compact(
     input_size: int = 256,
     keypoint_offset: float = 0.0,
 ) -> PoseNet:
-    """The network for short trainings from random weights: the compact trunk, the cheapest head.
+    """The network for short trainings from random weights: a compact trunk, the cheapest head.
 
     Args:
         width: see `CompactTrunk`.
         skeleton: the joints to find.
         out_channels: of the trunk's pyramid.
         tag_dims: L, the numbers in a tag.
-        tag_anchor: see `SubpixelHead`.
+        tag_anchor: see `TagHead`, in cells of stride 2.
         input_size: pixels of an image's long side.
         keypoint_offset: see `Preprocessing.offset`; 0.5 for training with truncated positions.
     """
@@ -159,9 +165,9 @@ BUILDERS: dict[str, Callable[..., PoseNet]] = {
     "mobile": mobile,
     "compact": compact,
 }
-"""What a weights file may ask for.
+"""The builders that a weights file may name.
 
-A builder takes its recipe's arguments and `skeleton` by keyword. It works on the device "meta",
-where a network is built before its weights are read. It refuses sizes that are impossible, since a
-file may ask for anything.
+A builder takes `skeleton` and the arguments of its `Recipe` by keyword. It must work on the device
+"meta", where a network is built before its weights are read. It must refuse impossible sizes, since
+a file may hold any values.
 """

@@ -1,4 +1,4 @@
-"""Training a network: what Lightning has to know about the method, and nothing else."""
+"""Lightning modules: the training step, the validation and the optimiser of a network."""
 
 import dataclasses
 import functools
@@ -26,22 +26,25 @@ from bottomup.weights.description import describe
 
 
 class Estimator(LightningModule):
-    """A network, its losses, and how they are minimised; subclasses say how it is validated.
+    """A network, its losses and its optimiser; subclasses define `validation_step` and `evaluate`.
 
-    No setting is stored in checkpoints, so those of the config and the command line always hold.
+    Checkpoints store no settings, so the recipe and the command line alone define them.
 
     Args:
-        network: what is trained.
-        criterion: from outputs, keypoints and mask to unweighted named losses.
-        weights: of each loss in the total, by name.
-        optimizer: makes the optimiser.
+        network: the network to train.
+        criterion: computes unweighted named losses from outputs, keypoints and mask.
+        weights: the weight of each loss in the total, by name.
+        optimizer: makes the optimiser from the parameters.
         schedule: makes the learning rate schedule; None keeps the rate.
         schedule_interval: whether the schedule counts epochs or steps.
         frozen: modules of the network that are not trained, by their dotted names.
 
     Attributes:
-        found: COCO results of the validation so far.
-        seen: ids of the images validated so far.
+        found: COCO results of the images that this process has validated in this epoch.
+        seen: ids of these images.
+
+    Raises:
+        ValueError: the network has no module of a name in `frozen`.
     """
 
     network: Any
@@ -69,10 +72,10 @@ class Estimator(LightningModule):
         self._watch = LossWatch()
 
     def take_skeleton(self, skeleton: Skeleton) -> None:
-        """Check that data and network have the same joints; sigmas and limbs are then the data's.
+        """Give the network the skeleton of the data, with its sigmas and limbs.
 
         Raises:
-            ValueError: the joints differ.
+            ValueError: the joints of data and network differ.
         """
         if skeleton.keypoints != self.network.skeleton.keypoints:
             raise ValueError(
@@ -91,10 +94,11 @@ class Estimator(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": scheduler}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The weighted sum of the losses of a batch. Each loss is logged, with and without weight.
+        """Return the weighted sum of the losses; log each loss, unweighted and weighted.
 
         Raises:
-            FloatingPointError: the sum is not finite; the message names the images.
+            FloatingPointError: the sum is not finite (on a GPU: that of the previous batch); the
+                message names the images.
         """
         outputs = self.network(batch.image.contiguous(memory_format=torch.channels_last))
         losses = self.criterion(outputs, batch.keypoints, batch.mask)
@@ -113,7 +117,7 @@ class Estimator(LightningModule):
             return
         value, number = failed
         loader, names = self.trainer.train_dataloader, ["unknown"]
-        if isinstance(loader, ResumableLoader) and number <= batch_idx:  # of this epoch
+        if isinstance(loader, ResumableLoader) and number <= batch_idx:  # in this epoch
             names = loader.names(number)
         images = "\n  ".join(names)
         raise FloatingPointError(
@@ -122,11 +126,11 @@ class Estimator(LightningModule):
         )
 
     def on_validation_epoch_start(self) -> None:
-        """Forget the results of the validation before."""
+        """Discard the results of the previous validation."""
         self.found, self.seen = [], []
 
     def on_validation_epoch_end(self) -> None:
-        """Log the figures of the images of all processes, each image once."""
+        """Evaluate the results of all processes, and log the figures."""
         evaluation_set = self.trainer.datamodule.evaluation_set  # type: ignore[attr-defined]
         found, seen = join_processes(self.found, self.seen)
         found = [person | {"category_id": evaluation_set.category_id} for person in found]
@@ -135,11 +139,11 @@ class Estimator(LightningModule):
         self.log_dict({f"{prefix}/{name}": value for name, value in figures.items()})
 
     def evaluate(self, found: list[dict[str, Any]], truth: dict[str, Any]) -> dict[str, float]:
-        """Figures of COCO results, by name.
+        """Compute figures such as AP, by name.
 
         Args:
-            found: on some images.
-            truth: COCO annotations of those images.
+            found: COCO results on some images.
+            truth: COCO annotations of these images.
         """
         raise NotImplementedError
 
@@ -154,28 +158,32 @@ class Estimator(LightningModule):
         self.on_validation_epoch_end()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Describe the network in the checkpoint, so that it can be loaded from it alone."""
+        """Store a description of the network, so that `load_model` needs only the checkpoint."""
         checkpoint["bottomup"] = describe(self.network)
 
 
 class PoseEstimator(Estimator):
-    """A network that finds everybody, its criterion, and how its people are read in validation.
+    """A bottom-up network, its criterion, and the settings of its validation.
 
     Args:
-        network: what is trained.
-        criterion: the losses and their weights, those of the network's kind of head.
-        optimizer: makes the optimiser.
+        network: the network to train.
+        criterion: the losses and their weights: `VotingCriterion` for `CenterVotingHead`, otherwise
+            `Criterion`.
+        optimizer: makes the optimiser from the parameters.
         schedule: makes the learning rate schedule; None keeps the rate.
         schedule_interval: whether the schedule counts epochs or steps.
-        mode: of decoding at validation, "robust" or "official".
+        mode: of grouping at validation, "robust" or "official".
         scales: of each image at validation.
-        flip: whether validation also takes each image mirrored.
-        detection_threshold: smallest peak that is a joint at validation.
-        tag_threshold: largest distance of tags within a person.
-        freeze_norm: keep the running statistics of batch norm, and use them: for fine-tuning with
-            small batches.
-        frozen: modules of the network that are not trained, such as "trunk.stem"; a step is faster
-            for it.
+        flip: whether to use a flip test at validation.
+        detection_threshold: a peak must exceed it to be a joint at validation.
+        tag_threshold: limit of the distance of a joint's tag from the person's mean, at validation.
+        freeze_norm: use the running statistics of batch norm and do not update them, for
+            fine-tuning with small batches.
+        frozen: modules of the network that are not trained, such as "trunk.stem", which also makes
+            training steps faster.
+
+    Raises:
+        ValueError: the network has no module of a name in `frozen`.
     """
 
     def __init__(
@@ -195,7 +203,7 @@ class PoseEstimator(Estimator):
         frozen: Sequence[str] = (),
     ):
         compute: Callable[..., dict[str, Tensor]] = criterion
-        if isinstance(criterion, Criterion):  # some of its losses depend on the network
+        if isinstance(criterion, Criterion):  # it also needs two facts about the network
             compute = functools.partial(
                 criterion,
                 offset=network.preprocessing.offset,
@@ -220,10 +228,10 @@ class PoseEstimator(Estimator):
         )
 
     def setup(self, stage: str) -> None:
-        """Take the joints of the data.
+        """Use the skeleton of the data.
 
         Raises:
-            ValueError: the network has other ones.
+            ValueError: the network has other joints.
         """
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         if isinstance(data, PoseData):
@@ -231,10 +239,10 @@ class PoseEstimator(Estimator):
             self.grouper = dataclasses.replace(self.grouper, skeleton=data.skeleton)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Check the size of the images, and keep batch norm as it is if asked to.
+        """Check the size of the images, and keep batch norm in eval mode with `freeze_norm`.
 
         Raises:
-            ValueError: the network does not take images of this size.
+            ValueError: height or width is not a multiple of `preprocessing.multiple`.
         """
         height, width = batch.image.shape[2:]
         multiple = self.network.preprocessing.multiple
@@ -250,7 +258,7 @@ class PoseEstimator(Estimator):
                     module.eval()
 
     def validation_step(self, batch: list[EvaluationImage], batch_idx: int) -> None:
-        """Find the people of some images, in float32, exactly as prediction does."""
+        """Find the people of some images in float32, with the same code as prediction."""
         with torch.autocast(self.device.type, enabled=False):
             people = self.predictor(len(batch))([image.image for image in batch])
         assert isinstance(people, list)
@@ -276,31 +284,31 @@ class PoseEstimator(Estimator):
 
 
 class LossWatch:
-    """Notices a loss that is not finite, without making a GPU wait for its value."""
+    """Detects a loss that is not finite, without waiting for the GPU."""
 
     def __init__(self) -> None:
-        self._before: tuple[Tensor, int] | None = None
+        self._previous: tuple[Tensor, int] | None = None
 
     def __call__(self, total: Tensor, number: int, *, is_delayed: bool) -> tuple[float, int] | None:
-        """The value and batch of a loss that is not finite; None if there is none.
+        """Return the value and the batch number of a loss that is not finite, otherwise None.
 
         Args:
             total: the loss of a batch.
-            number: of the batch.
-            is_delayed: look at the loss of the batch before, which the device has by now.
+            number: the number of this batch.
+            is_delayed: check the loss of the previous batch, which the device has computed by now.
         """
-        before, self._before = self._before, (total, number)
-        looked_at = before if is_delayed else self._before
-        if looked_at is None or torch.isfinite(looked_at[0]):
+        previous, self._previous = self._previous, (total, number)
+        checked = previous if is_delayed else self._previous
+        if checked is None or torch.isfinite(checked[0]):
             return None
-        return looked_at[0].item(), looked_at[1]
+        return checked[0].item(), checked[1]
 
 
 def _submodule(network: nn.Module, name: str) -> nn.Module:
     """A part of the network by its dotted name.
 
     Raises:
-        ValueError: there is none of that name.
+        ValueError: the network has no part of that name.
     """
     try:
         return network.get_submodule(name)
@@ -318,7 +326,7 @@ def _submodule(network: nn.Module, name: str) -> nn.Module:
 def join_processes(
     found: list[dict[str, Any]], seen: list[int]
 ) -> tuple[list[dict[str, Any]], set[int]]:
-    """Results and images of all processes; an image that several have seen counts once."""
+    """Results and image ids of all processes; an image of several processes counts once."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return found, set(seen)
     everything: list[Any] = [None] * torch.distributed.get_world_size()

@@ -1,9 +1,9 @@
-"""Loading and saving weights: bundled ones by name, files of ours, checkpoints of others.
+"""Loading and saving weights: bundled ones by name, our own files, checkpoints of other projects.
 
-A file of ours is a safetensors file. Its metadata hold a JSON object under "bottomup": format (1),
-builder and arguments, skeleton, preprocessing and free notes (see `description`). The network can
-be rebuilt from the file alone. Only a file with an entry "shared" lacks tensors: those of the
-bundled weights that the entry names.
+Our own format is a safetensors file with a description of the network: a JSON object under
+"bottomup" in its metadata, see `description`. The network can be rebuilt from the file alone. The
+exception are files whose description has an entry "shared": they lack the tensors that they have in
+common with the bundled weights named there.
 """
 
 import dataclasses
@@ -27,24 +27,24 @@ from bottomup.weights.published import PUBLISHED, cached_path
 from bottomup.weights.reading import Checkpoint, WeightsError, fitted, read_checkpoint, some
 from bottomup.weights.recognition import recognise
 
-DEFAULT = "mobile"  # what "default" means
+DEFAULT = "mobile"  # the bundled weights that "default" means
 FOLDER = Path(__file__).resolve().parent
 
 N = TypeVar("N", bound=Network)
 
 
 def bundled() -> dict[str, Path]:
-    """The weights that come with the package, by name."""
+    """The weights files in the package, by name."""
     return {path.stem: path for path in sorted(FOLDER.glob("*.safetensors"))}
 
 
 def find(weights: str | Path) -> Path:
-    """The file that a name or a path means; bundled and fetched weights come before paths.
+    """Find the file of a name or a path. Names of bundled and fetched weights have priority.
 
-    ./NAME is always a path.
+    "./NAME" is always a path.
 
     Raises:
-        WeightsError: there is none; the message lists the names that exist, and the closest.
+        WeightsError: there is no such file; the message lists the bundled names and similar ones.
     """
     names = bundled()
     if DEFAULT in names:
@@ -70,17 +70,17 @@ def find(weights: str | Path) -> Path:
 
 
 def load_model(weights: str | Path = "default", *, skeleton: Skeleton | None = None) -> PoseNet:
-    """A network that finds everybody, with its weights: on the CPU, in eval mode, in float32.
+    """Load a bottom-up network with its weights: on the CPU, in eval mode, in float32.
 
     Args:
-        weights: "default", the name of bundled or fetched weights, or a file: one of ours, or a
-            checkpoint of the public HigherHRNet release, of MMPose 0.x (HigherHRNet, HRNet with
-            associative embedding) or of a training.
-        skeleton: the joints, if the file neither names them nor has COCO's 17 or CrowdPose's 14.
+        weights: "default", the name of bundled or fetched weights, or a file: of our own format, a
+            checkpoint of a training, or one of the public HigherHRNet release or of MMPose 0.x
+            (HigherHRNet, HRNet with associative embedding).
+        skeleton: the joints, needed if the file does not describe them and has neither the 17 of
+            COCO nor the 14 of CrowdPose.
 
     Raises:
-        WeightsError: there is no such file, or it cannot be used; the message says why and what to
-            do.
+        WeightsError: the file does not exist or cannot be used; the message names the remedy.
     """
     return load_network(weights, BUILDERS, skeleton=skeleton)
 
@@ -91,12 +91,12 @@ def load_network(
     *,
     skeleton: Skeleton | None = None,
 ) -> N:
-    """`load_model` for the networks of any table of builders, such as those of top-down methods."""
+    """As `load_model`, for networks of the given builders, such as those of top-down methods."""
     return _rebuild(read_checkpoint(find(weights)), builders, skeleton)
 
 
 def read_description(weights: str | Path) -> dict[str, Any]:
-    """The description of a file's network, as `describe` returns it.
+    """Read the description of a file's network, as `describe` returns it.
 
     Raises:
         WeightsError: as in `load_model`.
@@ -105,12 +105,12 @@ def read_description(weights: str | Path) -> dict[str, Any]:
 
 
 class Start(NamedTuple):
-    """The result of `start_from`; printed, it is one line.
+    """The result of `start_from`; `str` gives one line.
 
     Attributes:
-        loaded: tensors of the network that now have the file's values.
-        absent: tensors of the network that the file lacks, or has in another shape.
-        unused: tensors of the file that do not fit the network.
+        loaded: names of the network's tensors that now have the file's values.
+        absent: names of the network's tensors that the file lacks, or has in another shape.
+        unused: names of the file's tensors that do not fit the network.
     """
 
     loaded: list[str]
@@ -131,7 +131,8 @@ def start_from(net: Network, weights: str | Path) -> Start:
         weights: as in `load_model`, or the trunk of an ImageNet classifier.
 
     Raises:
-        ValueError: nothing fits.
+        WeightsError: as in `load_model`.
+        ValueError: no tensor but mean and std fits.
     """
     own = net.state_dict()
     given = _all_tensors(read_checkpoint(find(weights)), own)
@@ -154,14 +155,14 @@ def save_model(
     shared: str | None = None,
     notes: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a network to a .safetensors file that rebuilds it; it appears whole or not at all.
+    """Write a network to a .safetensors file from which it can be rebuilt, whole or not at all.
 
     Args:
         net: made by a builder.
-        path: where to; its folder must exist, and a file of that name is replaced.
+        path: the file to write; its folder must exist, and an existing file is replaced.
         half: store the layers' weights as float16, at half the size; loading makes them float32.
-        shared: the name of bundled weights. Tensors that equal theirs are left out of the file,
-            which can then be loaded only where these weights are.
+        shared: the name of bundled weights. Tensors equal to theirs are left out of the file, which
+            can then be loaded only together with these weights.
         notes: JSON values to keep in the file, for instance where the weights come from.
 
     Raises:
@@ -174,12 +175,13 @@ def save_model(
     description = describe(net, notes=notes)
     state = net.state_dict()
 
-    # leave out what bundled weights have
+    # leave out the tensors of the bundled weights
     if shared is not None:
         common = _in_common(state, shared)
         description["shared"] = {"weights": shared, "sha256": _digest(common)}
         state = {name: tensor for name, tensor in state.items() if name not in common}
 
+    # float16 only for weights of linear layers (2 axes) and convolutions (4)
     tensors: dict[str, Tensor] = {}
     for name, tensor in state.items():
         dtype = torch.float16 if half and tensor.ndim in (2, 4) else tensor.dtype
@@ -199,7 +201,7 @@ def convert(
     skeleton: Skeleton | None = None,
     builders: Mapping[str, Callable[..., Network]] = BUILDERS,
 ) -> str:
-    """Turn any checkpoint that `load_model` reads into a file of ours.
+    """Convert any checkpoint that `load_model` reads to our own format.
 
     Args:
         source: the checkpoint; it is never written to.
@@ -208,10 +210,10 @@ def convert(
         builders: as in `load_network`.
 
     Returns:
-        one line about both files and the network.
+        One line about both files and the network.
 
     Raises:
-        WeightsError: the source cannot be used, is the target, or the target cannot be written.
+        WeightsError: the source cannot be used, the target cannot be written, or both are the same.
     """
     source, target = find(source), Path(target).expanduser()
     if target.exists() and target.samefile(source):
@@ -232,7 +234,7 @@ def convert(
 
 
 def _description(checkpoint: Checkpoint, skeleton: Skeleton | None = None) -> Mapping[str, Any]:
-    """The description in the file, or else one made from its tensors."""
+    """The description in the file; without one, a description made from its tensors."""
     if checkpoint.description is None:
         return recognise(checkpoint, skeleton)
     return checkpoint.description
@@ -247,10 +249,11 @@ def _rebuild(
     what = f"{checkpoint.path}: does not fit {network_name(describe(net))}"
     built = net.state_dict()
 
-    # mean and deviation are not in other people's files: those of the builder hold
+    # checkpoints of other projects have no mean and std: use those of the builder
     defaults = {name: built[name] for name in ("mean", "std")}
     given = {**defaults, **_all_tensors(checkpoint, built)}
     net.load_state_dict(fitted(built, given, what), assign=True)
+    # if the file has other values, its preprocessing must show them
     read = {
         name: tuple(getattr(net, name).flatten().tolist())
         for name, default in defaults.items()
@@ -261,10 +264,10 @@ def _rebuild(
 
 
 def _all_tensors(checkpoint: Checkpoint, wanted: Iterable[str]) -> dict[str, Tensor]:
-    """The tensors of a checkpoint, and those of the `wanted` ones that bundled weights share.
+    """The tensors of a checkpoint, and those of `wanted` that it shares with bundled weights.
 
     Raises:
-        WeightsError: the bundled weights that it names do not exist, or have changed.
+        WeightsError: these bundled weights do not exist, or have changed.
     """
     shared = (checkpoint.description or {}).get("shared")
     if not shared:
@@ -290,7 +293,13 @@ def _all_tensors(checkpoint: Checkpoint, wanted: Iterable[str]) -> dict[str, Ten
 
 
 def _in_common(state: Mapping[str, Tensor], weights: str) -> dict[str, Tensor]:
-    """The bundled tensors that equal those of a network, except that a 0 may be a -0 in them."""
+    """The bundled tensors that equal those of a network.
+
+    The bundled ones are returned: 0 equals -0, but they differ in the digest.
+
+    Raises:
+        ValueError: no tensor is equal.
+    """
     theirs = read_checkpoint(find(weights)).tensors
     common = {
         name: theirs[name].float()
@@ -307,7 +316,7 @@ def _in_common(state: Mapping[str, Tensor], weights: str) -> dict[str, Tensor]:
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 of names and values."""
+    """SHA-256 of the names and bytes of tensors, in the order of names."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         digest.update(name.encode() + tensors[name].contiguous().numpy().tobytes())
