@@ -187,7 +187,7 @@ class Criterion:
         exact = offset == 0
         losses = {name: torch.zeros((), device=mask.device) for name in self.weights}
         for output in outputs:
-            points = _to_cells(keypoints, mask.shape[1:], output.heatmaps.shape[2:], exact)
+            points = targets.to_cells(keypoints, mask.shape[1:], output.heatmaps.shape[2:], exact)
             found = {"heatmap": self._heatmap_loss(output.heatmaps, points, mask, exact)}
             if output.tags is not None:
                 found |= self._tag_losses(output.tags, points, tag_anchor)
@@ -216,16 +216,6 @@ class Criterion:
         if self.place_weight:
             losses["place"] = place_loss(vectors, points, present, tag_anchor)
         return losses
-
-
-def _to_cells(
-    keypoints: Tensor, input_size: torch.Size, map_size: torch.Size, exact: bool
-) -> Tensor:
-    """Input pixels to map cells; for exact positions, cell c then reaches from c to c + 1."""
-    shift = 0.5 if exact else 0.0
-    x = (keypoints[..., 0] + shift) * (map_size[1] / input_size[1])
-    y = (keypoints[..., 1] + shift) * (map_size[0] / input_size[0])
-    return torch.stack([x, y, keypoints[..., 2]], dim=-1)
 
 
 def _precise(values: Tensor) -> Tensor:

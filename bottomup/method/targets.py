@@ -5,9 +5,24 @@ data loader only passes images, keypoints and masks. Method: Newell et al., "Ass
 (NeurIPS 2017). Default values are those of HigherHRNet's public training code.
 """
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+
+def to_cells(
+    keypoints: Float[Tensor, "B N K 3"], input_hw: Sequence[int], map_hw: Sequence[int], exact: bool
+) -> Float[Tensor, "B N K 3"]:
+    """Keypoints in pixels of an input of height and width `input_hw`, in cells of its map.
+
+    See `render_heatmaps` for what exact positions are.
+    """
+    shift = 0.5 if exact else 0.0
+    x = (keypoints[..., 0] + shift) * (map_hw[1] / input_hw[1])
+    y = (keypoints[..., 1] + shift) * (map_hw[0] / input_hw[0])
+    return torch.stack([x, y, keypoints[..., 2]], dim=-1)
 
 
 def locate_joints(

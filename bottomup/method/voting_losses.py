@@ -78,7 +78,8 @@ class VotingCriterion:
         losses: dict[str, Tensor] = {}
         for scale, maps in enumerate(outputs):
             height, width = maps.center.shape[2:]
-            people = _to_cells(keypoints, width / mask.shape[2])
+            people = targets.to_cells(keypoints, mask.shape[1:], (height, width), exact=True)
+            people = people * (people[..., 2:] > 0)  # zeros for unlabelled joints
             suits = self._suits(people, is_finest=scale == 0, is_coarsest=scale + 1 == len(outputs))
             # ignore cells of which half the pixels are ignored, and people of other sizes
             valid = F.interpolate(mask[:, None].float(), (height, width), mode="area") > 0.5
@@ -173,13 +174,6 @@ def _displacement_loss(
     labelled = (people[..., 2] > 0) & inside[..., None]
     distance = (joints - people[..., :2]).abs().sum(3) / size[..., None]
     return (distance * labelled).sum() / labelled.sum().clamp(min=1)
-
-
-def _to_cells(keypoints: Tensor, factor: float) -> Tensor:
-    """Input pixels to map cells, where cell c reaches from c to c + 1; 0 for unlabelled joints."""
-    visibility = keypoints[..., 2:]
-    cells = torch.cat([(keypoints[..., :2] + 0.5) * factor, visibility], dim=3)
-    return cells * (visibility > 0)
 
 
 def _cover(

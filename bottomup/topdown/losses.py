@@ -44,10 +44,8 @@ class PersonCriterion:
             distance = (output.points.float() - keypoints[:, 0, :, :2]).abs().sum(2) / mask.shape[1]
             return {"points": (distance * labelled).sum() / labelled.sum().clamp(min=1)}
 
-        # the joints in cells of the maps, where cell c reaches from c to c + 1
         height, width = output.heatmaps.shape[2:]
-        factor = torch.tensor([width / mask.shape[2], height / mask.shape[1]], device=mask.device)
-        cells = torch.cat([(keypoints[..., :2] + 0.5) * factor, keypoints[..., 2:]], dim=3)
+        cells = targets.to_cells(keypoints, mask.shape[1:], (height, width), exact=True)
         target = targets.render_heatmaps(cells, height, width, sigma=self.sigma, exact=True)
         squares = (output.heatmaps.float() - target).square() * (1 + self.foreground * target)
         return {"heatmap": (squares.mean((2, 3)) * labelled).sum() / labelled.sum().clamp(min=1)}
@@ -122,8 +120,7 @@ class DetectorCriterion:
     ) -> dict[str, Tensor]:
         # the boxes in cells, and which of them suit this scale
         height, width = maps.center.shape[2:]
-        points, visibility = keypoints[..., :2], keypoints[..., 2:]
-        corners = torch.cat([(points + 0.5) * (width / mask.shape[2]), visibility], dim=3)
+        corners = targets.to_cells(keypoints, mask.shape[1:], (height, width), exact=True)
         center, sides = person_boxes(corners)  # B N 2
         counts = (keypoints[..., 2] > 0).all(2)  # B N
         size = sides.amax(2)
