@@ -37,13 +37,7 @@ class Poses:
     @classmethod
     def empty(cls, skeleton: Skeleton = COCO) -> "Poses":
         """No people."""
-        num_keypoints = skeleton.num_keypoints
-        return cls(
-            np.zeros((0, num_keypoints, 2), np.float32),
-            np.zeros((0, num_keypoints), np.float32),
-            np.zeros(0, np.float32),
-            skeleton,
-        )
+        return cls.from_coco([], skeleton)
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -125,8 +119,7 @@ class Poses:
         people = list(people)
         expected = 3 * skeleton.num_keypoints
         for person in people:
-            given = len(person.get("keypoints", ()))
-            if given != expected:
+            if (given := len(person.get("keypoints", ()))) != expected:
                 raise ValueError(
                     f"an entry of image {person.get('image_id')} has {given} keypoint numbers, "
                     f"not {expected}: pass the skeleton that the file was made with"

@@ -4,7 +4,6 @@ import argparse
 import os
 from pathlib import Path
 
-from bottomup.cli import exit_codes
 from bottomup.cli.parser import did_you_mean
 
 SUMMARY = "List the recipes for training, or print one."
@@ -20,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", nargs="?", metavar="NAME", help="the recipe to print")
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> None:
     """Print the recipe of that name, or a line about each.
 
     Raises:
@@ -34,7 +33,6 @@ def run(arguments: argparse.Namespace) -> int:
         for name, path in recipes().items():
             summary = path.read_text(encoding="utf-8").splitlines()[0]
             print(f"{name:<{width}}  {summary.removeprefix('#').strip()}")
-    return exit_codes.DONE
 
 
 def recipes() -> dict[str, Path]:

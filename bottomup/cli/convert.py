@@ -2,8 +2,6 @@
 
 import argparse
 
-from bottomup.cli import exit_codes
-
 SUMMARY = "Turn a checkpoint into a file that --weights takes."
 
 
@@ -17,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", metavar="OUT.safetensors", help="the file to write")
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> None:
     """Convert, and print what the checkpoint is.
 
     Raises:
@@ -28,4 +26,3 @@ def run(arguments: argparse.Namespace) -> int:
     from bottomup.weights.store import convert
 
     print(convert(arguments.checkpoint, arguments.out, builders=BUILDERS))
-    return exit_codes.DONE

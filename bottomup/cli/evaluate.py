@@ -4,8 +4,6 @@ import argparse
 import json
 import math
 
-from bottomup.cli import exit_codes
-
 SUMMARY = "Average precision of results: COCO's ten figures, or CrowdPose's."
 
 
@@ -22,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> None:
     """Print the figures; one that is undefined for lack of people is null in JSON.
 
     Raises:
@@ -37,4 +35,3 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         for name, value in figures.items():
             print(f"{name:<10}{'nobody to find' if math.isnan(value) else f'{value:.4f}':>8}")
-    return exit_codes.DONE

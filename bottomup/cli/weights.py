@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bottomup.cli import exit_codes
 from bottomup.cli.parser import did_you_mean
 from bottomup.cli.progress import progress
 
@@ -31,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> None:
     """List, or fetch NAME.
 
     Raises:
@@ -46,7 +45,6 @@ def run(arguments: argparse.Namespace) -> int:
         )
     else:
         _list()
-    return exit_codes.DONE
 
 
 def _list() -> None:

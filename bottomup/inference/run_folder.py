@@ -179,8 +179,9 @@ class RunFolder:
         scale = min(gallery.THUMBNAIL_SIDE / max(height, width), 1.0)
         wh = (max(round(width * scale), 1), max(round(height * scale), 1))
         small = cv2.resize(image, wh, interpolation=cv2.INTER_AREA)
-        keypoints = map_points(poses.keypoints, (width, height), wh)
-        reduced = dataclasses.replace(poses, keypoints=keypoints)
+        reduced = dataclasses.replace(
+            poses, keypoints=map_points(poses.keypoints, (width, height), wh)
+        )
         return _encode(draw(small, reduced, **self._thresholds), ".jpg", THUMBNAIL_QUALITY)
 
 
