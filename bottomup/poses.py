@@ -96,12 +96,11 @@ class Poses:
             score.
         """
         triples = np.concatenate([self.keypoints, self.keypoint_scores[..., None]], axis=2)
-        triples = triples.reshape(len(self), 3 * self.skeleton.num_keypoints)
         return [
             {
                 "image_id": image_id,
                 "category_id": category_id,
-                "keypoints": [round(float(value), 4) for value in values],
+                "keypoints": [round(float(value), 4) for value in values.flat],
                 "score": float(score),
             }
             for values, score in zip(triples, self.scores, strict=True)
@@ -124,8 +123,9 @@ class Poses:
                     f"an entry of image {person.get('image_id')} has {given} keypoint numbers, "
                     f"not {expected}: pass the skeleton that the file was made with"
                 )
-        triples = np.array([person["keypoints"] for person in people], np.float32)
-        triples = triples.reshape(len(people), skeleton.num_keypoints, 3)
+        triples = np.array([person["keypoints"] for person in people], np.float32).reshape(
+            len(people), skeleton.num_keypoints, 3
+        )
         scores = np.array([person.get("score", 1.0) for person in people], np.float32)
         return cls(triples[..., :2], triples[..., 2], scores, skeleton)
 

@@ -73,10 +73,12 @@ def run_lightning(verb: str, words: Sequence[str]) -> None:
 
 
 class _CommandLine(LightningCLI):
-    """Lightning's own, which trains a `PoseEstimator` unless a config names another class."""
+    """Lightning's own, which trains a `PoseEstimator` unless a config names another class.
+
+    So `model:` needs no class_path and init_args.
+    """
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Let `model:` do without class_path and init_args."""
         parser.set_defaults({"model": {"class_path": "bottomup.training.PoseEstimator"}})
 
 

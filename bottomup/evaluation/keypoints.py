@@ -208,11 +208,13 @@ def _run_pycocotools(
         truth = index(people)
         found = truth.loadRes(results) if results else index([])
         evaluation: Any = cocoeval.COCOeval(truth, found, "keypoints")
-        evaluation.params.kpt_oks_sigmas = np.array(skeleton.sigmas)
-        evaluation.params.iouThrs = THRESHOLDS
-        evaluation.params.maxDets = [max_people]
-        evaluation.params.areaRng = list(areas.values())
-        evaluation.params.areaRngLbl = list(areas)
+        vars(evaluation.params).update(
+            kpt_oks_sigmas=np.array(skeleton.sigmas),
+            iouThrs=THRESHOLDS,
+            maxDets=[max_people],
+            areaRng=list(areas.values()),
+            areaRngLbl=list(areas),
+        )
         evaluation.evaluate()
     return evaluation.evalImgs
 

@@ -156,7 +156,6 @@ class Predictor:
         )
 
     def _read(self, frame: Frame) -> _Prepared | Prediction:
-        """Read and preprocess an image."""
         with self.stages("read"):
             frame = read(frame, exif=self.exif)
             if frame.image is None:
