@@ -181,8 +181,7 @@ class Transform:
         else:  # the factor of the width for both axes, about the centre
             centered = points - np.divide(map_wh, 2)
             at_input = centered * (self.input_wh[0] / map_wh[0]) + np.divide(self.input_wh, 2)
-        linear, shift = self.matrix[:, :2], self.matrix[:, 2]
-        return (at_input + offset - shift) @ np.linalg.inv(linear).T
+        return (at_input + offset - self.matrix[:, 2]) @ np.linalg.inv(self.matrix[:, :2]).T
 
     def poses_to_image(self, poses: Poses, map_wh: tuple[int, int], offset: float = 0.0) -> Poses:
         """`to_image` for whole people; joints that are absent stay at (0, 0)."""

@@ -37,13 +37,7 @@ class Poses:
     @classmethod
     def empty(cls, skeleton: Skeleton = COCO) -> "Poses":
         """No people."""
-        num_keypoints = skeleton.num_keypoints
-        return cls(
-            np.zeros((0, num_keypoints, 2), np.float32),
-            np.zeros((0, num_keypoints), np.float32),
-            np.zeros(0, np.float32),
-            skeleton,
-        )
+        return cls.from_coco([], skeleton)
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -102,12 +96,11 @@ class Poses:
             score.
         """
         triples = np.concatenate([self.keypoints, self.keypoint_scores[..., None]], axis=2)
-        triples = triples.reshape(len(self), 3 * self.skeleton.num_keypoints)
         return [
             {
                 "image_id": image_id,
                 "category_id": category_id,
-                "keypoints": [round(float(value), 4) for value in values],
+                "keypoints": [round(float(value), 4) for value in values.flat],
                 "score": float(score),
             }
             for values, score in zip(triples, self.scores, strict=True)
@@ -125,14 +118,14 @@ class Poses:
         people = list(people)
         expected = 3 * skeleton.num_keypoints
         for person in people:
-            given = len(person.get("keypoints", ()))
-            if given != expected:
+            if (given := len(person.get("keypoints", ()))) != expected:
                 raise ValueError(
                     f"an entry of image {person.get('image_id')} has {given} keypoint numbers, "
                     f"not {expected}: pass the skeleton that the file was made with"
                 )
-        triples = np.array([person["keypoints"] for person in people], np.float32)
-        triples = triples.reshape(len(people), skeleton.num_keypoints, 3)
+        triples = np.array([person["keypoints"] for person in people], np.float32).reshape(
+            len(people), skeleton.num_keypoints, 3
+        )
         scores = np.array([person.get("score", 1.0) for person in people], np.float32)
         return cls(triples[..., :2], triples[..., 2], scores, skeleton)
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import re
 from typing import Any
 
 DEFAULT_SIGMA = 0.05  # OKS tolerance of a joint without a measured one: about the mean of COCO's
@@ -53,8 +54,12 @@ class Skeleton:
     @functools.cached_property
     def flip_indices(self) -> tuple[int, ...]:
         """K indices: of the other of left_* and right_*, or of the joint itself without one."""
+        other = {"left_": "right_", "right_": "left_"}
         index = {name: k for k, name in enumerate(self.keypoints)}
-        return tuple(index.get(_mirrored(name), k) for k, name in enumerate(self.keypoints))
+        return tuple(
+            index.get(re.sub("^(left|right)_", lambda side: other[side[0]], name), k)
+            for name, k in index.items()
+        )
 
     @classmethod
     def from_category(
@@ -98,17 +103,12 @@ class Skeleton:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Skeleton":
         """Inverse of `to_dict`, also after a round trip through JSON."""
-        edges = tuple((int(a), int(b)) for a, b in data["edges"])
         return cls(
-            tuple(data["keypoints"]), edges, tuple(data["sigmas"]), tuple(data["grouping_order"])
+            keypoints=tuple(data["keypoints"]),
+            edges=tuple((int(a), int(b)) for a, b in data["edges"]),
+            sigmas=tuple(data["sigmas"]),
+            grouping_order=tuple(data["grouping_order"]),
         )
-
-
-def _mirrored(name: str) -> str:
-    for one, other in (("left_", "right_"), ("right_", "left_")):
-        if name.startswith(one):
-            return other + name.removeprefix(one)
-    return name
 
 
 COCO = Skeleton(

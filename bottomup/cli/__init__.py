@@ -7,7 +7,8 @@ A verb is a module with
     add_arguments(parser)  declares its arguments
     run(arguments)         does it; an exit code of `bottomup.cli.exit_codes`, or None for success
 
-`run` raises ValueError for what the user got wrong, and OSError for what the system refused.
+`run` raises ValueError for what the user got wrong, OSError for what the system refused, and
+FloatingPointError for a training that diverged.
 `fit`, `validate` and `test` share `training`, because Lightning has a parser of its own. What is
 slow to import is imported inside `run`, so that --help is quick.
 """
@@ -54,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of the output has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return exit_codes.FAILED
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, FloatingPointError) as error:
         print(f"bottomup: {error}", file=sys.stderr)
         return exit_codes.WRONG_USAGE if isinstance(error, ValueError) else exit_codes.FAILED
     except SystemExit as stop:  # after the --help of a verb
@@ -72,7 +73,8 @@ def _run(words: list[str]) -> int:
         print(f"bottomup {__version__}")
         return exit_codes.DONE
     if name in training.SUMMARIES:
-        return training.run(name, rest)
+        training.run(name, rest)
+        return exit_codes.DONE
     if name not in VERBS:
         raise ValueError(unknown_verb(name, SUMMARIES))
     verb = VERBS[name]

@@ -62,6 +62,7 @@ def _recipe(name: str, problem: str) -> Path:
     stem = name.removesuffix(".yaml")
     if stem in (found := recipes()):
         return found[stem]
-    otherwise = "bottomup configs lists all"
-    meant = did_you_mean(Path(stem).name, found, otherwise=otherwise, num_names=3)
+    meant = did_you_mean(
+        Path(stem).name, found, otherwise="bottomup configs lists all", num_names=3
+    )
     raise ValueError(f"{problem}; {meant}")

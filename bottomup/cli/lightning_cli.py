@@ -18,7 +18,6 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning import LightningModule
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
-from bottomup.cli import exit_codes
 from bottomup.cli.training import SUMMARIES
 from bottomup.data.datamodule import PoseData
 
@@ -48,40 +47,38 @@ VERB_KWARGS = {
 }
 
 
-def run_lightning(verb: str, words: Sequence[str]) -> int:
-    """Run one verb with the words after it; returns the exit code.
+def run_lightning(verb: str, words: Sequence[str]) -> None:
+    """Run one verb with the words after it.
 
     Raises:
         ValueError: an argument, a file or the data do not fit.
+        FloatingPointError: a loss is not finite.
     """
     for message in NEEDLESS_WARNINGS:
         warnings.filterwarnings("ignore", message=message)
     logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
     sys.argv[1:] = [verb, *words]  # what Lightning reads, also in the processes that it starts
-    try:
-        with _one_kind_of_error(verb):
-            _CommandLine(
-                LightningModule,
-                PoseData,
-                subclass_mode_model=True,
-                subclass_mode_data=True,
-                auto_configure_optimizers=False,  # the estimator has its own
-                save_config_kwargs={"overwrite": True},
-                seed_everything_default=0,
-                trainer_defaults={"use_distributed_sampler": False, "num_sanity_val_steps": 0},
-                parser_kwargs={"prog": "bottomup", "exit_on_error": False} | VERB_KWARGS,
-            )
-    except FloatingPointError as error:
-        print(f"bottomup {verb}: {error}", file=sys.stderr)
-        return exit_codes.FAILED
-    return exit_codes.DONE
+    with _one_kind_of_error(verb):
+        _CommandLine(
+            LightningModule,
+            PoseData,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            auto_configure_optimizers=False,  # the estimator has its own
+            save_config_kwargs={"overwrite": True},
+            seed_everything_default=0,
+            trainer_defaults={"use_distributed_sampler": False, "num_sanity_val_steps": 0},
+            parser_kwargs={"prog": "bottomup", "exit_on_error": False} | VERB_KWARGS,
+        )
 
 
 class _CommandLine(LightningCLI):
-    """Lightning's own, which trains a `PoseEstimator` unless a config names another class."""
+    """Lightning's own, which trains a `PoseEstimator` unless a config names another class.
+
+    So `model:` needs no class_path and init_args.
+    """
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Let `model:` do without class_path and init_args."""
         parser.set_defaults({"model": {"class_path": "bottomup.training.PoseEstimator"}})
 
 

@@ -3,7 +3,7 @@
 import argparse
 
 from bottomup.cli.parser import count, number
-from bottomup.images.thresholds import KEYPOINT_THRESHOLD, SCORE_THRESHOLD
+from bottomup.images import KEYPOINT_THRESHOLD, SCORE_THRESHOLD
 
 SUMMARY = "Find people in images."
 

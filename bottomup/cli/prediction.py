@@ -115,8 +115,8 @@ def _claim_ids(frames: Iterator[Frame], ids: ImageIds) -> int:
         elif len(problems) < MAX_LISTED:
             problems.append(f"{_printable(frame.name)}: {frame.error}")
     if num_good == 0:
-        lines = ["there is nothing to read:", *(problems or ["no source is left"])]
-        raise ValueError("\n  ".join(lines))
+        reasons = "\n  ".join(problems or ["no source is left"])
+        raise ValueError(f"there is nothing to read:\n  {reasons}")
     return num_images
 
 

@@ -19,8 +19,13 @@ def progress() -> Iterator[Callable[[float, float, str], None]]:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-        columns = (BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
-        with Progress(*columns, console=Console(file=sys.stderr), transient=True) as bar:
+        with Progress(
+            BarColumn(),
+            TextColumn("{task.description}"),
+            TimeRemainingColumn(),
+            console=Console(file=sys.stderr),
+            transient=True,
+        ) as bar:
             task = bar.add_task("loading", total=None)
             yield lambda done, total, text: bar.update(
                 task, completed=done, total=total, description=text

@@ -1,5 +1,6 @@
 """`bottomup fit`, `validate` and `test`; `bottomup.cli.lightning_cli` runs them."""
 
+import itertools
 from collections.abc import Iterable
 
 from bottomup.cli.configs import find_config
@@ -11,26 +12,24 @@ SUMMARIES = {
 }
 
 
-def run(verb: str, words: Iterable[str]) -> int:
-    """Run one verb with the words after it; returns the exit code.
+def run(verb: str, words: Iterable[str]) -> None:
+    """Run one verb with the words after it.
 
     Raises:
         ValueError: an argument, a file or the data do not fit.
+        FloatingPointError: a loss is not finite.
     """
     words = _with_recipe_paths(words)  # before the slow import
     from bottomup.cli.lightning_cli import run_lightning
 
-    return run_lightning(verb, words)
+    run_lightning(verb, words)
 
 
 def _with_recipe_paths(words: Iterable[str]) -> list[str]:
     """The words, with the names of recipes after --config replaced by their paths."""
-    found: list[str] = []
-    for word in words:
-        option, equals, value = word.partition("=")
-        if equals and option in ("--config", "-c"):
-            word = f"{option}={find_config(value)}"
-        elif found and found[-1] in ("--config", "-c"):
-            word = find_config(word)
-        found.append(word)
-    return found
+    is_joined = ("--config=", "-c=")
+    parts = [word.split("=", 1) if word.startswith(is_joined) else [word] for word in words]
+    return [
+        find_config(word) if before in ("--config", "-c") else word
+        for before, word in itertools.pairwise(["", *itertools.chain(*parts)])
+    ]

@@ -127,8 +127,7 @@ def match_results(
     is_crowdpose = bool(images) and all("crowdIndex" in image for image in images.values())
     results = _checked_results(read_results(results), category["id"], skeleton, images)
     people = _people(truth.get("annotations", []), category["id"], skeleton, box_areas=is_crowdpose)
-    if areas is None:
-        areas = {"all": AREAS["all"]} if is_crowdpose else AREAS
+    areas = areas or ({"all": AREAS["all"]} if is_crowdpose else AREAS)
 
     # the outcomes come range after range, image after image
     image_ids = np.unique(np.array(list(images), dtype=np.int64))
@@ -209,11 +208,13 @@ def _run_pycocotools(
         truth = index(people)
         found = truth.loadRes(results) if results else index([])
         evaluation: Any = cocoeval.COCOeval(truth, found, "keypoints")
-        evaluation.params.kpt_oks_sigmas = np.array(skeleton.sigmas)
-        evaluation.params.iouThrs = THRESHOLDS
-        evaluation.params.maxDets = [max_people]
-        evaluation.params.areaRng = list(areas.values())
-        evaluation.params.areaRngLbl = list(areas)
+        vars(evaluation.params).update(
+            kpt_oks_sigmas=np.array(skeleton.sigmas),
+            iouThrs=THRESHOLDS,
+            maxDets=[max_people],
+            areaRng=list(areas.values()),
+            areaRngLbl=list(areas),
+        )
         evaluation.evaluate()
     return evaluation.evalImgs
 

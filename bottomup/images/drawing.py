@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from bottomup.images.thresholds import KEYPOINT_THRESHOLD, SCORE_THRESHOLD
+from bottomup.images import KEYPOINT_THRESHOLD, SCORE_THRESHOLD
 from bottomup.poses import Poses
 
 SUBPIXEL_BITS = 4  # OpenCV draws at sixteenths of a pixel
@@ -38,8 +38,9 @@ def draw(
     for i in np.argsort(people.scores, kind="stable"):
         shown = people.keypoint_scores[i] >= max(keypoint_threshold, np.finfo(np.float32).tiny)
         if shown.any():
-            color = person_color(int(i))
-            _draw_person(canvas, people.keypoints[i], shown, people.skeleton.edges, color)
+            _draw_person(
+                canvas, people.keypoints[i], shown, people.skeleton.edges, person_color(int(i))
+            )
     return canvas
 
 

@@ -193,28 +193,27 @@ def _scan_paths(
     paths: Iterable[str | os.PathLike[str]], excluded: set[tuple[int, int]]
 ) -> Iterator[Frame]:
     """Files, named relative to the deepest folder that holds all of the given paths."""
-    found: list[tuple[str, bool]] = []  # path, whether it is a folder
-    missing: dict[int, str] = {}  # the error of found[i]
+    found: list[tuple[str, bool, str | None]] = []  # path, whether it is a folder, error
     for path in (os.fspath(path) for path in paths):
-        if not os.path.lexists(path) and glob.has_magic(path):
+        if os.path.lexists(path):
+            found.append((path, os.path.isdir(path), None))
+        else:
             matches = sorted(glob.glob(path, recursive=True))
-            matches = [match for match in matches if _is_wanted(match, excluded)]
-            found += [(match, False) for match in matches]
-            if matches:
-                continue
-            missing[len(found)] = "no file matches"
-        elif not os.path.lexists(path):
-            missing[len(found)] = "no such file or folder"
-        found.append((path, os.path.isdir(path)))
+            files = [(match, False, None) for match in matches if _is_wanted(match, excluded)]
+            error = "no file matches" if glob.has_magic(path) else "no such file or folder"
+            found += files or [(path, False, error)]
 
     folders = {
         os.path.abspath(path) if is_folder else os.path.dirname(os.path.abspath(path))
-        for path, is_folder in found
+        for path, is_folder, _ in found
     }
-    base = _common_folder(folders)
-    for index, (path, is_folder) in enumerate(found):
-        if index in missing:
-            yield Frame(_relative(path, base) if len(found) > 1 else path, error=missing[index])
+    try:
+        base = os.path.commonpath(folders)
+    except ValueError:  # nothing in common, as for two drives of Windows
+        base = os.sep
+    for path, is_folder, error in found:
+        if error is not None:
+            yield Frame(_relative(path, base) if len(found) > 1 else path, error=error)
         elif is_folder:
             yield from _walk(path, base, set(excluded))
         else:
@@ -225,13 +224,6 @@ def _is_wanted(match: str, excluded: set[tuple[int, int]]) -> bool:
     return not os.path.isdir(match) and not any(
         _identity(parent) in excluded for parent in Path(match).parents
     )
-
-
-def _common_folder(folders: set[str]) -> str:
-    try:
-        return os.path.commonpath(folders)
-    except ValueError:  # nothing in common, as for two drives of Windows
-        return os.sep
 
 
 def _walk(top: str, base: str, visited: set[tuple[int, int]]) -> Iterator[Frame]:
@@ -289,9 +281,9 @@ class _UniqueNames:
 
     def __call__(self, frame: Frame) -> Frame:
         name, count = frame.name, 1
+        stem, suffix = os.path.splitext(name)
         while hash(name) in self._seen:
             count += 1
-            stem, suffix = os.path.splitext(frame.name)
             name = f"{stem}~{count}{suffix}"
         self._seen.add(hash(name))
         return frame if name == frame.name else dataclasses.replace(frame, name=name)

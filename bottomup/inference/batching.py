@@ -45,8 +45,9 @@ def map_batches(
 
     def is_too_much() -> bool:
         held = [*waiting.values(), *done.values()]
-        is_many = len(held) > MAX_HELD_BATCHES * batch_size
-        return is_many or sum(map(num_bytes, held)) > MAX_HELD_BYTES
+        return (
+            len(held) > MAX_HELD_BATCHES * batch_size or sum(map(num_bytes, held)) > MAX_HELD_BYTES
+        )
 
     next_place = 0
     for place, item in enumerate(items):

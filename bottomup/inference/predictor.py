@@ -156,7 +156,6 @@ class Predictor:
         )
 
     def _read(self, frame: Frame) -> _Prepared | Prediction:
-        """Read and preprocess an image."""
         with self.stages("read"):
             frame = read(frame, exif=self.exif)
             if frame.image is None:
@@ -207,8 +206,8 @@ class Predictor:
                 images = images.to(self.device).permute(0, 3, 1, 2)  # B 3 H W, channels last
                 outputs = self.net.read(self.net(images))
                 flipped = self.net.read(self.net(images.flip(3))) if self.flip else None
-                flip_indices = self.net.skeleton.flip_indices
-                maps.append((scale, combine(outputs, flipped, flip_indices=flip_indices)))
+                combined = combine(outputs, flipped, flip_indices=self.net.skeleton.flip_indices)
+                maps.append((scale, combined))
         with self.stages("aggregate"):
             return aggregate(maps, batch[0].size)
 
@@ -260,8 +259,8 @@ def failed(frame: Frame, error: str | None) -> Prediction:
 
 def reason(error: Exception) -> str:
     """Why an image failed, in one line for its owner."""
-    is_memory = isinstance(error, MemoryError | torch.cuda.OutOfMemoryError)
-    if is_memory or re.search("allocate memory|Insufficient memory|Failed to allocate", str(error)):
+    signs = "allocate memory|Insufficient memory|Failed to allocate"
+    if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError) or re.search(signs, str(error)):
         return "out of memory: choose a smaller size, fewer scales or another device"
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
@@ -275,10 +274,9 @@ def choose_device(device: str | torch.device) -> torch.device:
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        chosen = torch.device(device)
-        torch.zeros(1, device=chosen)
+        torch.zeros(1, device=device)
+        return torch.device(device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ValueError(
             f"device {str(device)!r} cannot be used ({reason(error)}); choose auto or cpu"
         ) from error
-    return chosen

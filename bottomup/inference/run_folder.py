@@ -20,9 +20,9 @@ from jaxtyping import UInt8
 
 from bottomup.coordinates import map_points
 from bottomup.files import write_whole
+from bottomup.images import KEYPOINT_THRESHOLD, SCORE_THRESHOLD
 from bottomup.images.drawing import draw
 from bottomup.images.sources import SUFFIXES
-from bottomup.images.thresholds import KEYPOINT_THRESHOLD, SCORE_THRESHOLD
 from bottomup.inference import gallery
 from bottomup.inference.predictor import Prediction
 from bottomup.poses import Poses
@@ -166,7 +166,7 @@ class RunFolder:
         for growing in self._lists:
             growing.complete()
         for growing in self._lists:
-            growing.put_in_place()
+            growing.part.replace(growing.path)
 
     def discard(self) -> None:
         """Remove the unfinished lists; the overlays stay. After `close` it does nothing."""
@@ -179,8 +179,9 @@ class RunFolder:
         scale = min(gallery.THUMBNAIL_SIDE / max(height, width), 1.0)
         wh = (max(round(width * scale), 1), max(round(height * scale), 1))
         small = cv2.resize(image, wh, interpolation=cv2.INTER_AREA)
-        keypoints = map_points(poses.keypoints, (width, height), wh)
-        reduced = dataclasses.replace(poses, keypoints=keypoints)
+        reduced = dataclasses.replace(
+            poses, keypoints=map_points(poses.keypoints, (width, height), wh)
+        )
         return _encode(draw(small, reduced, **self._thresholds), ".jpg", THUMBNAIL_QUALITY)
 
 
@@ -223,9 +224,9 @@ class _GrowingList:
     """
 
     def __init__(self, path: Path, start: str, end: str) -> None:
-        self._path, self._end = path, end
-        self._part = path.with_name(f".{path.name}.part")
-        self._file = open(self._part, "w", encoding="utf-8", newline="\n")  # noqa: SIM115
+        self.path, self._end = path, end
+        self.part = path.with_name(f".{path.name}.part")
+        self._file = open(self.part, "w", encoding="utf-8", newline="\n")  # noqa: SIM115
         self._file.write(start)
         self._separator = "\n"
 
@@ -241,10 +242,7 @@ class _GrowingList:
         os.fsync(self._file.fileno())
         self._file.close()
 
-    def put_in_place(self) -> None:
-        os.replace(self._part, self._path)
-
     def discard(self) -> None:
         with contextlib.suppress(OSError):  # what was still to be written is not wanted
             self._file.close()
-        self._part.unlink(missing_ok=True)
+        self.part.unlink(missing_ok=True)

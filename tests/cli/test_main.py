@@ -73,6 +73,7 @@ def test_whoever_stops_reading_the_output_gets_no_traceback():
     [
         (ValueError("the value 3"), 2, "bottomup: the value 3\n"),
         (OSError(28, "No space left on device"), 1, "No space left on device"),
+        (FloatingPointError("the loss is nan"), 1, "bottomup: the loss is nan\n"),
         (KeyboardInterrupt(), 130, "interrupted\n"),
     ],
 )
