@@ -49,9 +49,12 @@ def read_json(path: str | Path, what: str) -> Any:
         ValueError: the file cannot be read, or is not JSON; the message says which and why.
     """
     try:
-        return json.loads(Path(path).read_bytes())
-    except OSError as error:
-        raise ValueError(f"{what} {str(path)!r} cannot be read: {error.strerror}") from error
+        content = Path(path).read_bytes()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ValueError(f"{what} {str(path)!r} cannot be read: {reason}") from error
+    try:
+        return json.loads(content)
     except (ValueError, RecursionError) as error:
         raise ValueError(
             f"{what} {str(path)!r} is not JSON ({error}): was it written to the end?"

@@ -63,3 +63,8 @@ def test_what_is_not_json_is_named(tmp_path, content):
 def test_what_is_missing_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"annotations .* cannot be read: No such file"):
         read_json(tmp_path / "none.json", "annotations")
+
+
+def test_a_path_with_a_null_byte_is_no_broken_json():
+    with pytest.raises(ValueError, match="cannot be read: embedded null byte"):
+        read_json("a\0b.json", "results")

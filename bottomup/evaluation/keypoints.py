@@ -137,8 +137,8 @@ def match_results(
         name: _collect(outcomes[k * num_images : (k + 1) * num_images])
         for k, name in enumerate(areas)
     }
-    crowd = np.array([images[i].get("crowdIndex") for i in image_ids.tolist()], float)
-    return Matches(image_ids, ranges, crowd if is_crowdpose else None)
+    crowd = [images[i]["crowdIndex"] for i in image_ids.tolist()] if is_crowdpose else None
+    return Matches(image_ids, ranges, None if crowd is None else np.array(crowd, float))
 
 
 def summarise(matches: Matches, weights: Float[np.ndarray, " I"] | None = None) -> dict[str, float]:
@@ -302,14 +302,23 @@ def _people(
                 f"annotation {entry.get('id')} has {len(keypoints)} keypoint numbers, "
                 f"not {expected}"
             )
+        try:
+            entry = entry | {"keypoints": np.array(keypoints, float).tolist()}
+            x, y, width, height = np.array(box_of(entry), float).tolist()
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ValueError(
+                f"annotation {entry.get('id')} needs numbers as keypoints, and bbox as x, y, "
+                f"width, height ({error})"
+            ) from error
+        entry |= {"bbox": [x, y, width, height]}
         people.append(
             {
                 "id": len(people) + 1,  # from 1: pycocotools takes the id 0 for "not matched"
                 "image_id": entry["image_id"],
                 "category_id": category_id,
-                "keypoints": keypoints,
+                "keypoints": entry["keypoints"],
                 "num_keypoints": entry.get("num_keypoints", num_labelled_joints(entry)),
-                "bbox": box_of(entry),
+                "bbox": entry["bbox"],
                 "area": area_of(entry | {"area": None} if box_areas else entry),
                 "iscrowd": entry.get("iscrowd", 0),
             }

@@ -95,7 +95,14 @@ def assemble(
         return net
     except WeightsError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+    except (
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        RuntimeError,
+        OverflowError,
+    ) as error:
         raise WeightsError(
             f"{path}: its description is damaged ({in_short(error)}); {DOWNLOAD_AGAIN}"
         ) from error
@@ -113,8 +120,8 @@ def _preprocessing(built: Preprocessing, given: Mapping[str, Any]) -> Preprocess
     changed = dataclasses.replace(built, **read)
     if not (
         changed.side in ("short", "long")
-        and 1 <= int(changed.size) <= 65536
-        and 1 <= int(changed.multiple) <= 4096
+        and 1 <= changed.size <= 65536
+        and 1 <= changed.multiple <= 4096
         and math.isfinite(changed.offset)
     ):
         raise ValueError(f"preprocessing {dict(given)}")

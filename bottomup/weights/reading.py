@@ -61,10 +61,10 @@ def read_checkpoint(path: Path) -> Checkpoint:
     Raises:
         WeightsError: the file is missing, unreadable, damaged or no checkpoint, or would run code.
     """
-    if not path.is_file():
-        what = "not a file; name the checkpoint inside it" if path.exists() else "no such file"
-        raise WeightsError(f"{path}: {what}")
     try:
+        if not path.is_file():
+            what = "not a file; name the checkpoint inside it" if path.exists() else "no such file"
+            raise WeightsError(f"{path}: {what}")
         with path.open("rb") as file:
             head = file.read(256)
     except OSError as error:

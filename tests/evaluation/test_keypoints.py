@@ -208,6 +208,14 @@ def test_results_that_do_not_fit(tmp_path, results, message):
             square_file(POINTS, id=4, keypoints=[1, 2, 2]),
             "annotation 4 has 3 keypoint numbers, not 9",
         ),
+        (square_file(POINTS, id=4, keypoints=[1, 2, "x"] * 3), "annotation 4 needs numbers"),
+        (
+            square_file(POINTS, id=4, keypoints=["x", 2, 2] * 3, bbox=[1, 2, 3, 4], area=9),
+            "annotation 4 needs numbers as keypoints",
+        ),
+        (square_file(POINTS, id=4, keypoints=[10**400] * 9), "annotation 4 needs numbers"),
+        (square_file(POINTS, id=4, bbox=[1, 2, 3]), "bbox as x, y, width, height"),
+        (square_file(POINTS, id=4, bbox={"a": 1}), "bbox as x, y, width, height"),
     ],
 )
 def test_annotations_that_do_not_fit(tmp_path, truth, message):
@@ -215,6 +223,12 @@ def test_annotations_that_do_not_fit(tmp_path, truth, message):
     path.write_text(json.dumps(truth))
     with pytest.raises(ValueError, match=message):
         evaluate([], path)
+
+
+def test_only_crowdpose_reads_crowd_indices():
+    truth = square_file(POINTS)
+    truth["images"][0]["crowdIndex"] = "hard"
+    assert list(evaluate([result(POINTS)], truth)) == COCO_FIGURES
 
 
 @pytest.mark.parametrize("content", [b"", b"[1, 2", b"\xff\xd8\xff"])

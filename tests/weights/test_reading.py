@@ -60,6 +60,7 @@ def test_files_that_are_no_checkpoints(tmp_path, content, match, suffix):
 
 def test_paths_that_are_no_files(tmp_path):
     refused(tmp_path / "missing.pth", "no such file")
+    refused(tmp_path / ("x" * 300), "cannot be read")
     refused(tmp_path, "not a file")
     os.mkfifo(tmp_path / "pipe")
     refused(tmp_path / "pipe", "not a file")
