@@ -31,6 +31,7 @@ from comparison.timing import (
     ImageTiming,
     Stopwatch,
     Timing,
+    UnavailableError,
     count_people,
     machine,
     median_image,
@@ -55,10 +56,6 @@ BOTTOM_UP: dict[str, dict[str, Any]] = {
 }
 TOP_DOWN = ("topdown_heatmap", "topdown_regression", "topdown_softargmax")
 METHODS = (*BOTTOM_UP, *TOP_DOWN)
-
-
-class UnavailableError(Exception):
-    """Why a method cannot run here, and what to do, in one line."""
 
 
 def main() -> int:

@@ -29,8 +29,9 @@ def run(arguments: argparse.Namespace) -> None:
         problem = f"configs: there is no recipe {arguments.name!r}"
         print(_recipe(arguments.name, problem).read_text(encoding="utf-8"), end="")
     else:
-        width = max(map(len, recipes()), default=0)
-        for name, path in recipes().items():
+        found = recipes()
+        width = max(map(len, found), default=0)
+        for name, path in found.items():
             summary = path.read_text(encoding="utf-8").splitlines()[0]
             print(f"{name:<{width}}  {summary.removeprefix('#').strip()}")
 

@@ -24,6 +24,10 @@ UNAVAILABLE = 4
 STAGES = ("read", "detect", "pose", "aggregate", "group")  # in the order that an image passes them
 
 
+class UnavailableError(Exception):
+    """Why a method cannot run here, and what to do, in one line."""
+
+
 class TimingError(ValueError):
     """A timing file is wrong."""
 

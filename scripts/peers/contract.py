@@ -31,6 +31,7 @@ from comparison.timing import (  # noqa: E402
     ImageTiming,
     Stopwatch,
     Timing,
+    UnavailableError,
     count_people,
     machine,
     median_image,
@@ -50,10 +51,6 @@ except ImportError as error:
 
 Person = tuple[np.ndarray, float]
 """Keypoints (17, 3) x, y, score in pixels of the original image, and the person's score."""
-
-
-class UnavailableError(Exception):
-    """The peer cannot run here; the message says why and what to do."""
 
 
 @dataclasses.dataclass(frozen=True)
