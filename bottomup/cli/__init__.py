@@ -19,12 +19,13 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from bottomup.cli import configs, convert, evaluate, exit_codes, predict, training, weights
+from bottomup.cli import configs, convert, data, evaluate, exit_codes, predict, training, weights
 from bottomup.cli.parser import Parser, overview, unknown_verb
 
 VERBS: dict[str, ModuleType] = {
     "predict": predict,
     "evaluate": evaluate,
+    "data": data,
     "convert": convert,
     "weights": weights,
     "configs": configs,

@@ -15,7 +15,7 @@ import cv2
 from bottomup.cli import exit_codes
 from bottomup.cli.interruption import Interruption
 from bottomup.cli.progress import progress
-from bottomup.data.image_ids import ImageIds, read_annotated
+from bottomup.data.image_ids import Annotated, ImageIds, closest, read_annotated
 from bottomup.images.sources import Frame, map_ahead, scan
 from bottomup.inference.predictor import Predictor
 from bottomup.inference.run_folder import OVERLAYS, Row, RunFolder
@@ -73,14 +73,18 @@ def predict(arguments: argparse.Namespace) -> int:
     def frames() -> Iterator[Frame]:
         return scan(sources, exclude=[out, out / OVERLAYS])
 
-    ids = ImageIds(read_annotated(arguments.annotations) if arguments.annotations else None)
+    annotated = read_annotated(arguments.annotations) if arguments.annotations else None
+    ids = ImageIds(annotated and annotated.ids)
     num_images = _claim_ids(frames(), ids)
+    if annotated:
+        _match_ids(ids, annotated, arguments.annotations, num_images)
     predictor = _predictor(arguments)
     folder = RunFolder(
         out,
         overlays=not arguments.no_overlays,
         score_threshold=arguments.score_threshold,
         keypoint_threshold=arguments.keypoint_threshold,
+        category_id=annotated.category_id if annotated else 1,
     )
 
     # A row is written whole or not at all, and the folder is completed after an interruption too.
@@ -118,6 +122,25 @@ def _claim_ids(frames: Iterator[Frame], ids: ImageIds) -> int:
         reasons = "\n  ".join(problems or ["no source is left"])
         raise ValueError(f"there is nothing to read:\n  {reasons}")
     return num_images
+
+
+def _match_ids(ids: ImageIds, annotated: Annotated, path: str, num_images: int) -> None:
+    """Match images with annotations, and say which have none.
+
+    Raises:
+        ValueError: no image is annotated.
+    """
+    ids.match()
+    if not ids.unmatched:
+        return
+    name = ids.unmatched[0]
+    told = (
+        f"--annotations {path!r} names {num_images - len(ids.unmatched)} of {num_images} images. "
+        f"The source has {name!r}, the file has {closest(name, annotated.ids)!r}"
+    )
+    if len(ids.unmatched) == num_images:
+        raise ValueError(f"{told}: predict the folder that the names of the file are relative to")
+    print(f"bottomup: {told}: the others get other ids", file=sys.stderr)
 
 
 def _predictor(arguments: argparse.Namespace) -> Predictor:

@@ -76,6 +76,7 @@ class RunFolder:
         overlays: whether to draw every image.
         score_threshold: people below it are not drawn or counted; results.json has them all.
         keypoint_threshold: joints below it are not drawn.
+        category_id: of the results.
 
     Raises:
         OSError: the folder cannot be written to.
@@ -88,9 +89,10 @@ class RunFolder:
         overlays: bool = True,
         score_threshold: float = SCORE_THRESHOLD,
         keypoint_threshold: float = KEYPOINT_THRESHOLD,
+        category_id: int = 1,
     ) -> None:
         self.folder = Path(folder)
-        self._overlays = overlays
+        self._overlays, self._category_id = overlays, category_id
         self._thresholds = {
             "score_threshold": score_threshold,
             "keypoint_threshold": keypoint_threshold,
@@ -142,7 +144,7 @@ class RunFolder:
     def add(self, row: Row, image_id: int) -> None:
         """Append a row to the lists; rows come in the order of the source."""
         if row.poses is not None and row.wh is not None:
-            for person in row.poses.to_coco(image_id):
+            for person in row.poses.to_coco(image_id, self._category_id):
                 self._results.add(person)
             wh = {"width": row.wh[0], "height": row.wh[1]}
             self._images.add({"id": image_id, "file_name": row.name} | wh)
