@@ -18,7 +18,7 @@ from bottomup.cli.progress import progress
 from bottomup.data.image_ids import Annotated, ImageIds, closest, read_annotated
 from bottomup.images.sources import Frame, map_ahead, scan
 from bottomup.inference.predictor import Predictor
-from bottomup.inference.run_folder import OVERLAYS, Row, RunFolder
+from bottomup.inference.run_folder import OVERLAYS, Row, RunFolder, holds_overlays
 
 MAX_LISTED = 20  # failures in the summary; failures.json has them all
 
@@ -57,6 +57,26 @@ class Tally:
         return f"{speed:.1f} images/s, {_counted(self.num_people, 'person', 'people')} found"
 
 
+class _Overlays:
+    """Tells the folders of overlays, of this run and of earlier ones, and remembers them."""
+
+    def __init__(self, out: Path) -> None:
+        self._own = os.path.realpath(out / OVERLAYS)
+        self._found: set[str] = set()
+
+    def __call__(self, folder: str) -> bool:
+        is_one = os.path.realpath(folder) == self._own or holds_overlays(folder)
+        self._found |= {folder} if is_one else set()
+        return is_one
+
+    def report(self) -> None:
+        """Print in one line which were found."""
+        folders = [_printable(folder) for folder in sorted(self._found)]
+        if folders:
+            more = f" and {len(folders) - MAX_LISTED} more" if len(folders) > MAX_LISTED else ""
+            print(f"left out, written by earlier runs: {', '.join(folders[:MAX_LISTED])}{more}")
+
+
 def predict(arguments: argparse.Namespace) -> int:
     """Predict as the arguments say; returns the exit code.
 
@@ -69,13 +89,16 @@ def predict(arguments: argparse.Namespace) -> int:
         raise ValueError(f"--out {str(out)!r} is a file: name a folder")
     sources = arguments.sources or [str(importlib.resources.files("bottomup") / "samples")]
 
+    left_out = _Overlays(out)
+
     # The source is listed twice: first to claim ids, then to read the images.
     def frames() -> Iterator[Frame]:
-        return scan(sources, exclude=[out, out / OVERLAYS])
+        return scan(sources, exclude=left_out)
 
     annotated = read_annotated(arguments.annotations) if arguments.annotations else None
     ids = ImageIds(annotated and annotated.ids)
     num_images = _claim_ids(frames(), ids)
+    left_out.report()
     if annotated:
         _match_ids(ids, annotated, arguments.annotations, num_images)
     predictor = _predictor(arguments)
@@ -152,6 +175,7 @@ def _predictor(arguments: argparse.Namespace) -> Predictor:
         size=arguments.size,
         scales=arguments.scales,
         flip=arguments.flip,
+        threads=arguments.threads,
         batch_size=arguments.batch_size,
         exif=not arguments.no_exif,
     )

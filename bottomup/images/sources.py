@@ -20,31 +20,14 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from bottomup.images.decoding import DecodingError, decode
+from bottomup.images.decoding import decode, warning
+from bottomup.images.formats import SUFFIXES, DecodingError
+from bottomup.threads import num_cpus
 
-# what a folder is searched for; a file that is named is read whatever its suffix
-SUFFIXES = frozenset(
-    [
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".png",
-        ".webp",
-        ".gif",
-        ".bmp",
-        ".dib",
-        ".tif",
-        ".tiff",
-        ".ppm",
-        ".pgm",
-        ".pbm",
-        ".pnm",
-        ".avif",
-    ]
-)
 MAX_BYTES = 1 << 30  # of a file
-NUM_WORKERS = min(4, os.cpu_count() or 1)
+NUM_WORKERS = min(4, num_cpus())
+# what systems leave in folders of photos
+DEBRIS = re.compile(r"\._.*|\.DS_Store|(eh)?thumbs\.db|desktop\.ini", re.IGNORECASE | re.DOTALL)
 
 Source = Any
 """A path, a folder, a glob, an RGB uint8 array, or an iterable of these or of frames.
@@ -66,12 +49,14 @@ class Frame:
         path: the file; None for an array.
         image: (H, W, 3) uint8 RGB; None if it is not read yet, or cannot be.
         error: why it cannot be read; None if all is well.
+        warning: what is wrong with a file that was read all the same.
     """
 
     name: str
     path: Path | None = None
     image: UInt8[np.ndarray, "H W 3"] | None = None
     error: str | None = None
+    warning: str | None = None
 
 
 def read(frame: Frame, *, exif: bool = True) -> Frame:
@@ -84,7 +69,9 @@ def read(frame: Frame, *, exif: bool = True) -> Frame:
     if frame.path is None or not is_unread(frame):
         return frame
     try:
-        return dataclasses.replace(frame, image=decode(_read_bytes(frame.path), exif=exif))
+        data = _read_bytes(frame.path)
+        image = decode(data, exif=exif, suffix=frame.path.suffix)
+        return dataclasses.replace(frame, image=image, warning=warning(data))
     except DecodingError as error:
         return dataclasses.replace(frame, error=str(error))
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
@@ -133,46 +120,48 @@ def map_ahead(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def scan(source: Source, *, exclude: Iterable[str | Path] = ()) -> Iterator[Frame]:
+def scan(
+    source: Source, *, exclude: Callable[[str], bool] = lambda folder: False
+) -> Iterator[Frame]:
     """List a source without reading any file.
 
     The order is that of the source, with names sorted within a folder or a glob. Folders are
-    searched recursively for files with one of `SUFFIXES`. What cannot be found, a folder that
-    cannot be opened, and a folder or a glob without images each give one frame with an error.
+    searched recursively for files with one of `SUFFIXES`; hidden files and folders are passed over.
+    What cannot be found, a folder that cannot be opened, and a folder or a glob without images each
+    give one frame with an error.
 
     Args:
         source: see `Source`.
-        exclude: folders to leave out wherever they are found, such as the output folder.
+        exclude: whether to leave out a folder that is found in a folder or by a glob.
 
     Raises:
         ValueError: the source is of another type.
     """
-    excluded = {key for folder in exclude if (key := _identity(folder)) is not None}
     if isinstance(source, str | os.PathLike):
         # the names are unique already, and remembering millions of them would cost memory
-        yield from _scan_paths([source], excluded)
+        yield from _scan_paths([source], exclude)
     elif isinstance(source, np.ndarray):
-        yield from [_array_frame(source, 0)] if source.ndim < 4 else _scan_mixed(source, excluded)
+        yield from [_array_frame(source, 0)] if source.ndim < 4 else _scan_mixed(source, exclude)
     elif isinstance(source, list | tuple) and all(
         isinstance(item, str | os.PathLike) for item in source
     ):
-        frames = _scan_paths(source, excluded)
+        frames = _scan_paths(source, exclude)
         yield from frames if len(source) == 1 else map(_UniqueNames(), frames)
     elif isinstance(source, Iterable):
-        yield from _scan_mixed(source, excluded)
+        yield from _scan_mixed(source, exclude)
     else:
         raise ValueError(
             f"a source is a path, an array or an iterable of them, not {type(source).__name__}"
         )
 
 
-def _scan_mixed(items: Iterable[Any], excluded: set[tuple[int, int]]) -> Iterator[Frame]:
+def _scan_mixed(items: Iterable[Any], exclude: Callable[[str], bool]) -> Iterator[Frame]:
     unique = _UniqueNames()
     for index, item in enumerate(items):
         if isinstance(item, Frame):
             yield item
         elif isinstance(item, str | os.PathLike):
-            yield from map(unique, _scan_paths([item], excluded))
+            yield from map(unique, _scan_paths([item], exclude))
         else:
             yield _array_frame(item, index)
 
@@ -190,7 +179,7 @@ def _array_frame(array: Any, index: int) -> Frame:
 
 
 def _scan_paths(
-    paths: Iterable[str | os.PathLike[str]], excluded: set[tuple[int, int]]
+    paths: Iterable[str | os.PathLike[str]], exclude: Callable[[str], bool]
 ) -> Iterator[Frame]:
     """Files, named relative to the deepest folder that holds all of the given paths."""
     found: list[tuple[str, bool, str | None]] = []  # path, whether it is a folder, error
@@ -198,11 +187,11 @@ def _scan_paths(
         if os.path.lexists(path):
             found.append((path, os.path.isdir(path), None))
         else:
-            matches = sorted(glob.glob(path, recursive=True))
-            files = [(match, False, None) for match in matches if _is_wanted(match, excluded)]
+            files = [(match, False, None) for match in _glob(path, exclude)]
             error = "no file matches" if glob.has_magic(path) else "no such file or folder"
             found += files or [(path, False, error)]
 
+    found = [item for item in found if item[1] or not DEBRIS.fullmatch(os.path.basename(item[0]))]
     folders = {
         os.path.abspath(path) if is_folder else os.path.dirname(os.path.abspath(path))
         for path, is_folder, _ in found
@@ -215,23 +204,45 @@ def _scan_paths(
         if error is not None:
             yield Frame(_relative(path, base) if len(found) > 1 else path, error=error)
         elif is_folder:
-            yield from _walk(path, base, set(excluded))
+            yield from _walk(path, base, exclude)
         else:
             yield Frame(_relative(path, base), Path(path))
 
 
-def _is_wanted(match: str, excluded: set[tuple[int, int]]) -> bool:
-    return not os.path.isdir(match) and not any(
-        _identity(parent) in excluded for parent in Path(match).parents
-    )
+def _glob(pattern: str, exclude: Callable[[str], bool]) -> list[str]:
+    """The files that match, sorted, without those in excluded folders."""
+    matches = [match for match in sorted(set(_expand(pattern))) if not os.path.isdir(match)]
+    is_excluded = {
+        folder: any(exclude(str(parent)) for parent in (Path(folder), *Path(folder).parents))
+        for folder in set(map(os.path.dirname, matches))
+    }
+    return [match for match in matches if not is_excluded[os.path.dirname(match)]]
 
 
-def _walk(top: str, base: str, visited: set[tuple[int, int]]) -> Iterator[Frame]:
+def _expand(pattern: str) -> Iterator[str]:
+    """What matches. No folder is entered twice by **, while `glob` follows links in circles."""
+    deep = re.match(r"(?:(.*?)/)??\*\*(?:/+(.*))?$", pattern, re.DOTALL)
+    if deep is None:
+        yield from glob.iglob(pattern)
+        return
+    visited: set[tuple[int, int] | None] = set()
+    for top in glob.iglob(f"{deep[1]}/") if deep[1] is not None else [""]:
+        for folder, inner, _ in os.walk(top or ".", followlinks=True):
+            if (identity := _identity(folder)) in visited:
+                inner.clear()
+                continue
+            visited.add(identity)
+            inner[:] = sorted(name for name in inner if not name.startswith("."))
+            yield from _expand(os.path.join(glob.escape(folder), deep[2] or "*"))
+
+
+def _walk(top: str, base: str, exclude: Callable[[str], bool]) -> Iterator[Frame]:
     """The images of a folder and of the folders in it.
 
     Links are followed, but no folder is entered twice.
     """
     is_empty = True
+    visited: set[tuple[int, int]] = set()
     ahead = [iter([(top, True)])]  # what is left of each folder on the path to the current one
     while ahead:
         path, is_folder = next(ahead[-1], (None, False))
@@ -239,7 +250,7 @@ def _walk(top: str, base: str, visited: set[tuple[int, int]]) -> Iterator[Frame]
             ahead.pop()
         elif is_folder:
             identity = _identity(path)
-            if identity in visited and path is not top:
+            if path is not top and (identity in visited or exclude(path)):
                 continue
             if identity is not None:
                 visited.add(identity)
@@ -261,7 +272,7 @@ def _walk(top: str, base: str, visited: set[tuple[int, int]]) -> Iterator[Frame]
 
 
 def _list_folder(folder: str) -> list[tuple[str, bool]]:
-    """Paths in a folder, sorted, and whether each is (or is a link to) a folder."""
+    """Paths in a folder that are not hidden, sorted, and whether each is (a link to) a folder."""
     with os.scandir(folder) as entries:
         return sorted(
             (
@@ -270,6 +281,7 @@ def _list_folder(folder: str) -> list[tuple[str, bool]]:
                 or (entry.is_symlink() and os.path.isdir(entry.path)),
             )
             for entry in entries
+            if not entry.name.startswith(".")
         )
 
 

@@ -22,12 +22,13 @@ from bottomup.coordinates import map_points
 from bottomup.files import write_whole
 from bottomup.images import KEYPOINT_THRESHOLD, SCORE_THRESHOLD
 from bottomup.images.drawing import draw
-from bottomup.images.sources import SUFFIXES
+from bottomup.images.formats import SUFFIXES
 from bottomup.inference import gallery
 from bottomup.inference.predictor import Prediction
 from bottomup.poses import Poses
 
 OVERLAYS = "overlays"
+LISTS = ("results.json", "images.json", "failures.json", "index.html")
 JPEG_QUALITY = 90
 THUMBNAIL_QUALITY = 75
 MAX_JPEG_SIDE = 65500  # of libjpeg; a larger image becomes a PNG
@@ -57,6 +58,7 @@ class Row:
         overlay: path of the overlay within the folder, with forward slashes; None without one.
         thumbnail: a small overlay as a JPEG; None without one.
         error: what went wrong; None if all is well.
+        warning: what is wrong with a file that was read all the same.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Row:
     overlay: str | None = None
     thumbnail: bytes | None = None
     error: str | None = None
+    warning: str | None = None
 
 
 class RunFolder:
@@ -101,12 +104,8 @@ class RunFolder:
         (self.folder / OVERLAYS if overlays else self.folder).mkdir(parents=True, exist_ok=True)
         self._lists: list[_GrowingList] = []
         try:
-            for name, start, end in (
-                ("results.json", "[", "]"),
-                ("images.json", '{"images": [', "]}"),
-                ("failures.json", "[", "]"),
-                ("index.html", *gallery.split_page()),
-            ):
+            ends = (("[", "]"), ('{"images": [', "]}"), ("[", "]"), gallery.split_page())
+            for name, (start, end) in zip(LISTS, ends, strict=True):
                 self._lists.append(_GrowingList(self.folder / name, start, end))
         except OSError:
             self.discard()
@@ -139,15 +138,16 @@ class RunFolder:
                 if problem.errno not in NAME_ERRORS:
                     raise
                 overlay, error = None, f"its overlay cannot be written: {problem.strerror}"
-        return Row(name, wh, poses, num_shown, overlay, thumbnail, error)
+        return Row(name, wh, poses, num_shown, overlay, thumbnail, error, prediction.warning)
 
     def add(self, row: Row, image_id: int) -> None:
         """Append a row to the lists; rows come in the order of the source."""
         if row.poses is not None and row.wh is not None:
             for person in row.poses.to_coco(image_id, self._category_id):
                 self._results.add(person)
-            wh = {"width": row.wh[0], "height": row.wh[1]}
-            self._images.add({"id": image_id, "file_name": row.name} | wh)
+            entry = {"id": image_id, "file_name": row.name}
+            entry |= {"width": row.wh[0], "height": row.wh[1]}
+            self._images.add(entry | ({"warning": row.warning} if row.warning else {}))
         if row.error is not None:
             self._failures.add({"file": row.name, "reason": row.error})
         if self._num_rows < gallery.MAX_ROWS:
@@ -187,6 +187,14 @@ class RunFolder:
         return _encode(draw(small, reduced, **self._thresholds), ".jpg", THUMBNAIL_QUALITY)
 
 
+def holds_overlays(folder: str | Path) -> bool:
+    """Whether a run wrote its overlays to this folder, or was killed while it did."""
+    real = Path(os.path.realpath(folder))
+    return real.name == OVERLAYS and all(
+        (real.parent / name).is_file() or _part_of(real.parent / name).is_file() for name in LISTS
+    )
+
+
 def overlay_name(name: str, *, is_large: bool = False) -> str:
     """The file name of an overlay, different for different images.
 
@@ -219,6 +227,11 @@ def _encode(image: UInt8[np.ndarray, "H W 3"], suffix: str, quality: int) -> byt
     return data.tobytes()
 
 
+def _part_of(path: Path) -> Path:
+    """Where a list is written until it is complete."""
+    return path.with_name(f".{path.name}.part")
+
+
 class _GrowingList:
     """A text file with a list of JSON values, written beside its place and moved there at the end.
 
@@ -227,7 +240,7 @@ class _GrowingList:
 
     def __init__(self, path: Path, start: str, end: str) -> None:
         self.path, self._end = path, end
-        self.part = path.with_name(f".{path.name}.part")
+        self.part = _part_of(path)
         self._file = open(self.part, "w", encoding="utf-8", newline="\n")  # noqa: SIM115
         self._file.write(start)
         self._separator = "\n"

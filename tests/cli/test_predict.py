@@ -124,6 +124,28 @@ def test_a_second_run_is_the_same_and_does_not_see_the_first(photos, tmp_path):
     assert len(results) > 2
 
 
+def test_overlays_of_earlier_runs_are_left_out_and_named_in_one_line(photos, tmp_path, capsys):
+    outs = [photos / "out", photos / "sub" / "another", tmp_path / "elsewhere"]
+    counts = []
+    for out in (out for out in outs for _ in range(2)):
+        assert main(["predict", str(photos), "--out", str(out)]) == 0
+        assert len(load(out / "images.json")["images"]) == 8
+        lines = [line for line in capsys.readouterr().out.splitlines() if "left out" in line]
+        assert len(lines) <= 1
+        counts.append("".join(lines).count("/overlays"))
+    assert counts == [0, 1, 1, 2, 2, 2]
+    assert main(["predict", str(photos / "**" / "*.*"), "--out", str(outs[0])]) == 3
+    assert len(load(outs[0] / "images.json")["images"]) == 8
+    assert "left out" in capsys.readouterr().out
+
+
+def test_photos_in_a_folder_that_a_run_was_written_to_are_found(photos, tmp_path):
+    assert main(["predict", str(photos), "--out", str(photos / "sub")]) == 0
+    for out in (photos / "sub", tmp_path / "out"):
+        assert main(["predict", str(photos), "--out", str(out)]) == 0
+        assert len(load(out / "images.json")["images"]) == 8
+
+
 def test_ids_from_annotations(photos, tmp_path):
     annotations = {
         "images": [

@@ -145,13 +145,53 @@ def test_links_are_followed_once(tmp_path):
 
 def test_excluded_folders_are_left_out(tmp_path):
     put(tmp_path, "1.png", "out/overlays/1.png", "other/1.png")
-    assert names_of(tmp_path, exclude=[tmp_path / "out"]) == ["1.png", "other/1.png"]
-    assert names_of(
-        str(tmp_path / "**/*.png"), exclude=[tmp_path / "out", tmp_path / "nowhere"]
-    ) == [
+    for source in (tmp_path, tmp_path / "**/*.png"):
+        names = names_of(str(source), exclude=lambda folder: Path(folder).name == "out")
+        assert names == ["1.png", "other/1.png"]
+
+
+def test_a_photo_that_cannot_be_read_does_not_vanish_from_a_folder(tmp_path):
+    put(tmp_path, "1.png", "jpeg in truth.HEIC")
+    (tmp_path / "2.jxl").write_bytes(b"\xff\x0a" + b"\0" * 50)
+    (tmp_path / "3.NEF").write_bytes(b"II*\0\x08\0\0\0\0\0")
+    errors = {frame.name: frame.error or "" for frame in iterate(tmp_path)}
+    assert errors["1.png"] == errors["jpeg in truth.HEIC"] == ""
+    assert "JPEG XL image" in errors["2.jxl"]
+    assert "camera's raw image" in errors["3.NEF"]
+
+
+DEBRIS = ("._1.png", ".DS_Store", "Thumbs.db", "desktop.ini", "sub/._2.png")
+
+
+def test_debris_of_systems_and_hidden_files_are_no_photos(tmp_path):
+    put(tmp_path, "1.png", "sub/2.png", ".hidden.png", ".thumbnails/3.png", *DEBRIS)
+    assert names_of(tmp_path) == ["1.png", "sub/2.png"]
+    assert names_of(str(tmp_path / "**")) == ["1.png", "sub/2.png"]
+    assert names_of(str(tmp_path / "*")) == ["1.png"]
+    assert names_of([tmp_path / name for name in ("1.png", "sub", *DEBRIS)]) == [
         "1.png",
-        "other/1.png",
+        "sub/2.png",
     ]
+    assert names_of(tmp_path / "._1.png") == []
+    assert names_of(tmp_path / ".hidden.png") == [".hidden.png"]
+    assert names_of(tmp_path / ".thumbnails") == ["3.png"]
+
+
+def test_a_glob_follows_links_but_not_in_circles(tmp_path):
+    put(tmp_path, "a/1.png", "a/b/2.png", "elsewhere/3.png")
+    for i in range(20):
+        (tmp_path / "a" / "b" / f"up{i}").symlink_to(tmp_path / "a")
+    (tmp_path / "a" / "out").symlink_to(tmp_path / "elsewhere")
+    assert names_of(str(tmp_path / "a/**/*.png")) == ["1.png", "b/2.png", "out/3.png"]
+    assert len(names_of(str(tmp_path / "**/b/**/*.png"))) == 3
+
+
+def test_a_warning_comes_with_the_image(tmp_path):
+    (tmp_path / "1.jpg").write_bytes(encode(HALVES, ".jpg")[:-2])
+    (frame,) = iterate(tmp_path)
+    assert frame.image is not None
+    assert frame.error is None
+    assert "end mark" in (frame.warning or "")
 
 
 def test_pipes_and_devices_do_not_block(tmp_path):

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -9,7 +10,7 @@ from bottomup import Poses
 from bottomup.images.decoding import decode
 from bottomup.inference import gallery
 from bottomup.inference.predictor import Prediction
-from bottomup.inference.run_folder import RunFolder, overlay_name
+from bottomup.inference.run_folder import RunFolder, holds_overlays, overlay_name
 from tests.support.picture_files import HALVES
 
 
@@ -65,6 +66,28 @@ def test_the_lists(tmp_path):
         "results.json",
     ]
     assert decode((tmp_path / "overlays" / "sub" / "b.png.jpg").read_bytes()).shape == (40, 60, 3)
+
+
+def test_overlays_are_known_by_what_else_the_run_wrote(tmp_path):
+    write(tmp_path / "run", [prediction("a.jpg")])
+    (tmp_path / "link").symlink_to(tmp_path / "run" / "overlays")
+    assert holds_overlays(tmp_path / "run" / "overlays")
+    assert holds_overlays(tmp_path / "link")
+    assert not holds_overlays(tmp_path / "run")
+    (tmp_path / "mine" / "overlays").mkdir(parents=True)
+    (tmp_path / "mine" / "results.json").write_text("[]")
+    assert not holds_overlays(tmp_path / "mine" / "overlays")
+    killed = RunFolder(tmp_path / "killed")
+    assert holds_overlays(tmp_path / "killed" / "overlays")
+    killed.discard()
+
+
+def test_a_warning_is_part_of_the_image(tmp_path):
+    warned = dataclasses.replace(prediction("a.jpg"), warning="no end")
+    write(tmp_path, [warned, prediction("b.jpg")])
+    first, second = load(tmp_path / "images.json")["images"]
+    assert first == {"id": 1, "file_name": "a.jpg", "width": 60, "height": 40, "warning": "no end"}
+    assert "warning" not in second
 
 
 def test_nothing_found_is_a_valid_run(tmp_path):
