@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,7 @@ def read_annotations(
     *,
     missing: str = "error",
     sigmas: tuple[float, ...] | None = None,
+    flip_pairs: Sequence[Sequence[int]] | None = None,
 ) -> Annotations:
     """Read and check an annotation file.
 
@@ -85,6 +86,7 @@ def read_annotations(
         images: the folder that the file names are relative to.
         missing: what to do about images that do not exist: "error" or "skip". Both list them.
         sigmas: OKS tolerances of the joints; None: see `Skeleton.from_category`.
+        flip_pairs: pairs that change places in a mirror; None: see `Skeleton.from_category`.
 
     Raises:
         ValueError: the file is not a keypoint file (the message names the entry), or `missing` is
@@ -93,7 +95,7 @@ def read_annotations(
     """
     if missing not in ("error", "skip"):
         raise ValueError(f"missing must be 'error' or 'skip', not {missing!r}")
-    raw, category, skeleton = _read_category(path, sigmas)
+    raw, category, skeleton = _read_category(path, sigmas, flip_pairs)
     _check(path, raw, category["id"], skeleton.num_keypoints)
 
     # the people of each image, in the order of the file
@@ -227,14 +229,16 @@ def _name(source: Any, what: str) -> str:
 
 
 def _read_category(
-    path: str | Path, sigmas: tuple[float, ...] | None
+    path: str | Path,
+    sigmas: tuple[float, ...] | None = None,
+    flip_pairs: Sequence[Sequence[int]] | None = None,
 ) -> tuple[dict[str, Any], dict[str, Any], Skeleton]:
     """The content of a file, its keypoint category and the joints of this category."""
     raw = read_raw(path, "images", "annotations", "categories")
     _unique(path, "categories", raw["categories"], checks.category_faults)
     category = keypoint_category(raw["categories"], path)
     try:
-        return raw, category, Skeleton.from_category(category, sigmas)
+        return raw, category, Skeleton.from_category(category, sigmas, flip_pairs)
     except ValueError as error:
         raise ValueError(f"{path}: category {category.get('name')!r}: {error}") from error
 
