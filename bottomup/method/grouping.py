@@ -111,11 +111,7 @@ class Grouper:
         if self.rules.fill_every_joint:
             return matched, fill_every_joint(heatmaps, tags, matched)
         filled = fill_in(
-            candidates,
-            matched,
-            map_size,
-            threshold=self.refine_threshold,
-            tag_threshold=threshold,
+            candidates, matched, map_size, threshold=self.refine_threshold, tag_threshold=threshold
         )
         return matched, filled
 
