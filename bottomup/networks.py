@@ -37,8 +37,9 @@ BUILDERS: dict[str, Callable[..., Network]] = {
 # stands for the line about `skeleton` in a builder's docstring
 ARGUMENTS = """\
     skeleton: "coco", "crowdpose", or an annotation file whose category names the joints.
-    weights: a file or the name of weights to start from. Tensors of the network without a fitting
-        one in the file keep their initial values, and are listed.
+    weights: a file or the name of weights to start from. If the file has other joints, those of the
+        same name take over their part of the head. Tensors of the network without a fitting one in
+        the file keep their initial values, and are listed.
 """
 
 

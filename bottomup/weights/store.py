@@ -23,6 +23,7 @@ from bottomup.models.network import Network
 from bottomup.models.pose_net import BUILDERS, PoseNet
 from bottomup.skeleton import Skeleton
 from bottomup.weights.description import assemble, describe, network_name
+from bottomup.weights.joints import take_joints
 from bottomup.weights.published import PUBLISHED, cached_path
 from bottomup.weights.reading import Checkpoint, WeightsError, fitted, read_checkpoint, some
 from bottomup.weights.recognition import recognise
@@ -131,6 +132,9 @@ class Start(NamedTuple):
 def start_from(net: Network, weights: str | Path) -> Start:
     """Copy every tensor of a weights file that fits the network by name and shape.
 
+    If the network has other joints than the file, those of the same name, however it is spelled,
+    take over their channels. The others keep their initial values.
+
     Args:
         net: the network to fill.
         weights: as in `load_model`, or the trunk of an ImageNet classifier.
@@ -140,7 +144,9 @@ def start_from(net: Network, weights: str | Path) -> Start:
         ValueError: no tensor but mean and std fits.
     """
     own = net.state_dict()
-    given = _all_tensors(read_checkpoint(find(weights)), own)
+    checkpoint = read_checkpoint(find(weights))
+    given = _all_tensors(checkpoint, own)
+    take_joints(net, given, checkpoint)
     loaded = [name for name in own if name in given and given[name].shape == own[name].shape]
     if set(loaded) <= {"mean", "std"}:
         raise ValueError(
