@@ -83,6 +83,7 @@ class _CommandLine(LightningCLI):
         parser.set_defaults({"model": {"class_path": "bottomup.training.PoseEstimator"}})
 
     def before_instantiate_classes(self) -> None:
+        assert self.subcommand is not None
         _joints_of_the_data(self.config[self.subcommand])
 
 

@@ -47,6 +47,7 @@ class FineHeatmaps(nn.Module):
 
     def __init__(self, in_channels: int, num_keypoints: int, channels: int):
         super().__init__()
+        self.in_channels = in_channels
         self.doubling = doubling(in_channels + num_keypoints, channels)
         self.out = Conv(channels, num_keypoints, 1)
         set_start(self.out)
@@ -54,8 +55,7 @@ class FineHeatmaps(nn.Module):
     def joint_channels(self, num_keypoints: int) -> dict[str, list[int]]:
         """As of `TagHead`."""
         each = list(range(num_keypoints))
-        features = [-1] * (self.doubling[0].in_channels - self.out.out_channels)
-        return {"doubling.0": features + each, "out": each}
+        return {"doubling.0": [-1] * self.in_channels + each, "out": each}
 
     def forward(
         self, features: Float[Tensor, "B C h w"], heatmaps: Float[Tensor, "B K h w"]
@@ -165,8 +165,10 @@ class MultiResolutionHead(TagHead):
 
         self.final_layers = nn.ModuleList([nn.Conv2d(in_channels, num_outputs, 1)])
         self.deconv_layers = nn.ModuleList()
+        self.feature_channels: list[int] = []  # that each of them gets beside the prediction
         for _ in range(num_deconvs):
             blocks = (nn.Sequential(BasicBlock(channels)) for _ in range(num_blocks))
+            self.feature_channels.append(in_channels)
             upsample = doubling(in_channels + num_outputs, channels)
             self.deconv_layers.append(nn.Sequential(upsample, *blocks))
             self.final_layers.append(nn.Conv2d(channels, num_keypoints, 1))
@@ -178,10 +180,8 @@ class MultiResolutionHead(TagHead):
         each = list(range(num_keypoints))
         outputs = each + [k for k in each for _ in range(self.tag_dims)]
         layers = {"final_layers.0": outputs}
-        for n, (deconv, final) in enumerate(
-            zip(self.deconv_layers, self.final_layers, strict=False)
-        ):
-            features = [-1] * (deconv[0][0].in_channels - final.out_channels)
+        for n, channels in enumerate(self.feature_channels):
+            features = [-1] * channels
             layers |= {f"deconv_layers.{n}.0.0": features + outputs, f"final_layers.{n + 1}": each}
             outputs = each
         return layers

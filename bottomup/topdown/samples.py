@@ -108,8 +108,8 @@ class BoxAugment:
             sample.mask[round(y0) : round(y1) + 1, round(x0) : round(x1) + 1] = False
         keypoints = np.concatenate([cut, np.full((len(cut), 2, 1), 2.0)], 2)
         keypoints = (keypoints * counts[:, None, None]).astype(np.float32)
-        image = augment.recolour(sample.image, rng)
-        return LabelledImage(image, keypoints, sample.mask, cut.reshape(-1, 4))
+        pixels = augment.recolour(sample.image, rng)
+        return LabelledImage(pixels, keypoints, sample.mask, cut.reshape(-1, 4))
 
 
 def _choose(
