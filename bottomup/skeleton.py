@@ -45,10 +45,8 @@ class Skeleton:
             raise ValueError(
                 f"keypoint names must be unique and at least one, not {self.keypoints}"
             )
-        are_numbers = all(isinstance(sigma, int | float) for sigma in self.sigmas)
-        if len(self.sigmas) != num_keypoints or not (
-            are_numbers and all(0 < sigma < math.inf for sigma in self.sigmas)
-        ):
+        are_positive = all(0 < sigma < math.inf for sigma in self.sigmas)
+        if len(self.sigmas) != num_keypoints or not are_positive:
             raise ValueError(
                 f"{num_keypoints} keypoints need as many positive sigmas, not {self.sigmas}"
             )
@@ -132,7 +130,9 @@ class Skeleton:
                 f"category {category.get('name')!r} names no keypoints: is this a keypoint file?"
             )
         sigmas = sigmas or category.get("sigmas")
-        if sigmas and not isinstance(sigmas, list | tuple):
+        if sigmas and not (
+            isinstance(sigmas, list | tuple) and all(isinstance(s, int | float) for s in sigmas)
+        ):
             raise ValueError(f"sigmas must be a list of numbers, not {sigmas!r}")
         flip_pairs = category.get("flip_pairs") if flip_pairs is None else flip_pairs
         flips = None if flip_pairs is None else _pairs_of_file("flip_pairs", flip_pairs)
