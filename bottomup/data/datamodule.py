@@ -146,7 +146,7 @@ class PoseData(LightningDataModule):
         return Together([part for part, _ in parts], [share for _, share in parts])
 
     def train_dataloader(self) -> ResumableLoader:
-        """Batches of image, keypoints, mask and boxes; in distributed training, this process's share."""
+        """Batches of labelled images; in distributed training, this process's share."""
         assert self.training_set is not None
         rank, num_ranks = self._rank()
         sampler = EpochSampler(
