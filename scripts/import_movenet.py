@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from peers.tfjs import PackageError, open_package, read_graph_model
 
-from bottomup.models.center_voting import CenterVotingHead, DenseHead
+from bottomup.models.center_voting import CenterVotingHead
+from bottomup.models.heads import DenseHead
 from bottomup.models.mobilenet import Conv, MobileNetPyramid, SeparableConv
 from bottomup.models.pose_net import PoseNet, mobile
 from bottomup.weights.store import save_model

@@ -11,10 +11,11 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from pickle import UnpicklingError
 
 import torch
-from jsonargparse import ArgumentError
+from jsonargparse import ArgumentError, Namespace
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning import LightningModule
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
@@ -83,6 +84,19 @@ class _CommandLine(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.set_defaults({"model": {"class_path": "bottomup.training.PoseEstimator"}})
+
+    def before_instantiate_classes(self) -> None:
+        assert self.subcommand is not None
+        _joints_of_the_data(self.config[self.subcommand])
+
+
+def _joints_of_the_data(config: Namespace) -> None:
+    """Let the network take its joints from the annotation file of the data, unless it has some."""
+    network = "model.init_args.network.init_args"
+    files = (config.get(f"data.init_args.{kind}_annotations") for kind in ("train", "val"))
+    path = next((path for path in files if path and Path(path).is_file()), None)
+    if path and network in config and config[network].get("skeleton") is None:
+        config[network].skeleton = path
 
 
 @contextmanager

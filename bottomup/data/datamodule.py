@@ -1,5 +1,6 @@
 """Data for training and validation, as recipes name them: annotated photos, or drawn crowds."""
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -15,6 +16,8 @@ from bottomup.data.photos import PastedPhotos, PhotoEvaluation
 from bottomup.data.samples import EvaluationImage, Samples, Together
 from bottomup.data.scenes.crowd import Crowd
 from bottomup.skeleton import Skeleton
+
+log = logging.getLogger(__name__)
 
 EvaluationSet = PhotoEvaluation | DrawnEvaluation
 
@@ -33,6 +36,7 @@ class PoseData(LightningDataModule):
         val: the same for validation and test.
         missing: "error" or "skip": what to do about photos that do not exist.
         sigmas: OKS tolerances of the joints; None: see `Skeleton.from_category`.
+        flip_pairs: pairs that change places in a mirror; None: see `Skeleton.from_category`.
         photo_samples: makes the training samples of photos.
         photo_turns: how often an epoch visits each sample of the photos.
         drawn_evaluation: what to validate on without photos; None: nothing.
@@ -54,6 +58,7 @@ class PoseData(LightningDataModule):
         val: tuple[str | None, str | None] = (None, None),
         missing: Literal["error", "skip"] = "error",
         sigmas: Sequence[float] | None = None,
+        flip_pairs: Sequence[Sequence[int]] | None = None,
         photo_samples: Callable[[Annotations], Samples] | None = None,
         photo_turns: int = 1,
         drawn_evaluation: DrawnEvaluation | None = None,
@@ -63,6 +68,7 @@ class PoseData(LightningDataModule):
         self.eval_batch_size = eval_batch_size
         self.files = {"train": train, "val": val}
         self.missing, self.sigmas = missing, tuple(sigmas) if sigmas else None
+        self.flip_pairs = flip_pairs
         self.photo_samples, self.photo_turns = photo_samples, photo_turns
         self.drawn, self.drawn_evaluation = drawn, drawn_evaluation
         self.training_set: Together | None = None
@@ -83,6 +89,8 @@ class PoseData(LightningDataModule):
     def setup(self, stage: str) -> None:
         """Read and check the annotation files; drawings are drawn when they are needed.
 
+        Before a training, pairs and sigmas of the joints are printed.
+
         Raises:
             ValueError: a file is wrong, or there is nothing to train or validate on.
             FileNotFoundError: a photo does not exist.
@@ -91,12 +99,20 @@ class PoseData(LightningDataModule):
             self.evaluation_set = self._make_evaluation_set(stage)
         if stage == "fit" and self.training_set is None:
             self.training_set = self._make_training_set()
+            if self._rank()[0] == 0:
+                _tell_joints(self.training_set.skeleton)
 
     def _read(self, kind: Literal["train", "val"]) -> Annotations | None:
         """Read and check the annotations of one kind; None for no photos."""
         annotations, images = self.files[kind]
         if annotations and images:
-            return read_annotations(annotations, images, missing=self.missing, sigmas=self.sigmas)
+            return read_annotations(
+                annotations,
+                images,
+                missing=self.missing,
+                sigmas=self.sigmas,
+                flip_pairs=self.flip_pairs,
+            )
         if annotations or images:
             raise ValueError(
                 f"pass both --data.{kind}_annotations FILE and --data.{kind}_images DIR, or neither"
@@ -130,7 +146,7 @@ class PoseData(LightningDataModule):
         return Together([part for part, _ in parts], [share for _, share in parts])
 
     def train_dataloader(self) -> ResumableLoader:
-        """Batches of image, keypoints and mask; in distributed training, this process's share."""
+        """Batches of labelled images; in distributed training, this process's share."""
         assert self.training_set is not None
         rank, num_ranks = self._rank()
         sampler = EpochSampler(
@@ -167,6 +183,17 @@ class PoseData(LightningDataModule):
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
 
+def _tell_joints(skeleton: Skeleton) -> None:
+    """Print what a training takes for granted about the joints; warn where it looks wrong."""
+    print(skeleton.describe())
+    if skeleton.one_sided:
+        log.warning(
+            "without a partner on the other side, so a mirrored image keeps their place: %s; "
+            "set data.flip_pairs if they have one",
+            ", ".join(skeleton.one_sided),
+        )
+
+
 class PhotoData(PoseData):
     """Annotated photos: COCO, CrowdPose, or any file in their format with joints of its own.
 
@@ -180,7 +207,9 @@ class PhotoData(PoseData):
         copy_paste: probability that people of another photo are pasted into a photo.
         empty_images: also learn from photos without labelled people.
         sigmas: OKS tolerances of the joints; null: those of the category, or of COCO and CrowdPose
-            by the names of the joints, or 0.05 each.
+            by the names of the joints, or 0.05.
+        flip_pairs: pairs of joints that change places in a mirror, counted from 1; null: those of
+            the category, or of the names that have a left and a right.
         batch_size: training images per step and process.
         num_workers: the number of processes that make samples.
         seed: of the order of the images and of all augmentation.
@@ -202,6 +231,7 @@ class PhotoData(PoseData):
         copy_paste: float = 0.0,
         empty_images: bool = False,
         sigmas: list[float] | None = None,
+        flip_pairs: list[list[int]] | None = None,
         batch_size: int = 12,
         num_workers: int = 4,
         seed: int = 0,
@@ -213,7 +243,7 @@ class PhotoData(PoseData):
             batch_size, num_workers, seed, eval_batch_size,
             drawn=draw_samples(crowd, drawn_images, augment, seed=seed),
             train=(train_annotations, train_images), val=(val_annotations, val_images),
-            missing=missing, sigmas=sigmas,
+            missing=missing, sigmas=sigmas, flip_pairs=flip_pairs,
             photo_samples=lambda annotations: Samples(
                 PastedPhotos(annotations, empty_images, probability=copy_paste), augment, seed
             ),

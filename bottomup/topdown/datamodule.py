@@ -20,6 +20,8 @@ class CropData(PoseData):
         val_annotations: JSON file of the photos to validate and test on; None for drawings.
         val_images: folder of these photos.
         missing: "error" or "skip": what to do about photos that do not exist; both list them.
+        sigmas: as in `PhotoData`.
+        flip_pairs: as in `PhotoData`.
         augment: how a person becomes a crop.
         photo_turns: how often an epoch visits each person of the photos.
         drawn_crops: the number of crops of drawn people in an epoch.
@@ -43,6 +45,8 @@ class CropData(PoseData):
         val_images: str | None = None,
         *,
         missing: Literal["error", "skip"] = "error",
+        sigmas: list[float] | None = None,
+        flip_pairs: list[list[int]] | None = None,
         augment: CropAugment = CropAugment(),  # noqa: B008  frozen
         photo_turns: int = 1,
         drawn_crops: int = 0,
@@ -57,7 +61,7 @@ class CropData(PoseData):
             batch_size, num_workers, seed, eval_batch_size,
             drawn=Samples(Drawings(crowd, drawn_crops), augment, seed, stream=4),
             train=(train_annotations, train_images), val=(val_annotations, val_images),
-            missing=missing, photo_turns=photo_turns,
+            missing=missing, sigmas=sigmas, flip_pairs=flip_pairs, photo_turns=photo_turns,
             photo_samples=lambda annotations: Samples(
                 Photos(annotations, one_person=True), augment, seed, stream=3
             ),

@@ -33,7 +33,7 @@ class Estimator(LightningModule):
 
     Args:
         network: the network to train.
-        criterion: computes unweighted named losses from outputs, keypoints and mask.
+        criterion: computes unweighted named losses from outputs, keypoints, mask and boxes.
         weights: the weight of each loss in the total, by name.
         optimizer: makes the optimiser from the parameters.
         schedule: makes the learning rate schedule; None keeps the rate.
@@ -102,7 +102,7 @@ class Estimator(LightningModule):
                 message names the images.
         """
         outputs = self.network(batch.image.contiguous(memory_format=torch.channels_last))
-        losses = self.criterion(outputs, batch.keypoints, batch.mask)
+        losses = self.criterion(outputs, batch.keypoints, batch.mask, batch.boxes)
         weighted = {name: self.weights[name] * loss for name, loss in losses.items()}
         total = torch.stack(list(weighted.values())).sum()
         self._stop_unless_finite(total.detach(), batch_idx)
