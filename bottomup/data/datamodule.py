@@ -156,6 +156,9 @@ class PoseData(LightningDataModule):
 
     test_dataloader = val_dataloader
 
+    def left_out(self) -> list[str]:
+        return []
+
     def transfer_batch_to_device(
         self, batch: Any, device: torch.device, dataloader_idx: int
     ) -> Any:
