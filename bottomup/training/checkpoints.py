@@ -133,7 +133,7 @@ class NewestCheckpoint(Checkpoint):
 
     def _save(self, trainer: Trainer) -> None:
         assert self.path is not None
-        trainer.save_checkpoint(self.path)
+        trainer.save_checkpoint(self.path, weights_only=False)
         self._saved_at, self._saved_step = time.monotonic(), trainer.global_step
 
     def _stop(self, trainer: Trainer, number: int) -> None:
