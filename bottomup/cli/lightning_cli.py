@@ -27,7 +27,7 @@ from bottomup.cli.interruption import Interruption
 from bottomup.cli.training import SUMMARIES
 from bottomup.data.datamodule import PoseData
 from bottomup.models.pose_net import PoseNet
-from bottomup.training.checkpoints import Interrupted, NewestCheckpoint
+from bottomup.training.checkpoints import NewestCheckpoint, StoppedTrainingError
 
 # How lines of jsonargparse's messages begin that give wrong advice or repeat the whole config.
 NOISE = (
@@ -133,7 +133,7 @@ def _report(trainer: Trainer) -> Iterator[str]:
     yield from trainer.datamodule.left_out()  # type: ignore[attr-defined]
 
     paths = {"best": best and best.best_model_path, "newest": newest}
-    shown = {name: _relative(path) for name, path in paths.items() if path}
+    shown = {name: _relative(path) for name, path in paths.items() if path and Path(path).exists()}
     yield from (f"{name} state: {path}" for name, path in shown.items())
     if shown and isinstance(trainer.lightning_module.network, PoseNet):
         checkpoint = shlex.quote(next(iter(shown.values())))
@@ -151,7 +151,7 @@ def _one_kind_of_stop(typed: Sequence[str]) -> Iterator[None]:
     """Raise KeyboardInterrupt with the signal's number for all ways that one ends a verb."""
     try:
         yield
-    except Interrupted as stop:
+    except StoppedTrainingError as stop:
         if not stop.is_global_zero:  # the first process speaks for all
             sys.exit(exit_codes.DONE)
         pairs = itertools.pairwise(["", *typed])

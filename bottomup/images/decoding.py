@@ -26,6 +26,10 @@ class DecodingError(ValueError):
     """Why a file cannot be decoded, in words for its owner."""
 
 
+class IncompleteHeaderError(DecodingError):
+    """The bytes end before the header does."""
+
+
 def decode(data: bytes, *, exif: bool = True) -> UInt8[np.ndarray, "H W 3"]:
     """Decode an image file.
 
@@ -42,13 +46,7 @@ def decode(data: bytes, *, exif: bool = True) -> UInt8[np.ndarray, "H W 3"]:
     Raises:
         DecodingError: it is not an image of a known kind, is damaged, or is too large.
     """
-    size = declared_size(data)
-    if min(size) < 1:
-        raise DecodingError(f"its header claims {size[0]} x {size[1]} pixels")
-    if size[0] * size[1] > MAX_PIXELS:
-        raise DecodingError(
-            f"its header claims {size[0]} x {size[1]} pixels, more than {MAX_PIXELS:,}"
-        )
+    usable_size(data)
     if _is_cut_short(data):
         raise DecodingError("truncated: the file ends before its image does")
     flags = cv2.IMREAD_COLOR if exif else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
@@ -59,6 +57,21 @@ def decode(data: bytes, *, exif: bool = True) -> UInt8[np.ndarray, "H W 3"]:
     if image is None:
         raise DecodingError("cannot be decoded: it is damaged, or of an unusual variety")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
+
+
+def usable_size(data: bytes) -> Size:
+    """The size that the header states, if it can be one; see `declared_size`.
+
+    Raises:
+        DecodingError: the header is of no known kind, incomplete, or claims a size that none has.
+    """
+    size = declared_size(data)
+    claim = f"its header claims {size[0]} x {size[1]} pixels"
+    if min(size) < 1:
+        raise DecodingError(claim)
+    if math.prod(size) > MAX_PIXELS:
+        raise DecodingError(f"{claim}, more than {MAX_PIXELS:,}")
+    return size
 
 
 def declared_size(data: bytes) -> Size:
@@ -74,7 +87,9 @@ def declared_size(data: bytes) -> Size:
             try:
                 return read_size(data)
             except (struct.error, LookupError, ValueError) as error:
-                raise DecodingError("truncated or damaged: its header is incomplete") from error
+                raise IncompleteHeaderError(
+                    "truncated or damaged: its header is incomplete"
+                ) from error
     if re.match(rb"....ftyp(hei|hev|mif1|msf1)", data, re.DOTALL):
         raise DecodingError("HEIC, which cannot be read: convert it to JPEG or PNG")
     raise DecodingError(f"not an image: neither {KINDS}")

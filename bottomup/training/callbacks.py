@@ -36,7 +36,7 @@ class AveragedWeights(WeightAveraging):
         super()._swap_models(pl_module)
         self._is_swapped = not self._is_swapped
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_end(self, trainer: Any, pl_module: LightningModule) -> None:
         """Leave the average in the network; the last weights stay for the checkpoint."""
         self._swap_models(pl_module)
 
@@ -101,11 +101,14 @@ class LogPictures(Callback):
             return
         assert isinstance(pl_module, PoseEstimator)
         images = trainer.datamodule.evaluation_set  # type: ignore[attr-defined]
-        for number in range(min(self.num_images, len(images))):
+        chosen = (images[number] for number in range(min(self.num_images, len(images))))
+        for number, one in enumerate(chosen):
+            if one is None:  # a broken photo
+                continue
             log_picture(
                 trainer.loggers,
                 f"image_{number}",
-                picture_of(pl_module, images[number].image),
+                picture_of(pl_module, one.image),
                 step=trainer.global_step,
                 folder=trainer.log_dir,
             )

@@ -23,7 +23,7 @@ from bottomup.files import write_whole
 BEGUN = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
 
 
-class Interrupted(Exception):
+class StoppedTrainingError(Exception):
     """A signal has stopped a training, whose state is saved.
 
     Attributes:
@@ -54,7 +54,7 @@ class NewestCheckpoint(Checkpoint):
         path: the file; None before the training is set up.
 
     Raises:
-        Interrupted: a signal has come, and the state is saved. All processes raise it.
+        StoppedTrainingError: a signal has come, and the state is saved. All processes raise it.
         OSError: a checkpoint cannot be written.
     """
 
@@ -99,7 +99,7 @@ class NewestCheckpoint(Checkpoint):
         """
         is_time = time.monotonic() - self._saved_at >= 60 * self.minutes
         reason = _largest(trainer, self._signal or int(is_time))
-        if reason and not trainer.fast_dev_run:
+        if reason and _is_fitting(trainer):
             self._save(trainer)
             if reason > 1 and not _validation_follows(trainer):
                 self._stop(trainer, reason)
@@ -138,7 +138,7 @@ class NewestCheckpoint(Checkpoint):
 
     def _stop(self, trainer: Trainer, number: int) -> None:
         assert self.path is not None
-        raise Interrupted(number, self.path, is_global_zero=trainer.is_global_zero)
+        raise StoppedTrainingError(number, self.path, is_global_zero=trainer.is_global_zero)
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -167,7 +167,8 @@ def _largest(trainer: Trainer, number: int) -> int:
 
 def _is_fitting(trainer: Trainer) -> bool:
     is_fit = trainer.state.fn == TrainerFn.FITTING
-    return is_fit and not trainer.sanity_checking and not trainer.fast_dev_run
+    is_trial = trainer.sanity_checking or trainer.fast_dev_run  # type: ignore[attr-defined]
+    return is_fit and not is_trial
 
 
 def _validation_follows(trainer: Trainer) -> bool:

@@ -286,6 +286,8 @@ class PoseEstimator(Estimator):
 
     def validation_step(self, batch: list[EvaluationImage], batch_idx: int) -> None:
         """Find the people of some images in float32, with the same code as prediction."""
+        if not batch:  # all of its photos are left out
+            return
         with torch.autocast(self.device.type, enabled=False):
             people = self.predictor(len(batch))([image.image for image in batch])
         assert isinstance(people, list)
