@@ -1,7 +1,9 @@
 """A loader that can stop in the middle of an epoch and go on from there."""
 
 import functools
+import os
 import signal
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -165,16 +167,25 @@ def watch(batches: Iterator[T], photos: PhotoFiles | None) -> Iterator[T]:
 
 
 def start_worker(_: int) -> None:
-    """Make a process that loads samples use one thread, and outlive the signals of its parent.
+    """Make a process that loads samples use one thread, and leave signals to its parent.
 
-    Workers draw and warp many small images side by side: one thread each is fastest. A terminal
-    sends Ctrl-C to all processes; the parent needs its workers until its state is saved, and ends
-    them then. SIGTERM is let pass once, since that is also how the parent ends a worker that hangs.
+    Workers draw and warp many small images side by side: one thread each is fastest. Ctrl-C and
+    SIGTERM often go to all processes, but the parent needs its workers until its state is saved.
     """
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda number, frame: signal.signal(number, signal.SIG_DFL))
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if hasattr(signal, "sigwaitinfo"):  # not on macOS
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+        threading.Thread(target=_obey_parent, daemon=True).start()
+
+
+def _obey_parent() -> None:
+    """End this process at the first SIGTERM that its parent sends."""
+    while signal.sigwaitinfo([signal.SIGTERM]).si_pid != os.getppid():
+        pass
+    os._exit(0)
 
 
 def _without_none(images: list[EvaluationImage | None]) -> list[EvaluationImage]:

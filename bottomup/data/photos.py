@@ -71,7 +71,7 @@ class PhotoFiles:
         return int(self._broken.sum())
 
     def watch(self, batches: Iterable[T]) -> Iterator[T]:
-        """Batches made of these photos; each broken photo is told once.
+        """Batches made of these photos; each photo that is left out is told once.
 
         Raises:
             ValueError: there are broken photos, and `missing` is "error", or nothing else is left.
@@ -87,7 +87,7 @@ class PhotoFiles:
 
     def _tell(self) -> None:
         new = self._broken & ~self._told
-        if new.any():
+        if self.missing == "skip" and new.any():
             self._told |= new
             for complaint in self._complaints(new):
                 log.warning("left out: %s", complaint)

@@ -131,6 +131,15 @@ class NewestCheckpoint(Checkpoint):
             progress = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]
             progress |= {"total": BEGUN, "current": BEGUN}
 
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Let `ModelCheckpoint` know the best state so far, which lies in another folder."""
+        for other in trainer.checkpoint_callbacks:
+            state = checkpoint["callbacks"].get(other.state_key, {})
+            if os.path.isfile(state.get("best_model_path", "")):
+                state["dirpath"] = getattr(other, "dirpath", None)
+
     def _save(self, trainer: Trainer) -> None:
         assert self.path is not None
         trainer.save_checkpoint(self.path, weights_only=False)
