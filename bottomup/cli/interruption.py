@@ -11,12 +11,14 @@ from typing import Any
 class Interruption:
     """Lets SIGINT and SIGTERM raise KeyboardInterrupt, except in blocks that must be finished.
 
+    Its argument is the number of the signal.
+
     Attributes:
-        came: whether one of them has come.
+        came: the number of the signal that has come; 0 before.
     """
 
     def __init__(self) -> None:
-        self.came = False
+        self.came = 0
         self._is_held_back = False
         self._earlier: dict[int, Any] = {}
 
@@ -34,9 +36,9 @@ class Interruption:
             signal.signal(number, handler)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self.came = True
+        self.came = number
         if not self._is_held_back:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt(number)
 
     @contextlib.contextmanager
     def held_back(self, *, ignore: bool = False) -> Iterator[None]:
@@ -55,4 +57,4 @@ class Interruption:
         finally:
             self._is_held_back = False
         if self.came and not came_before and not ignore:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt(self.came)

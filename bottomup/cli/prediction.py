@@ -124,7 +124,7 @@ def predict(arguments: argparse.Namespace) -> int:
                 folder.close()
         finally:
             folder.discard()
-    return _summarise(tally, out, was_interrupted=interruption.came)
+    return _summarise(tally, out, signal_number=interruption.came)
 
 
 def _claim_ids(frames: Iterator[Frame], ids: ImageIds) -> int:
@@ -217,9 +217,9 @@ def _native_messages_off() -> Iterator[None]:
         os.close(kept)
 
 
-def _summarise(tally: Tally, out: Path, *, was_interrupted: bool) -> int:
+def _summarise(tally: Tally, out: Path, *, signal_number: int) -> int:
     """Print what was done; returns the exit code."""
-    if was_interrupted:
+    if signal_number:
         print(f"interrupted after {tally.num_done} of {tally.num_images} images")
     if tally.num_failed:
         print(f"{_counted(tally.num_failed, 'file', 'files')} failed:")
@@ -229,8 +229,8 @@ def _summarise(tally: Tally, out: Path, *, was_interrupted: bool) -> int:
             print(f"  and {num_more} more, see {out / 'failures.json'}")
     print(f"{_counted(tally.num_done, 'image', 'images')} in {tally.seconds:.1f} s, {tally}")
     print(f"look at {_printable(str(out / 'index.html'))}")
-    if was_interrupted:
-        return exit_codes.INTERRUPTED
+    if signal_number:
+        return exit_codes.after(signal_number)
     return exit_codes.SOME_FAILED if tally.num_failed else exit_codes.DONE
 
 

@@ -15,6 +15,7 @@ import io
 import re
 import struct
 from types import ModuleType
+from typing import Any
 
 import cv2
 import numpy as np
@@ -53,15 +54,29 @@ def decode(data: bytes, *, exif: bool = True, suffix: str = "") -> UInt8[np.ndar
     Raises:
         DecodingError: it is not an image of a known kind, is damaged, or is too large.
     """
+    usable_size(data, suffix)
     if is_heic(data):
         return _decode_heic(data)
-    _check_size(declared_size(data, suffix))
     if _is_cut_short(data):
         raise DecodingError("truncated: the file ends before its image does")
     if warning(data):
         data = _with_end(data)
     image = _decode_with_opencv(data, exif=exif)
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
+
+
+def usable_size(data: bytes, suffix: str = "") -> Size:
+    """The size that the header states, if it can be one; see `declared_size`.
+
+    Raises:
+        DecodingError: the file is of no kind that is read, its header is incomplete, or it claims a
+            size that no image has.
+    """
+    if is_heic(data) and _heif_package() is None:
+        raise unread("a HEIC image", otherwise=", or install bottomup[heif]")
+    size = declared_size(data, suffix)
+    _check_size(size)
+    return size
 
 
 def warning(data: bytes) -> str | None:
@@ -93,10 +108,7 @@ def _decode_with_opencv(data: bytes, *, exif: bool) -> UInt8[np.ndarray, "H W 3"
 
 def _decode_heic(data: bytes) -> UInt8[np.ndarray, "H W 3"]:
     """HEIC by libheif, which turns the image as the file says."""
-    heif = _heif_package()
-    if heif is None:
-        raise unread("a HEIC image", otherwise=", or install bottomup[heif]")
-    _check_size(declared_size(data))
+    heif: Any = _heif_package()
     try:
         image = heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=True)
         _check_size(image.size)  # of the coded image, which the header may contradict

@@ -1,10 +1,9 @@
 """Data for top-down methods, as recipes name them: crops of single people, or images with boxes."""
 
-from typing import Literal
-
 from bottomup.data.augment import Augment
 from bottomup.data.datamodule import PoseData
 from bottomup.data.drawings import Drawings, DrawnEvaluation
+from bottomup.data.headers import Missing
 from bottomup.data.photos import Photos
 from bottomup.data.samples import Samples
 from bottomup.data.scenes.crowd import Crowd
@@ -19,7 +18,8 @@ class CropData(PoseData):
         train_images: folder of the training photos.
         val_annotations: JSON file of the photos to validate and test on; None for drawings.
         val_images: folder of these photos.
-        missing: "error" or "skip": what to do about photos that do not exist; both list them.
+        missing: "error" or "skip": what to do about photos that do not exist or are broken; both
+            name them.
         sigmas: as in `PhotoData`.
         flip_pairs: as in `PhotoData`.
         augment: how a person becomes a crop.
@@ -44,7 +44,7 @@ class CropData(PoseData):
         val_annotations: str | None = None,
         val_images: str | None = None,
         *,
-        missing: Literal["error", "skip"] = "error",
+        missing: Missing = "error",
         sigmas: list[float] | None = None,
         flip_pairs: list[list[int]] | None = None,
         augment: CropAugment = CropAugment(),  # noqa: B008  frozen
@@ -63,7 +63,7 @@ class CropData(PoseData):
             train=(train_annotations, train_images), val=(val_annotations, val_images),
             missing=missing, sigmas=sigmas, flip_pairs=flip_pairs, photo_turns=photo_turns,
             photo_samples=lambda annotations: Samples(
-                Photos(annotations, one_person=True), augment, seed, stream=3
+                Photos(annotations, one_person=True, missing=missing), augment, seed, stream=3
             ),
             drawn_evaluation=DrawnEvaluation(crowd, val_length),
         )  # fmt: skip
@@ -77,7 +77,8 @@ class BoxData(PoseData):
         train_images: folder of the training photos.
         val_annotations: JSON file of the photos to validate and test on; None for drawings.
         val_images: folder of these photos.
-        missing: "error" or "skip": what to do about photos that do not exist; both list them.
+        missing: "error" or "skip": what to do about photos that do not exist or are broken; both
+            name them.
         augment: how an image becomes a sample; boxes stay upright, so its rotation must be 0.
         empty_images: also learn from photos without labelled people.
         photo_turns: how often an epoch visits each photo.
@@ -100,7 +101,7 @@ class BoxData(PoseData):
         val_annotations: str | None = None,
         val_images: str | None = None,
         *,
-        missing: Literal["error", "skip"] = "error",
+        missing: Missing = "error",
         augment: Augment = Augment(rotation=0.0),  # noqa: B008  frozen
         empty_images: bool = True,
         photo_turns: int = 1,
@@ -119,7 +120,7 @@ class BoxData(PoseData):
             train=(train_annotations, train_images), val=(val_annotations, val_images),
             missing=missing, photo_turns=photo_turns,
             photo_samples=lambda annotations: Samples(
-                Photos(annotations, empty_images), box_augment, seed, stream=5
+                Photos(annotations, empty_images, missing=missing), box_augment, seed, stream=5
             ),
             drawn_evaluation=DrawnEvaluation(crowd, val_length),
         )  # fmt: skip
