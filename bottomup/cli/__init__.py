@@ -25,9 +25,9 @@ from bottomup.cli.parser import Parser, overview, unknown_verb
 VERBS: dict[str, ModuleType] = {
     "predict": predict,
     "evaluate": evaluate,
-    "data": data,
     "convert": convert,
     "weights": weights,
+    "data": data,
     "configs": configs,
 }
 SUMMARIES = {name: verb.SUMMARY for name, verb in VERBS.items()} | training.SUMMARIES
