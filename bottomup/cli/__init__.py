@@ -27,9 +27,9 @@ from bottomup.threads import sleep_while_waiting
 VERBS: dict[str, ModuleType] = {
     "predict": predict,
     "evaluate": evaluate,
-    "data": data,
     "convert": convert,
     "weights": weights,
+    "data": data,
     "configs": configs,
 }
 SUMMARIES = {name: verb.SUMMARY for name, verb in VERBS.items()} | training.SUMMARIES
