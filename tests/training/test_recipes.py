@@ -118,6 +118,29 @@ def test_a_stopped_recipe_goes_on_and_ends_with_its_newest_state(
     assert ("bottomup predict" in out) == ("topdown" not in recipe and recipe != "person_detector")
 
 
+@pytest.mark.parametrize("recipe", ["mobile_coco", "topdown_regression", "person_detector"])
+@pytest.mark.parametrize("missing", ["error", "skip"])
+def test_broken_photos_stop_a_training_or_are_left_out(recipe, missing, tmp_path, capfd, caplog):
+    """One that its header tells, and one that only decoding tells."""
+    arguments = [*tiny_data(recipe, tmp_path), "--trainer.max_steps=2", "--data.num_workers=1"]
+    arguments.append(f"--data.missing={missing}")
+    (tmp_path / "0.png").write_bytes((tmp_path / "0.png").read_bytes()[:5000])
+    assert main(["fit", "--config", recipe, *arguments]) == (2 if missing == "error" else 0)
+    out, err = capfd.readouterr()
+    assert "0.png: truncated" in err + caplog.text
+    assert "Traceback" not in err
+    if missing == "skip":
+        assert "left out of train: 1 of 4 photos" in out
+        assert "left out of val: 1 of 4 photos" in out
+
+    (tmp_path / "1.png").write_bytes(b"")
+    assert main(["fit", "--config", recipe, *arguments]) == (2 if missing == "error" else 0)
+    out, err = capfd.readouterr()
+    assert "1.png: empty" in err + caplog.text
+    if missing == "skip":
+        assert "left out of train: 2 of 4 photos" in out
+
+
 def test_every_recipe_validates_ten_times(recipe_settings):
     """A recipe by epochs every tenth of them; one by steps every tenth of these."""
     trainer = recipe_settings["trainer"]
