@@ -12,7 +12,7 @@ EXPLANATION = f"""exit codes:
   {FAILED}  it failed: a full disk, a broken transfer, a loss that is not finite
   {WRONG_USAGE}  wrong usage: an option, a path, weights or annotations that do not exist or fit
   {SOME_FAILED}  some files failed; the others are done
-  {INTERRUPTED}  interrupted; predict leaves what was done until then in DIR, fit saves its state
+  {INTERRUPTED}  interrupted; predict leaves what was done so far, fit saves its state
   {TERMINATED}  the same after SIGTERM"""
 
 

@@ -304,12 +304,14 @@ def test_many_failures_are_counted(tmp_path, capsys):
     assert len(load(tmp_path / "out" / "failures.json")) == 31
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_is_completed_as_far_as_it_came(photos, tmp_path, net, capsys, number):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_is_completed_as_far_as_it_came(
+    photos, tmp_path, net, capsys, number, code
+):
     net.trunk = SignallingTrunk(8, number)
     handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     out = tmp_path / "out"
-    assert main(["predict", str(photos), "--out", str(out), "--batch-size", "1"]) == 130
+    assert main(["predict", str(photos), "--out", str(out), "--batch-size", "1"]) == code
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
     assert sorted(os.listdir(out)) == RUN_FILES
     images = load(out / "images.json")["images"]
