@@ -4,6 +4,7 @@ import argparse
 
 from bottomup.cli.parser import count, number
 from bottomup.images import KEYPOINT_THRESHOLD, SCORE_THRESHOLD
+from bottomup.inference import MAX_MEGAPIXELS, MOST_MEGAPIXELS
 
 SUMMARY = "Find people in images."
 
@@ -41,6 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_drawing_arguments(parser)
 
 
+def _size(word: str) -> int | str:
+    return word if word == "auto" else count(word)
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Predict.
 
@@ -68,7 +73,19 @@ def _add_network_arguments(parser: argparse.ArgumentParser) -> None:
         help="official: the numbers of the reference code",
     )
     parser.add_argument(
-        "--size", type=count, metavar="PIXELS", help="of the network's input, not the weights' own"
+        "--size",
+        type=_size,
+        metavar="auto|PIXELS",
+        help="of the network's input. auto: it follows from the image; large images are looked at "
+        "more closely where they show small people. The default is auto where the weights, mode "
+        "and scales allow it, else the weights' own",
+    )
+    parser.add_argument(
+        "--max-megapixels",
+        type=number(0.01, MOST_MEGAPIXELS),
+        default=MAX_MEGAPIXELS,
+        metavar="MP",
+        help="with --size auto: what the network sees of an image at most (%(default)s)",
     )
     parser.add_argument(
         "--scales",

@@ -96,26 +96,26 @@ class Grouper:
         grouped = [self._group(*image) for image in zip(candidates, heatmaps, tags, strict=True)]
         return self._to_poses(heatmaps, grouped) if grouped else []
 
+    @torch.inference_mode()
+    def assemble(self, candidates: Candidates, heatmaps: Float[Tensor, "1 K H W"]) -> Poses:
+        """The people of one image from its candidates alone; not with `fill_every_joint`."""
+        return self._to_poses(heatmaps, [self._group(candidates, heatmaps[0], None)])[0]
+
     def _group(
         self,
         candidates: Candidates,
         heatmaps: Float[Tensor, "K H W"],
-        tags: Float[Tensor, "K H W L"],
+        tags: Float[Tensor, "K H W L"] | None,
     ) -> tuple[Members, Members]:
         """The people of one image: only with matched joints, and with missing joints filled in."""
-        map_size, threshold = heatmaps[0].numel(), self.tag_threshold
+        size, threshold = heatmaps[0].numel(), self.tag_threshold
         order = self.skeleton.grouping_order
-        matched = match(
-            candidates, map_size, order=order, tag_threshold=threshold, rules=self.rules
-        )
+        matched = match(candidates, size, order=order, tag_threshold=threshold, rules=self.rules)
         if self.rules.fill_every_joint:
+            assert tags is not None
             return matched, fill_every_joint(heatmaps, tags, matched)
         filled = fill_in(
-            candidates,
-            matched,
-            map_size,
-            threshold=self.refine_threshold,
-            tag_threshold=threshold,
+            candidates, matched, size, threshold=self.refine_threshold, tag_threshold=threshold
         )
         return matched, filled
 

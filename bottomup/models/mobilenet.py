@@ -74,8 +74,9 @@ class InvertedResidual(nn.Module):
 
     def forward(self, features: Float[Tensor, "B C h w"]) -> Float[Tensor, "B D i j"]:
         """B C h w to B C' h/stride w/stride."""
-        hidden = features if self.expand is None else F.relu6(self.expand(features))
-        hidden = self.project(F.relu6(self.depthwise(hidden)))
+        # in place: these are the largest maps of the network
+        hidden = features if self.expand is None else F.relu6(self.expand(features), inplace=True)
+        hidden = self.project(F.relu6(self.depthwise(hidden), inplace=True))
         return features + hidden if self.is_residual else hidden
 
 
@@ -139,7 +140,7 @@ class MobileNetPyramid(nn.Module):
 
         They are B 40 H/4 W/4, B 48 H/8 W/8, B 96 H/16 W/16 and B 1280 H/32 W/32.
         """
-        features = F.relu6(self.stem(images))  # B 48 H/2 W/2
+        features = F.relu6(self.stem(images), inplace=True)  # B 48 H/2 W/2
         levels = []
         for number, stage in enumerate(self.stages):
             features = stage(features)
@@ -196,8 +197,10 @@ class MobileNetScales(MobileNetPyramid):
         Args:
             images: RGB, about -1 to 1; H and W multiples of 32 * 2**(num_scales - 1).
         """
-        features = [super().forward(images)]
-        for _ in range(self.num_scales - 1):
+        return [self.at_scale(images, scale) for scale in range(self.num_scales)]
+
+    def at_scale(self, images: Float[Tensor, "B 3 H W"], scale: int) -> Float[Tensor, "B C h w"]:
+        """Features of images at 2**-scale of their size, C channels at stride 4 * 2**scale."""
+        for _ in range(scale):
             images = F.avg_pool2d(images, 2)
-            features.append(super().forward(images))
-        return features
+        return super().forward(images)

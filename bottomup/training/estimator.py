@@ -276,6 +276,7 @@ class PoseEstimator(Estimator):
             self.network,
             device=self.device,
             mode=self.mode,
+            size=self.network.preprocessing.size,  # fixed, so that figures can be compared
             scales=self.scales,
             flip=self.flip,
             batch_size=batch_size,

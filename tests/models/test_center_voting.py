@@ -3,15 +3,9 @@ import pytest
 import torch
 
 from bottomup.method.grouping import Grouper
-from bottomup.models.center_voting import (
-    CenterVotingHead,
-    DenseMaps,
-    Votes,
-    Voting,
-    resembles_stronger,
-    spread_votes,
-)
+from bottomup.models.center_voting import CenterVotingHead, DenseMaps
 from bottomup.models.heads import HeadOutput
+from bottomup.models.voting import Votes, Voting, resembles_stronger, spread_votes
 
 
 def votes_of(scores: list[float], centers: list[tuple[float, float]], size: float = 20.0) -> Votes:
