@@ -7,10 +7,11 @@ votes of all levels and tiles then compete as those of one image, and each perso
 level, see `bottomup.models.voting`. Votes reach beyond tiles, so a person may be larger than one.
 
 Heatmaps and tags of all levels together are computed block by block, from the votes near a block.
-Of a block only candidates and heatmaps are kept. `Grouper` gets those of the whole image.
+Of a block, only candidates and heatmaps are kept. `Grouper` gets those of the whole image.
 """
 
 import itertools
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -29,9 +30,11 @@ from bottomup.models.pose_net import PoseNet
 from bottomup.models.voting import Votes, merge_scales, suit_scales
 
 STRIDE = 4  # pixels of a level per cell of its maps
-TILE = 384  # cells of a tile's side, and of a block's: 1536 pixels
-MARGIN = 24  # further cells that the network sees around a tile: 96 pixels
+TILE = 560  # cells of a tile's side, about: 2240 pixels
+ALIGNMENT = 8  # cells: 32 pixels, the stride of the coarsest features
+MARGIN = 48  # further cells that the network sees around a tile: 192 pixels
 MAX_WHOLE_PIXELS = 1536**2  # of an input that is seen as a whole
+BLOCK = 256  # cells of the side of a block, whose maps are computed at once, about
 BLOCK_MARGIN = KERNEL_SIZE // 2 + 1  # further cells of a block, on which its candidates depend
 SMALL = 30.0  # cells: people who are smaller at one level are looked at in the next finer one
 REACH = 5.0  # standard deviations; a vote farther away is nothing
@@ -58,7 +61,8 @@ class Level:
 
     Attributes:
         heat: (V, K, h, w) heatmaps; zeros where the level was not seen.
-        is_seen: which tiles the network saw.
+        tiles: boxes that cover the level.
+        is_seen: which of them the network saw.
     """
 
     def __init__(self, net: PoseNet, wh: tuple[int, int], *, flip: bool):
@@ -66,21 +70,19 @@ class Level:
         shape = (1 + flip, net.skeleton.num_keypoints, *wh[::-1])
         # zeros of numpy take no memory before something is written to them
         self.heat = torch.from_numpy(np.zeros(shape, np.float32)).to(net.mean.device)
-        self.is_seen = np.zeros([-(-side // TILE) for side in wh[::-1]], bool)
+        self.tiles = split(wh, TILE)
+        self.is_seen = np.zeros(len(self.tiles), bool)
         self._found: list[Votes] = []
 
-    def see(
-        self, pixels: UInt8[np.ndarray, "H W 3"], num_halvings: int, row: int, column: int
-    ) -> None:
+    def see(self, number: int, pixels: UInt8[np.ndarray, "H W 3"], num_halvings: int) -> None:
         """Run the network on a tile with its margin; keep the heatmaps and votes of the tile.
 
         Args:
+            number: of the tile.
             pixels: the level's input, before it is halved.
             num_halvings: how often it is halved.
-            row: of the tile.
-            column: of the tile.
         """
-        tile, stride = tile_box(row, column, self.wh), STRIDE * 2**num_halvings
+        tile, stride = self.tiles[number], STRIDE * 2**num_halvings
         around = x0, y0, x1, y1 = _grown(tile, MARGIN, self.wh)
         part = pixels[y0 * stride : y1 * stride, x0 * stride : x1 * stride]
         images = torch.from_numpy(np.ascontiguousarray(part))[None].to(self.heat.device)
@@ -93,7 +95,7 @@ class Level:
                 heat, votes = _mirrored(heat, votes, self.net.skeleton.flip_indices)
             self.heat[view : view + 1, :, *_slices(tile)] = heat[..., *_slices(tile, around)]
             self._keep(votes, tile, around, view)
-        self.is_seen[row, column] = True
+        self.is_seen[number] = True
 
     def _keep(self, votes: Votes, tile: Box, around: Box, view: int) -> None:
         """Keep the votes whose centre is in the tile."""
@@ -158,27 +160,24 @@ def look(
             break
         if pixels is None or step.transform is not transform:
             transform, pixels = step.transform, step.transform.warp(image)
-        for row, column in np.argwhere(wanted).tolist():
-            level.see(pixels, step.num_halvings, row, column)
+        for number in np.flatnonzero(wanted).tolist():
+            level.see(number, pixels, step.num_halvings)
         levels.insert(0, level)
 
     # what a level did not see looks as it does at the next coarser level
     for coarser, level in itertools.pairwise(reversed(levels)):
-        for row, column in np.argwhere(~level.is_seen).tolist():
-            box = tile_box(row, column, level.wh)
+        for number in np.flatnonzero(~level.is_seen).tolist():
+            box = level.tiles[number]
             level.heat[..., *_slices(box)] = coarser.enlarged(box, 2)
     return levels
 
 
-def shows_small(coarser: Level, level: Level) -> Bool[np.ndarray, "rows columns"]:
-    """The tiles of a level on which the next coarser one shows people who are small there."""
+def shows_small(coarser: Level, level: Level) -> Bool[np.ndarray, " T"]:
+    """Whether the next coarser level shows people who are small there, for the T tiles."""
     votes = coarser.votes(factor=2)
     small = _chosen(votes, votes.size[0] < 2 * SMALL)
     low, high = _extent(small, 0.25 * small.size)
-    shows = np.zeros_like(level.is_seen)
-    for row, column in np.ndindex(shows.shape):
-        shows[row, column] = _touch(low, high, tile_box(row, column, level.wh)).any()
-    return shows
+    return np.array([_touch(low, high, tile).any() for tile in level.tiles])
 
 
 @torch.inference_mode()
@@ -200,9 +199,8 @@ def find_joints(
     heatmaps = heatmaps.to(levels[0].heat.device)
     no_tags = np.zeros((0, 2 * len(levels[0].heat)), np.float32)
     found = [Candidates(np.zeros(0, np.int64), np.zeros(0, np.float32), no_tags, np.zeros(0, bool))]
-    for row, column in np.ndindex(levels[0].is_seen.shape):
-        tile = tile_box(row, column, wh)
-        block = _grown(tile, BLOCK_MARGIN, wh)
+    for inner in split(wh, BLOCK):
+        block = _grown(inner, BLOCK_MARGIN, wh)
         maps = merge_block(levels, votes, block)
         if maps is None:
             continue
@@ -213,7 +211,7 @@ def find_joints(
             detection_threshold=detection_threshold,
             refine_threshold=refine_threshold,
         )
-        found.append(_placed(candidates, tile, block, wh))
+        found.append(_placed(candidates, inner, block, wh))
     joined = Candidates(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
     order = np.argsort(joined.flat)  # `Candidates` are in ascending order
     return Candidates(*(part[order] for part in joined)), heatmaps
@@ -238,10 +236,18 @@ def merge_block(levels: Sequence[Level], votes: Sequence[Votes], block: Box) -> 
     return Maps(merged.heatmaps.mean(0, keepdim=True), tags)
 
 
-def tile_box(row: int, column: int, wh: tuple[int, int]) -> Box:
-    """A tile of maps of that width and height."""
-    x0, y0 = column * TILE, row * TILE
-    return x0, y0, min(x0 + TILE, wh[0]), min(y0 + TILE, wh[1])
+def split(wh: tuple[int, int], side: int) -> list[Box]:
+    """Boxes of about that side, which cover maps of that width and height.
+
+    Corners are multiples of `ALIGNMENT`, as the network needs.
+    """
+    edges = []
+    for length in wh:
+        count = max(math.ceil(length / side - 0.15), 1)  # rather a little larger than one more
+        inner = np.round(np.arange(1, count) * length / count / ALIGNMENT).astype(int) * ALIGNMENT
+        edges.append([0, *inner.tolist(), length])
+    columns, rows = (list(itertools.pairwise(along)) for along in edges)
+    return [(x0, y0, x1, y1) for y0, y1 in rows for x0, x1 in columns]
 
 
 def _grown(box: Box, margin: int, wh: tuple[int, int]) -> Box:
@@ -295,12 +301,12 @@ def _mirrored(
     return heat.flip(3)[:, swapped], votes
 
 
-def _placed(candidates: Candidates, tile: Box, block: Box, wh: tuple[int, int]) -> Candidates:
-    """The candidates of a block that are in its tile, with their indices in the whole maps."""
+def _placed(candidates: Candidates, inner: Box, block: Box, wh: tuple[int, int]) -> Candidates:
+    """The candidates in the inner part of a block, with their indices in the whole maps."""
     (x0, y0, x1, y1), (wide, high) = block, wh
     joint, cell = np.divmod(candidates.flat, (x1 - x0) * (y1 - y0))
     y, x = np.divmod(cell, x1 - x0)
     x, y = x + x0, y + y0
-    inside = (x >= tile[0]) & (x < tile[2]) & (y >= tile[1]) & (y < tile[3])
+    inside = (x >= inner[0]) & (x < inner[2]) & (y >= inner[1]) & (y < inner[3])
     placed = candidates._replace(flat=(joint * high + y) * wide + x)
     return Candidates(*(part[inside] for part in placed))

@@ -8,11 +8,14 @@ there, batch norm is folded into the convolutions.
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 STRIDE = 32  # of the coarsest features: the input's sides must be multiples of it
+
+BAND_CELLS = 1 << 17  # of a map, that are widened at once
 
 STEM_CHANNELS = 48
 STAGES = (  # expansion, channels, blocks, stride of the first block
@@ -73,7 +76,23 @@ class InvertedResidual(nn.Module):
         self.is_residual = stride == 1 and in_channels == out_channels
 
     def forward(self, features: Float[Tensor, "B C h w"]) -> Float[Tensor, "B D i j"]:
-        """B C h w to B C' h/stride w/stride."""
+        """B C h w to B C' h/stride w/stride.
+
+        Without gradients, large maps are computed in bands of rows: wide ones take much memory.
+        """
+        height, width = features.shape[2:]
+        rows = max(BAND_CELLS // width // 2 * 2, 2)
+        if torch.is_grad_enabled() or height <= rows:
+            return self._filter(features)
+        bands, stride = [], self.depthwise.stride[0]
+        for top in range(0, height, rows):
+            start = max(top - 2, 0)  # the filter reaches one row up and down
+            band = self._filter(features[:, :, start : top + rows + 2])
+            skipped = (top - start) // stride
+            bands.append(band[:, :, skipped : skipped + rows // stride])
+        return torch.cat(bands, dim=2)
+
+    def _filter(self, features: Float[Tensor, "B C h w"]) -> Float[Tensor, "B D i j"]:
         # in place: these are the largest maps of the network
         hidden = features if self.expand is None else F.relu6(self.expand(features), inplace=True)
         hidden = self.project(F.relu6(self.depthwise(hidden), inplace=True))
