@@ -3,6 +3,7 @@
 python scripts/benchmark.py decode    # heatmaps and tags -> people, and the reference algorithm
 python scripts/benchmark.py loss      # pull and push, and a loop over people
 python scripts/benchmark.py train     # the data path; whole steps, and the bare network's
+python scripts/benchmark.py sizes     # large images: cost per pixel, memory, cost by people
 """
 
 import argparse
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import benchmark_sizes
 import benchmark_training
 import numpy as np
 import torch
@@ -83,6 +85,10 @@ def main() -> None:
     command.add_argument("--steps", type=int, default=7)
     command.add_argument("--images", type=int, default=100)
     command.set_defaults(run=benchmark_training.train)
+    command = commands.add_parser("sizes", help=benchmark_sizes.sizes.__doc__)
+    command.add_argument("--megapixels", type=float, nargs="+", default=[1, 4, 16, 48])
+    command.add_argument("--people", type=int, nargs="+", default=[1, 50, 200])
+    command.set_defaults(run=benchmark_sizes.sizes)
     arguments = parser.parse_args()
     arguments.run(arguments)
 

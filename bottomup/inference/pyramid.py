@@ -30,7 +30,7 @@ from bottomup.models.pose_net import PoseNet
 from bottomup.models.voting import Votes, merge_scales, suit_scales
 
 STRIDE = 4  # pixels of a level per cell of its maps
-TILE = 560  # cells of a tile's side, about: 2240 pixels
+TILE = 750  # cells of a tile's side, about: 3000 pixels
 ALIGNMENT = 8  # cells: 32 pixels, the stride of the coarsest features
 MARGIN = 48  # further cells that the network sees around a tile: 192 pixels
 MAX_WHOLE_PIXELS = 1536**2  # of an input that is seen as a whole

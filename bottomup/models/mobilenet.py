@@ -6,7 +6,7 @@ those of the public MoveNet MultiPose network, whose weights `scripts/import_mov
 there, batch norm is folded into the convolutions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 STRIDE = 32  # of the coarsest features: the input's sides must be multiples of it
 
-BAND_CELLS = 1 << 17  # of a map, that are widened at once
+BAND_CELLS = 1 << 13  # of a band, see `in_bands` ...
+MIN_BAND_ROWS = 16  # ... but so many rows at least
 
 STEM_CHANNELS = 48
 STAGES = (  # expansion, channels, blocks, stride of the first block
@@ -64,6 +65,36 @@ class Conv(nn.Conv2d):
         return super().forward(input if self.stride[0] == 1 else F.pad(input, (0, 1, 0, 1)))
 
 
+def in_bands(
+    function: Callable[[Tensor], Tensor], features: Float[Tensor, "B C h w"], *, stride: int = 1
+) -> Float[Tensor, "B D i j"]:
+    """Apply a function that reaches one row up and down, in bands of rows.
+
+    What lies between its layers is then small: it needs little memory, and stays in the caches of
+    the CPU. With gradients, and on other devices, there are no bands.
+
+    Args:
+        function: B C h w to B C' h/stride w/stride; with stride 2 it reaches down only.
+        features: its input.
+        stride: 1 or 2.
+    """
+    batch, _, height, width = features.shape
+    rows = max(BAND_CELLS // width // 2 * 2, MIN_BAND_ROWS)
+    if torch.is_grad_enabled() or height <= rows or features.device.type != "cpu":
+        return function(features)
+    result = None
+    for top in range(0, height, rows):
+        start = max(top - (2 - stride), 0)
+        band = function(features[:, :, start : top + rows + 1])
+        band = band[:, :, (top - start) : (top - start) + rows // stride]
+        if result is None:
+            shape = (batch, band.shape[1], height // stride, width // stride)
+            result = band.new_empty(shape).to(memory_format=torch.channels_last)
+        result[:, :, top // stride : top // stride + band.shape[2]] = band
+    assert result is not None
+    return result
+
+
 class InvertedResidual(nn.Module):
     """Widen, filter each channel, narrow linearly; plus the input where the shapes match."""
 
@@ -76,21 +107,8 @@ class InvertedResidual(nn.Module):
         self.is_residual = stride == 1 and in_channels == out_channels
 
     def forward(self, features: Float[Tensor, "B C h w"]) -> Float[Tensor, "B D i j"]:
-        """B C h w to B C' h/stride w/stride.
-
-        Without gradients, large maps are computed in bands of rows: wide ones take much memory.
-        """
-        height, width = features.shape[2:]
-        rows = max(BAND_CELLS // width // 2 * 2, 2)
-        if torch.is_grad_enabled() or height <= rows:
-            return self._filter(features)
-        bands, stride = [], self.depthwise.stride[0]
-        for top in range(0, height, rows):
-            start = max(top - 2, 0)  # the filter reaches one row up and down
-            band = self._filter(features[:, :, start : top + rows + 2])
-            skipped = (top - start) // stride
-            bands.append(band[:, :, skipped : skipped + rows // stride])
-        return torch.cat(bands, dim=2)
+        """B C h w to B C' h/stride w/stride."""
+        return in_bands(self._filter, features, stride=self.depthwise.stride[0])
 
     def _filter(self, features: Float[Tensor, "B C h w"]) -> Float[Tensor, "B D i j"]:
         # in place: these are the largest maps of the network

@@ -89,4 +89,4 @@ class Network(nn.Module):
         self, images: UInt8[Tensor, "B 3 H W"] | Float[Tensor, "B 3 H W"]
     ) -> Float[Tensor, "B 3 H W"]:
         """Images as the trunk wants them: mean and deviation as `preprocessing` says."""
-        return (images.to(self.mean.dtype) - self.mean) / self.std
+        return (images.to(self.mean.dtype) - self.mean).div_(self.std)
