@@ -45,7 +45,7 @@ Box = tuple[int, int, int, int]  # x0, y0, x1, y1 in cells
 def can_read(net: PoseNet, grouper: Grouper) -> bool:
     """Whether the people of a network vote, at one resolution, and are grouped from candidates."""
     votes = isinstance(net.head, CenterVotingHead) and net.head.fine_heatmaps is None
-    return votes and not grouper.rules.fill_every_joint
+    return votes and hasattr(net.trunk, "at_scale") and not grouper.rules.fill_every_joint
 
 
 class Level:

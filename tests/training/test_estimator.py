@@ -5,6 +5,7 @@ from bottomup import networks
 from bottomup.data.samples import Batch
 from bottomup.method.losses import Criterion
 from bottomup.method.targets import render_heatmaps
+from bottomup.method.voting_losses import VotingCriterion
 from bottomup.models.heads import HeadOutput
 from bottomup.training.estimator import LossWatch, PoseEstimator, join_processes
 
@@ -86,3 +87,8 @@ def test_on_a_cpu_a_loss_that_is_not_finite_is_noticed_at_once():
     watch = LossWatch()
     assert watch(torch.tensor(1.0), 0, is_delayed=False) is None
     assert watch(torch.tensor(float("-inf")), 1, is_delayed=False) == (float("-inf"), 1)
+
+
+def test_validation_sees_images_at_the_size_of_the_network():
+    estimator = PoseEstimator(networks.mobile(input_size=128), criterion=VotingCriterion())
+    assert estimator.predictor(1).size == 128
