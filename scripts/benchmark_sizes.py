@@ -12,6 +12,7 @@ import resource
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -77,7 +78,7 @@ def _apart(function: Callable, *arguments: object) -> tuple[float, float, int]:
 
 
 def _measure(
-    image: Callable[[], np.ndarray], size: int | str, repeats: int
+    image: Callable[[], np.ndarray], size: int | Literal["auto"], repeats: int
 ) -> tuple[float, float, int]:
     """The median time in seconds, the peak of memory in MB, and the number of people drawn."""
     from bottomup.images import SCORE_THRESHOLD
@@ -87,12 +88,12 @@ def _measure(
     cv2.setNumThreads(1)
     predict = Predictor(size=size, device="cpu")
     pixels = image()
-    if repeats > 1:
-        predict(pixels)
-    times = []
+    times, num_found = [], 0
     for _ in range(repeats):
         start = time.process_time()
-        poses = predict(pixels)
+        (prediction,) = predict.stream(pixels)
         times.append(time.process_time() - start)
+        assert prediction.poses is not None
+        num_found = len(prediction.poses.filter(SCORE_THRESHOLD))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return float(np.median(times)), peak, len(poses.filter(SCORE_THRESHOLD))
+    return float(np.median(times)), peak, num_found

@@ -43,7 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _size(word: str) -> int | str:
-    return word if word == "auto" else count(word)
+    try:
+        return word if word == "auto" else count(word)
+    except argparse.ArgumentTypeError:
+        message = f"{word!r} is neither auto nor a whole number from 1"
+        raise argparse.ArgumentTypeError(message) from None
 
 
 def run(arguments: argparse.Namespace) -> int:

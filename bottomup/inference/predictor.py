@@ -144,7 +144,9 @@ class Predictor:
         self.grouper = grouper or Grouper(rules=RULES[mode], skeleton=net.skeleton)
         one_scale = mode == "robust" and self.scales == [1]
         self.can_tile = one_scale and pyramid.can_read(net, self.grouper)
-        self.size = sizing.checked(size, max_megapixels, net.preprocessing.size, self.can_tile)
+        self.size: int | Literal["auto"] = sizing.checked(
+            size, max_megapixels, net.preprocessing.size, self.can_tile
+        )
         self.max_megapixels = max_megapixels
 
     def __call__(self, source: Source) -> Poses | list[Poses]:

@@ -283,7 +283,7 @@ def _touch(
     low: Float[np.ndarray, "M 2"], high: Float[np.ndarray, "M 2"], box: Box
 ) -> Bool[np.ndarray, " M"]:
     """Which of the boxes from `_extent` touch this one."""
-    return ((low < box[2:]) & (high > box[:2])).all(1)
+    return np.all((low < box[2:]) & (high > box[:2]), axis=1)
 
 
 def _mirrored(
