@@ -5,6 +5,7 @@ cell decides to whom the cell belongs. `bottomup.models.center_voting` has the n
 """
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ from torch import Tensor
 from bottomup.models.heads import HeadOutput, resize
 
 FAINT = 0.1  # smaller heatmap values are faint; the default detection threshold
-MAX_COMPARED = 256  # votes of an image that are compared with all others at once
+MAX_COMPARED = 64  # votes of an image that are compared with the others at once
 
 
 class Votes(NamedTuple):
@@ -141,16 +142,20 @@ def merge_scales(
 
 def resembles_stronger(votes: Votes, threshold: float) -> Bool[Tensor, "B M"]:
     """Whether a vote has almost the joints of a stronger vote, by an OKS with equal sigmas."""
-    repeated = []
-    for start in range(0, votes.score.shape[1], MAX_COMPARED):
-        rows = slice(start, start + MAX_COMPARED)  # m of the M votes
-        joints, size, score = (part[:, rows] for part in (votes.joints, votes.size, votes.score))
-        squared = (joints[:, :, None] - votes.joints[:, None]).square().sum(4)  # B m M K
-        sizes = (size[:, :, None] * votes.size[:, None] + 1).sqrt()  # B m M
+    # some joint of similar votes is as near as this, so votes of one place have few to compare with
+    reach = math.sqrt(-2 * math.log(threshold)) * (0.1 * votes.size + 0.6)[..., None]  # B M 1
+    low, high = votes.joints.amin(2) - reach, votes.joints.amax(2) + reach  # B M 2
+    repeated = torch.zeros_like(votes.score, dtype=torch.bool)
+    for rows in votes.center[0, :, 0].argsort().split(MAX_COMPARED):
+        first, last = low[:, rows].amin(1, keepdim=True), high[:, rows].amax(1, keepdim=True)
+        near = ((low <= last) & (high >= first)).all(2).any(0)
+        some, others = (Votes(*(part[:, which] for part in votes)) for which in (rows, near))
+        squared = (some.joints[:, :, None] - others.joints[:, None]).square().sum(4)  # B m n K
+        sizes = (some.size[:, :, None] * others.size[:, None] + 1).sqrt()  # B m n
         similarity = torch.exp(-squared / (2 * (0.1 * sizes + 0.5).square()[..., None])).mean(3)
-        is_stronger = votes.score[:, None] > score[:, :, None]
-        repeated.append((similarity * is_stronger).amax(2) >= threshold)
-    return torch.cat(repeated, dim=1)
+        is_stronger = others.score[:, None] > some.score[:, :, None]
+        repeated[:, rows] = (similarity * is_stronger).amax(2) >= threshold
+    return repeated
 
 
 def spread_votes(
