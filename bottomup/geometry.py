@@ -17,7 +17,7 @@ from jaxtyping import Float, UInt8
 from bottomup.coordinates import map_points
 from bottomup.poses import Poses
 
-MAX_INPUT_PIXELS = 1 << 25  # of one network input, as many as an image of 6000 x 5600 has
+MAX_INPUT_PIXELS = 1 << 26  # of one network input, as many as an image of 8000 x 8000 has
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

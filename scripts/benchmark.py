@@ -4,6 +4,7 @@ python scripts/benchmark.py decode    # heatmaps and tags -> people, and the ref
 python scripts/benchmark.py loss      # pull and push, and a loop over people
 python scripts/benchmark.py train     # the data path; whole steps, and the bare network's
 python scripts/benchmark.py threads   # predict on a busy and on an idle machine
+python scripts/benchmark.py sizes     # large images: cost per pixel, memory, cost by people
 """
 
 import argparse
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import benchmark_sizes
 import benchmark_threads
 import benchmark_training
 import numpy as np
@@ -85,6 +87,10 @@ def main() -> None:
     command.add_argument("--steps", type=int, default=7)
     command.add_argument("--images", type=int, default=100)
     command.set_defaults(run=benchmark_training.train)
+    command = commands.add_parser("sizes", help=benchmark_sizes.sizes.__doc__)
+    command.add_argument("--megapixels", type=float, nargs="+", default=[1, 4, 16, 48])
+    command.add_argument("--people", type=int, nargs="+", default=[1, 50, 200])
+    command.set_defaults(run=benchmark_sizes.sizes)
     command = commands.add_parser("threads", help=benchmark_threads.threads.__doc__)
     command.add_argument("--sizes", type=int, nargs="+", default=[64, 512])
     command.add_argument("--repeats", type=int, default=15)

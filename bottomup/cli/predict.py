@@ -4,6 +4,7 @@ import argparse
 
 from bottomup.cli.parser import count, number
 from bottomup.images import KEYPOINT_THRESHOLD, SCORE_THRESHOLD
+from bottomup.inference import MAX_MEGAPIXELS, MOST_MEGAPIXELS
 
 SUMMARY = "Find people in images."
 
@@ -41,6 +42,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_drawing_arguments(parser)
 
 
+def _size(word: str) -> int | str:
+    try:
+        return word if word == "auto" else count(word)
+    except argparse.ArgumentTypeError:
+        message = f"{word!r} is neither auto nor a whole number from 1"
+        raise argparse.ArgumentTypeError(message) from None
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Predict.
 
@@ -67,9 +76,7 @@ def _add_network_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("robust", "official"),
         help="official: the numbers of the reference code",
     )
-    parser.add_argument(
-        "--size", type=count, metavar="PIXELS", help="of the network's input, not the weights' own"
-    )
+    _add_size_arguments(parser)
     parser.add_argument(
         "--scales",
         type=number(0.05, 8, hint="; if it is a source, put it before --scales"),
@@ -95,6 +102,24 @@ def _add_network_arguments(parser: argparse.ArgumentParser) -> None:
         type=count,
         metavar="N",
         help="images per pass through the network; depends on the device if not given",
+    )
+
+
+def _add_size_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--size",
+        type=_size,
+        metavar="auto|PIXELS",
+        help="of the network's input. auto: it follows from the image; large images are looked at "
+        "more closely where they show small people. The default is auto where the weights, mode "
+        "and scales allow it, else the weights' own",
+    )
+    parser.add_argument(
+        "--max-megapixels",
+        type=number(0.01, MOST_MEGAPIXELS),
+        default=MAX_MEGAPIXELS,
+        metavar="MP",
+        help="with --size auto: what the network sees of an image at most (%(default)s)",
     )
 
 

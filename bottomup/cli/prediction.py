@@ -173,6 +173,7 @@ def _predictor(arguments: argparse.Namespace) -> Predictor:
         device=arguments.device,
         mode=arguments.mode,
         size=arguments.size,
+        max_megapixels=arguments.max_megapixels,
         scales=arguments.scales,
         flip=arguments.flip,
         threads=arguments.threads,

@@ -1,7 +1,8 @@
 """From images to people: preprocess, network, postprocess.
 
 Images are read and preprocessed ahead, in threads. Images whose network inputs are equally large
-share a batch. Results come in the order of the source.
+share a batch. Large images are read in tiles, one by one (`bottomup.inference.pyramid`). Results
+come in the order of the source.
 """
 
 import contextlib
@@ -21,6 +22,7 @@ from jaxtyping import UInt8
 
 from bottomup.geometry import Transform
 from bottomup.images.sources import Frame, Source, is_unread, map_ahead, read, scan
+from bottomup.inference import MAX_MEGAPIXELS, pyramid, sizing
 from bottomup.inference.batching import map_batches
 from bottomup.method.aggregation import Maps, aggregate, combine
 from bottomup.method.grouping import RULES, Grouper
@@ -65,26 +67,29 @@ class _Prepared:
     Attributes:
         frame: the image.
         transform: from the image to the input that the maps cover.
-        inputs: one (H, W, 3) uint8 array per scale.
+        inputs: one (H, W, 3) uint8 array per scale; none with `steps`.
         size: H, W to which the maps are resized; None leaves them as they are.
+        steps: the levels at which a large image is read in tiles, fine to coarse.
     """
 
     frame: Frame
     transform: Transform
-    inputs: tuple[np.ndarray, ...]
-    size: tuple[int, int] | None
+    inputs: tuple[np.ndarray, ...] = ()
+    size: tuple[int, int] | None = None
+    steps: tuple[sizing.Step, ...] = ()
 
 
 def _key(item: _Prepared | Prediction) -> tuple[object, ...] | None:
     """Images with equal keys can share a batch; None for one that has failed already."""
     if isinstance(item, Prediction):
         return None
-    return (item.size, *(image.shape for image in item.inputs))
+    return (item.size, *(image.shape for image in item.inputs))  # large images share one key
 
 
 def _num_bytes(item: _Prepared | Prediction) -> int:
-    image = item.image if isinstance(item, Prediction) else item.frame.image
-    return 0 if image is None else image.size
+    if isinstance(item, Prediction):
+        return 0 if item.image is None else item.image.nbytes
+    return sum(array.nbytes for array in (item.frame.image, *item.inputs) if array is not None)
 
 
 class Predictor:
@@ -94,7 +99,10 @@ class Predictor:
         weights: the name of weights, a file, or a network (which is moved to the device).
         device: "auto" (CUDA if there is any, else the CPU), "cpu", "cuda", "cuda:1", "mps".
         mode: "robust", or "official" for the numbers of the reference implementation.
-        size: pixels of the input's side at scale 1; None is what the network was made for.
+        size: pixels of the input's side at scale 1; or "auto": the size follows from the image, and
+            large images are looked at more closely where they show small people. None is "auto" if
+            the network and the other arguments allow it, else what the network was made for.
+        max_megapixels: with "auto", the most that the network sees of an image at its finest.
         scales: the network is run on each image at all of them; more find more, and cost more.
         flip: it is also run on each image mirrored: more accurate, at twice the cost.
         threads: of the CPU, that the network computes with; None is as many as this process may use
@@ -118,7 +126,8 @@ class Predictor:
         *,
         device: str | torch.device = "auto",
         mode: Literal["robust", "official"] = "robust",
-        size: int | None = None,
+        size: int | Literal["auto"] | None = None,
+        max_megapixels: float = MAX_MEGAPIXELS,
         scales: Sequence[float] = (1.0,),
         flip: bool = False,
         threads: int | None = None,
@@ -134,8 +143,6 @@ class Predictor:
                 f"scales are {tuple(scales)}; "
                 "give one or more numbers above 0 and up to 8, such as 0.5 1 2"
             )
-        if size is not None and size < 1:
-            raise ValueError(f"size is {size}; give the pixels of the network's input, such as 512")
         if batch_size is not None and batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; give 1 or more")
         if threads is not None and not 1 <= threads <= MAX_THREADS:
@@ -145,12 +152,17 @@ class Predictor:
         self.net = net.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self._num_parameters = sum(parameter.numel() for parameter in net.parameters())
         self.mode = mode
-        self.size = size or net.preprocessing.size
         self.scales = sorted(set(scales), reverse=True)
         self.flip = flip
         self.batch_size = batch_size or (1 if self.device.type == "cpu" else 8)
         self.exif, self.stages, self.threads = exif, stages, threads
         self.grouper = grouper or Grouper(rules=RULES[mode], skeleton=net.skeleton)
+        one_scale = mode == "robust" and self.scales == [1]
+        self.can_tile = one_scale and pyramid.can_read(net, self.grouper)
+        self.size: int | Literal["auto"] = sizing.checked(
+            size, max_megapixels, net.preprocessing.size, self.can_tile
+        )
+        self.max_megapixels = max_megapixels
 
     def __call__(self, source: Source) -> Poses | list[Poses]:
         """The people of one image (a path or an array), or a list of them for any other source.
@@ -185,7 +197,10 @@ class Predictor:
         """Run a batch; if that fails, run its images one by one."""
         try:
             with torch_threads(self.threads or self._default_threads(batch)):
-                people = self._postprocess(batch, self._run_network(batch))
+                if batch[0].steps:
+                    people = [self._read_in_tiles(item) for item in batch]
+                else:
+                    people = self._postprocess(batch, self._run_network(batch))
         except FAILURES as error:
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
@@ -199,23 +214,28 @@ class Predictor:
 
     def _default_threads(self, batch: Sequence[_Prepared]) -> int:
         pixels = sum(math.prod(image.shape[:2]) for item in batch for image in item.inputs)
-        return default_threads() if pixels * self._num_parameters > SMALL_WORK else 1
+        is_large = bool(batch[0].steps) or pixels * self._num_parameters > SMALL_WORK
+        return default_threads() if is_large else 1
 
     def _preprocess(self, frame: Frame, image: UInt8[np.ndarray, "H W 3"]) -> _Prepared:
-        """Resize an image to the network's input at every scale."""
-        image_wh = (image.shape[1], image.shape[0])
+        """Resize an image to the network's input at every scale; a large one is resized later."""
+        image_wh, own = (image.shape[1], image.shape[0]), self.net.preprocessing
+        side, doublings = sizing.base_and_doublings(
+            image_wh, self.size, own.size, self.max_megapixels
+        )
         if self.mode == "official":
             # maps are resized to the input of the scale nearest to 1, taken back by the last
-            transforms = Transform.official(image_wh, self.size, self.scales)
+            transforms = Transform.official(image_wh, side, self.scales)
             nearest = min(range(len(self.scales)), key=lambda s: abs(self.scales[s] - 1))
             back, (wide, high) = transforms[-1], transforms[nearest].input_wh
-            size = (high, wide)
-        else:
-            side, multiple = self.net.preprocessing.side, self.net.preprocessing.multiple
-            back, size = Transform.fit(image_wh, self.size, side=side, multiple=multiple), None
-            transforms = [back if s == 1 else back.scaled(s, multiple) for s in self.scales]
-        inputs = tuple(transform.warp(image) for transform in transforms)
-        return _Prepared(frame, back, inputs, size)
+            return _Prepared(frame, back, _warped(transforms, image), (high, wide))
+        of = "long" if self.size == "auto" else own.side
+        back = Transform.fit(image_wh, side, side=of, multiple=own.multiple)
+        if self.can_tile and (doublings or math.prod(back.input_wh) > pyramid.MAX_WHOLE_PIXELS):
+            steps = sizing.steps(back, doublings, self.net.trunk.num_scales, own.multiple)
+            return _Prepared(frame, steps[0].transform, steps=steps)
+        transforms = [back if s == 1 else back.scaled(s, own.multiple) for s in self.scales]
+        return _Prepared(frame, back, _warped(transforms, image))
 
     @torch.inference_mode()
     def _run_network(self, batch: Sequence[_Prepared]) -> Maps:
@@ -232,6 +252,21 @@ class Predictor:
         with self.stages("aggregate"):
             return aggregate(maps, batch[0].size)
 
+    def _read_in_tiles(self, item: _Prepared) -> Poses:
+        """The people of a large image, in pixels of the image."""
+        assert item.frame.image is not None
+        with self.stages("pose"):
+            levels = pyramid.look(self.net, item.frame.image, item.steps, flip=self.flip)
+        with self.stages("aggregate"):
+            thresholds = (self.grouper.detection_threshold, self.grouper.refine_threshold)
+            candidates, heatmaps = pyramid.find_joints(levels, *thresholds)
+        with self.stages("group"):
+            poses = self.grouper.assemble(candidates, heatmaps)
+        transform, map_wh = item.steps[-len(levels)].transform, levels[0].wh
+        return require_finite(
+            transform.poses_to_image(poses, map_wh, self.net.preprocessing.offset)
+        )
+
     def _postprocess(self, batch: Sequence[_Prepared], maps: Maps) -> list[Poses]:
         """Group the joints of each image into people, in pixels of the image."""
         with self.stages("group"):
@@ -242,6 +277,12 @@ class Predictor:
             require_finite(item.transform.poses_to_image(poses, map_wh, offset))
             for item, poses in zip(batch, grouped, strict=True)
         ]
+
+
+def _warped(
+    transforms: Sequence[Transform], image: UInt8[np.ndarray, "H W 3"]
+) -> tuple[np.ndarray, ...]:
+    return tuple(transform.warp(image) for transform in transforms)
 
 
 def poses_of(predictions: Iterable[Prediction], source: Source) -> Poses | list[Poses]:

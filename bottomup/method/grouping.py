@@ -59,9 +59,7 @@ class Grouper:
 
     def __post_init__(self) -> None:
         if self.tag_threshold <= 0:
-            raise ValueError(
-                f"tag_threshold is {self.tag_threshold}; choose a positive number such as 1.0"
-            )
+            raise ValueError(f"tag_threshold is {self.tag_threshold}; give a positive number")
 
     @torch.inference_mode()
     def __call__(
@@ -89,8 +87,7 @@ class Grouper:
                 f"a skeleton of {num_keypoints} joints"
             )
         heatmaps = heatmaps.float()
-        total = heatmaps.sum() + tags.sum(dtype=torch.float32)
-        if self.rules.force_matches and not total.isfinite():
+        if self.rules.force_matches and not (heatmaps.sum() + tags.float().sum()).isfinite():
             raise ValueError("the network gave maps with numbers that are not finite")
         candidates = find_candidates(
             heatmaps,
@@ -101,24 +98,27 @@ class Grouper:
         grouped = [self._group(*image) for image in zip(candidates, heatmaps, tags, strict=True)]
         return self._to_poses(heatmaps, grouped) if grouped else []
 
+    @torch.inference_mode()
+    def assemble(self, candidates: Candidates, heatmaps: Float[Tensor, "1 K H W"]) -> Poses:
+        """The people of one image from its candidates alone; not with `fill_every_joint`."""
+        return self._to_poses(heatmaps, [self._group(candidates, heatmaps[0], None)])[0]
+
     def _group(
         self,
         candidates: Candidates,
         heatmaps: Float[Tensor, "K H W"],
-        tags: Float[Tensor, "K H W L"],
+        tags: Float[Tensor, "K H W L"] | None,
     ) -> tuple[Members, Members]:
         """The people of one image: only with matched joints, and with missing joints filled in."""
-        map_size, threshold = heatmaps[0].numel(), self.tag_threshold
+        size, threshold = heatmaps[0].numel(), self.tag_threshold
         order = self.skeleton.grouping_order
-        matched = match(
-            candidates, map_size, order=order, tag_threshold=threshold, rules=self.rules
-        )
+        matched = match(candidates, size, order=order, tag_threshold=threshold, rules=self.rules)
         if self.rules.fill_every_joint:
+            assert tags is not None
             return matched, fill_every_joint(heatmaps, tags, matched)
-        filled = fill_in(
-            candidates, matched, map_size, threshold=self.refine_threshold, tag_threshold=threshold
+        return matched, fill_in(
+            candidates, matched, size, threshold=self.refine_threshold, tag_threshold=threshold
         )
-        return matched, filled
 
     def _to_poses(
         self, heatmaps: Float[Tensor, "B K H W"], grouped: list[tuple[Members, Members]]

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from bottomup.models.hrnet import BasicBlock
-from bottomup.models.mobilenet import Conv, SeparableConv
+from bottomup.models.mobilenet import Conv, SeparableConv, in_bands
 
 
 class HeadOutput(NamedTuple):
@@ -36,7 +36,7 @@ class DenseHead(nn.Module):
 
     def forward(self, features: Float[Tensor, "B C h w"]) -> Float[Tensor, "B D h w"]:
         """Predict the maps."""
-        return self.out(self.hidden(features))
+        return in_bands(lambda band: self.out(self.hidden(band)), features)
 
 
 class FineHeatmaps(nn.Module):

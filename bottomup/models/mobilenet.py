@@ -6,13 +6,17 @@ those of the public MoveNet MultiPose network, whose weights `scripts/import_mov
 there, batch norm is folded into the convolutions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 STRIDE = 32  # of the coarsest features: the input's sides must be multiples of it
+
+BAND_CELLS = 1 << 13  # of a band, see `in_bands` ...
+MIN_BAND_ROWS = 16  # ... but so many rows at least
 
 STEM_CHANNELS = 48
 STAGES = (  # expansion, channels, blocks, stride of the first block
@@ -61,6 +65,36 @@ class Conv(nn.Conv2d):
         return super().forward(input if self.stride[0] == 1 else F.pad(input, (0, 1, 0, 1)))
 
 
+def in_bands(
+    function: Callable[[Tensor], Tensor], features: Float[Tensor, "B C h w"], *, stride: int = 1
+) -> Float[Tensor, "B D i j"]:
+    """Apply a function that reaches one row up and down, in bands of rows.
+
+    What lies between its layers is then small: it needs little memory, and stays in the caches of
+    the CPU. With gradients, and on other devices, there are no bands.
+
+    Args:
+        function: B C h w to B C' h/stride w/stride; with stride 2 it reaches down only.
+        features: its input.
+        stride: 1 or 2.
+    """
+    batch, _, height, width = features.shape
+    rows = max(BAND_CELLS // width // 2 * 2, MIN_BAND_ROWS)
+    if torch.is_grad_enabled() or height <= rows or features.device.type != "cpu":
+        return function(features)
+    result = None
+    for top in range(0, height, rows):
+        start = max(top - (2 - stride), 0)
+        band = function(features[:, :, start : top + rows + 1])
+        band = band[:, :, (top - start) : (top - start) + rows // stride]
+        if result is None:
+            shape = (batch, band.shape[1], height // stride, width // stride)
+            result = band.new_empty(shape).to(memory_format=torch.channels_last)
+        result[:, :, top // stride : top // stride + band.shape[2]] = band
+    assert result is not None
+    return result
+
+
 class InvertedResidual(nn.Module):
     """Widen, filter each channel, narrow linearly; plus the input where the shapes match."""
 
@@ -74,8 +108,12 @@ class InvertedResidual(nn.Module):
 
     def forward(self, features: Float[Tensor, "B C h w"]) -> Float[Tensor, "B D i j"]:
         """B C h w to B C' h/stride w/stride."""
-        hidden = features if self.expand is None else F.relu6(self.expand(features))
-        hidden = self.project(F.relu6(self.depthwise(hidden)))
+        return in_bands(self._filter, features, stride=self.depthwise.stride[0])
+
+    def _filter(self, features: Float[Tensor, "B C h w"]) -> Float[Tensor, "B D i j"]:
+        # in place: these are the largest maps of the network
+        hidden = features if self.expand is None else F.relu6(self.expand(features), inplace=True)
+        hidden = self.project(F.relu6(self.depthwise(hidden), inplace=True))
         return features + hidden if self.is_residual else hidden
 
 
@@ -139,7 +177,7 @@ class MobileNetPyramid(nn.Module):
 
         They are B 40 H/4 W/4, B 48 H/8 W/8, B 96 H/16 W/16 and B 1280 H/32 W/32.
         """
-        features = F.relu6(self.stem(images))  # B 48 H/2 W/2
+        features = F.relu6(self.stem(images), inplace=True)  # B 48 H/2 W/2
         levels = []
         for number, stage in enumerate(self.stages):
             features = stage(features)
@@ -196,8 +234,10 @@ class MobileNetScales(MobileNetPyramid):
         Args:
             images: RGB, about -1 to 1; H and W multiples of 32 * 2**(num_scales - 1).
         """
-        features = [super().forward(images)]
-        for _ in range(self.num_scales - 1):
+        return [self.at_scale(images, scale) for scale in range(self.num_scales)]
+
+    def at_scale(self, images: Float[Tensor, "B 3 H W"], scale: int) -> Float[Tensor, "B C h w"]:
+        """Features of images at 2**-scale of their size, C channels at stride 4 * 2**scale."""
+        for _ in range(scale):
             images = F.avg_pool2d(images, 2)
-            features.append(super().forward(images))
-        return features
+        return super().forward(images)

@@ -83,4 +83,10 @@ class Network(nn.Module):
         Args:
             images: RGB, 0..255, integers or floats.
         """
-        return self.trunk((images.to(self.mean.dtype) - self.mean) / self.std)
+        return self.trunk(self.normalise(images))
+
+    def normalise(
+        self, images: UInt8[Tensor, "B 3 H W"] | Float[Tensor, "B 3 H W"]
+    ) -> Float[Tensor, "B 3 H W"]:
+        """Images as the trunk wants them: mean and deviation as `preprocessing` says."""
+        return (images.to(self.mean.dtype) - self.mean).div_(self.std)

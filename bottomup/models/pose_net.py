@@ -23,6 +23,7 @@ class PoseNet(Network):
     step.
     """
 
+    trunk: Any  # with `at_scale` where people vote
     head: Any  # with `read`: a `TagHead` or a `CenterVotingHead`
 
     def forward(

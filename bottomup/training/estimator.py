@@ -23,6 +23,7 @@ from bottomup.method.voting_losses import VotingCriterion
 from bottomup.models.network import Network
 from bottomup.models.pose_net import PoseNet
 from bottomup.skeleton import Skeleton
+from bottomup.training.loss_watch import LossWatch
 from bottomup.weights.description import describe
 
 
@@ -105,8 +106,8 @@ class Estimator(LightningModule):
         losses = self.criterion(outputs, batch.keypoints, batch.mask, batch.boxes)
         weighted = {name: self.weights[name] * loss for name, loss in losses.items()}
         total = torch.stack(list(weighted.values())).sum()
-        is_delayed = total.device.type != "cpu"
-        self._stop_unless_finite(self._watch(total.detach(), batch_idx, is_delayed=is_delayed))
+        failed = self._watch(total.detach(), batch_idx, is_delayed=total.device.type != "cpu")
+        self._stop_unless_finite(failed)
         logged = {f"train/{name}": loss.detach() for name, loss in losses.items()}
         logged |= {f"train/weighted_{name}": loss.detach() for name, loss in weighted.items()}
         self.log_dict(logged, batch_size=len(batch.image))
@@ -306,37 +307,12 @@ class PoseEstimator(Estimator):
             self.network,
             device=self.device,
             mode=self.mode,
+            size=self.network.preprocessing.size,  # fixed, so that figures can be compared
             scales=self.scales,
             flip=self.flip,
             batch_size=batch_size,
             grouper=self.grouper,
         )
-
-
-class LossWatch:
-    """Detects a loss that is not finite, without waiting for the GPU."""
-
-    def __init__(self) -> None:
-        self._previous: tuple[Tensor, int] | None = None
-
-    def __call__(self, total: Tensor, number: int, *, is_delayed: bool) -> tuple[float, int] | None:
-        """Return the value and the batch number of a loss that is not finite, otherwise None.
-
-        Args:
-            total: the loss of a batch.
-            number: the number of this batch.
-            is_delayed: check the loss of the previous batch, which the device has computed by now.
-        """
-        failed = self.last() if is_delayed else None
-        self._previous = (total, number)
-        return failed if is_delayed else self.last()
-
-    def last(self) -> tuple[float, int] | None:
-        """The same for the last loss, once: it waits for the device."""
-        checked, self._previous = self._previous, None
-        if checked is None or torch.isfinite(checked[0]):
-            return None
-        return checked[0].item(), checked[1]
 
 
 def _submodule(network: nn.Module, name: str) -> nn.Module:
@@ -353,9 +329,8 @@ def _submodule(network: nn.Module, name: str) -> nn.Module:
             for part in ("trunk", "head")
             for child, _ in network.get_submodule(part).named_children()
         ]
-        raise ValueError(
-            f"the network has no {name!r} to freeze; it has {', '.join(known)}"
-        ) from error
+        names = ", ".join(known)
+        raise ValueError(f"the network has no {name!r} to freeze; it has {names}") from error
 
 
 def join_processes(

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 
@@ -43,6 +44,24 @@ def test_json_has_all_figures(files, capsys):
     assert figures["AP"] == pytest.approx(1)
     assert figures["APL"] is None
     assert len(figures) == 10
+
+
+def test_more_results_of_an_image_can_count_and_the_figures_say_so(files, capsys):
+    """A right result behind 20 better-scored wrong ones of the same image."""
+    (right,) = json.loads(Path(files[0]).read_text())
+    wrong = right | {"keypoints": [0.0] * 51, "score": 0.95}
+    Path(files[0]).write_text(json.dumps([wrong] * 20 + [right]))
+    assert main(["evaluate", *files, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["AP"] == 0
+    assert main(["evaluate", *files, "--json", "--max-people", "21"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["AP"] == pytest.approx(1 / 21)
+    assert figures["max_people"] == 21
+    assert main(["evaluate", *files, "--max-people", "21"]) == 0
+    assert "not standard" in capsys.readouterr().out
+    assert main(["evaluate", *files, "--max-people", "20"]) == 0
+    assert "not standard" not in capsys.readouterr().out
+    assert "'0'" in usage_error(capsys, "evaluate", *files, "--max-people", "0")
 
 
 def test_files_that_do_not_fit_are_wrong_usage(capsys):

@@ -102,7 +102,13 @@ def test_results_are_what_pycocotools_loads(photos, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "options", [["--scales", "0.5", "1", "--flip"], ["--mode", "official"], ["--batch-size", "1"]]
+    "options",
+    [
+        ["--scales", "0.5", "1", "--flip"],
+        ["--mode", "official"],
+        ["--batch-size", "1"],
+        ["--size", "300", "--max-megapixels", "2"],
+    ],
 )
 def test_options_reach_the_predictor(photos, tmp_path, options):
     assert main(["predict", str(photos), "--out", str(tmp_path / "out"), *options]) == 0
@@ -255,6 +261,9 @@ def test_samples_are_the_source_if_there_is_no_other(tmp_path):
         ([f"{i}.jpg" for i in range(25)], "0.jpg: no such file"),
         (["photos", "--annotations", "nowhere.json"], "nowhere.json"),
         (["photos", "--device", "toaster"], "toaster"),
+        (["photos", "--size", "auto"], "needs a network whose people vote"),
+        (["photos", "--size", "large"], "'large'"),
+        (["photos", "--max-megapixels", "0"], "'0'"),
     ],
 )
 def test_wrong_usage_writes_nothing(photos, tmp_path, monkeypatch, capsys, words, reason):

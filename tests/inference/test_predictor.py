@@ -1,6 +1,7 @@
 import itertools
 import os
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bottomup.inference import batching
+from bottomup.images.decoding import decode
+from bottomup.inference import batching, pyramid
 from bottomup.inference.predictor import Predictor
 from bottomup.method.grouping import Grouper
 from bottomup.method.matching import OFFICIAL
@@ -286,6 +288,8 @@ def test_in_official_mode_an_image_whose_maps_are_not_finite_fails_alone():
         ({"scales": ()}, "scales"),
         ({"scales": (0,)}, "scales"),
         ({"size": 0}, "size"),
+        ({"size": "auto"}, "needs a network whose people vote"),
+        ({"max_megapixels": -1}, "max_megapixels"),
         ({"batch_size": 0}, "batch_size"),
         ({"device": "toaster"}, "toaster"),
         ({"weights": "no_such_weights"}, "no_such_weights"),
@@ -294,6 +298,45 @@ def test_in_official_mode_an_image_whose_maps_are_not_finite_fails_alone():
 def test_wrong_arguments_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         Predictor(**{"weights": dot_net(), **arguments})
+
+
+def test_the_size_is_auto_where_it_can_be():
+    assert Predictor("default", device="cpu").size == "auto"
+    assert Predictor(dot_net()).size == 256
+    for arguments in (
+        {"mode": "official"},
+        {"scales": (0.5, 1)},
+        {"weights": "mobile_multiresolution"},
+        {"grouper": Grouper(rules=OFFICIAL)},
+    ):
+        assert Predictor(**{"weights": "default", "device": "cpu", **arguments}).size == 512
+    assert Predictor("default", device="cpu", size=640).size == 640
+
+
+def test_auto_is_640_for_photos_as_those_of_coco():
+    image = decode((Path(batching.__file__).parents[1] / "samples/park.jpg").read_bytes())
+    auto, fixed = (Predictor(device="cpu", size=size)(image) for size in ("auto", 640))
+    assert len(auto) > 0
+    np.testing.assert_array_equal(auto.keypoints, fixed.keypoints)
+    np.testing.assert_array_equal(auto.scores, fixed.scores)
+
+
+def test_a_large_image_that_fails_fails_alone(monkeypatch):
+    """Large images share a batch, in which each is read by itself."""
+    monkeypatch.setattr(pyramid, "MAX_WHOLE_PIXELS", 0)
+    good, bad = np.zeros((64, 64, 3), np.uint8), np.zeros((64, 96, 3), np.uint8)
+    look = pyramid.look
+
+    def fail(net, image, *arguments, **keywords):
+        if image.shape[1] == 96:
+            raise MemoryError
+        return look(net, image, *arguments, **keywords)
+
+    monkeypatch.setattr(pyramid, "look", fail)
+    predictor = Predictor("default", device="cpu", size=64, batch_size=4)
+    errors = [prediction.error for prediction in predictor.stream([good, bad, good])]
+    assert [error is None for error in errors] == [True, False, True]
+    assert "out of memory" in errors[1]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is CUDA")

@@ -3,15 +3,10 @@ import pytest
 import torch
 
 from bottomup.method.grouping import Grouper
-from bottomup.models.center_voting import (
-    CenterVotingHead,
-    DenseMaps,
-    Votes,
-    Voting,
-    resembles_stronger,
-    spread_votes,
-)
+from bottomup.models import voting as voting_module
+from bottomup.models.center_voting import CenterVotingHead, DenseMaps
 from bottomup.models.heads import HeadOutput
+from bottomup.models.voting import Votes, Voting, resembles_stronger, spread_votes
 
 
 def votes_of(scores: list[float], centers: list[tuple[float, float]], size: float = 20.0) -> Votes:
@@ -57,6 +52,16 @@ def test_a_cell_that_nobody_claims_is_tagged_by_its_own_place():
 def test_of_two_votes_for_one_person_the_stronger_counts():
     votes = votes_of([0.5, 0.9, 0.8], [(10.0, 10.0), (10.5, 10.0), (40.0, 10.0)])
     assert resembles_stronger(votes, 0.5).tolist() == [[True, False, False]]
+
+
+def test_many_votes_are_compared_in_parts(monkeypatch):
+    generator = np.random.default_rng(0)
+    places = [tuple(place) for place in generator.uniform(0, 30, (50, 2)).tolist()]
+    votes = votes_of(generator.uniform(size=50).tolist(), places)
+    expected = resembles_stronger(votes, 0.5)
+    assert 5 < expected.sum() < 45
+    monkeypatch.setattr(voting_module, "MAX_COMPARED", 7)
+    assert torch.equal(resembles_stronger(votes, 0.5), expected)
 
 
 def test_tags_part_people_who_touch():

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from bottomup.models import mobilenet
 from bottomup.models.center_voting import CenterVotingHead
 from bottomup.models.mobilenet import MobileNetScales
 from bottomup.models.pose_net import PoseNet, mobile
@@ -78,3 +79,17 @@ def test_one_output_at_stride_4(net):
 def test_a_number_of_scales_out_of_range_is_refused(num_scales):
     with pytest.raises(ValueError, match="num_scales"):
         MobileNetScales(num_scales)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("rows", [2, 6, 16])
+def test_bands_of_rows_change_nothing(monkeypatch, rows):
+    torch.manual_seed(0)
+    trunk = MobileNetScales(2).eval()
+    images = torch.randn(2, 3, 192, 128)
+    whole = trunk(images)
+    monkeypatch.setattr(mobilenet, "BAND_CELLS", 1)
+    monkeypatch.setattr(mobilenet, "MIN_BAND_ROWS", rows)
+    for banded, expected in zip(trunk(images), whole, strict=True):
+        torch.testing.assert_close(banded, expected, rtol=1e-5, atol=1e-6)
+    assert not torch.equal(whole[0][:, :, 1:], whole[0][:, :, :-1])

@@ -5,6 +5,7 @@ from bottomup import networks
 from bottomup.data.samples import Batch
 from bottomup.method.losses import Criterion
 from bottomup.method.targets import render_heatmaps
+from bottomup.method.voting_losses import VotingCriterion
 from bottomup.models.heads import HeadOutput
 from bottomup.training.estimator import LossWatch, PoseEstimator, join_processes
 
@@ -111,3 +112,8 @@ def test_the_criterion_gets_the_boxes_of_the_batch(monkeypatch):
     estimator.training_step(batch, 0)
     assert [part.shape for part in seen[0]] == [(1, 2, 17, 3), (1, 64, 64), (1, 2, 4)]
     assert seen[0][2] is batch.boxes
+
+
+def test_validation_sees_images_at_the_size_of_the_network():
+    estimator = PoseEstimator(networks.mobile(input_size=128), criterion=VotingCriterion())
+    assert estimator.predictor(1).size == 128

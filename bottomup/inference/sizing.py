@@ -1,0 +1,103 @@
+"""Which sizes of an image the network sees.
+
+With a fixed size, the network sees the input of that size, and halves of it, as it was built. With
+the size "auto", these are the *base*: about one and a quarter times the size that the network was
+made for. A larger image then has finer levels, up to its own resolution: each doubles the one
+before. Whether they are read, and where, is decided by what the coarser ones show
+(`bottomup.inference.pyramid`).
+"""
+
+import dataclasses
+import math
+from typing import Literal
+
+from bottomup.geometry import Transform
+from bottomup.inference import MOST_MEGAPIXELS
+
+BASE = 1.25  # the long side of the base is about this times the size of the network: 640 for 512
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Step:
+    """One level: a size at which the network may see an image.
+
+    Attributes:
+        transform: from the image to the input.
+        num_halvings: how often this input is halved, by averages, before the network sees it.
+        is_optional: whether it is read only where coarser levels show small people.
+    """
+
+    transform: Transform
+    num_halvings: int = 0
+    is_optional: bool = False
+
+
+def checked(
+    size: int | str | None, max_megapixels: float, own_size: int, can_tile: bool
+) -> int | Literal["auto"]:
+    """The size to use, "auto" if none is given and it can be.
+
+    Args:
+        size: what was asked for, or None.
+        max_megapixels: what was asked for.
+        own_size: the size that the network was made for.
+        can_tile: whether "auto" can be used.
+
+    Raises:
+        ValueError: what was asked for cannot be.
+    """
+    if not 0 < max_megapixels <= MOST_MEGAPIXELS:
+        raise ValueError(
+            f"max_megapixels is {max_megapixels}; give a number above 0 and up to {MOST_MEGAPIXELS}"
+        )
+    if size is None:
+        return "auto" if can_tile else own_size
+    if isinstance(size, str):
+        if size != "auto":
+            raise ValueError(f"size is {size!r}; give 'auto' or pixels, such as 512")
+        if not can_tile:
+            raise ValueError(
+                "size 'auto' needs a network whose people vote, such as the default one, in robust "
+                "mode and at one scale; give the size in pixels, such as 512"
+            )
+        return "auto"
+    if size < 1:
+        raise ValueError(f"size is {size}; give the pixels of the network's input, such as 512")
+    return size
+
+
+def base_and_doublings(
+    image_wh: tuple[int, int], size: int | Literal["auto"], own_size: int, max_megapixels: float
+) -> tuple[int, int]:
+    """The side of the base in pixels, and how many finer levels there are.
+
+    Args:
+        image_wh: width and height of the image.
+        size: pixels of the long side, without finer levels; or "auto".
+        own_size: the size that the network was made for.
+        max_megapixels: with "auto", of the finest level.
+    """
+    if size != "auto":
+        return size, 0
+    base, long = own_size * BASE, max(image_wh)
+    largest = long * math.sqrt(max_megapixels * 1e6 / math.prod(image_wh))
+    finest = min(max(long, base), largest)
+    # the base is within a factor of the square root of 2 of what suits the network
+    doublings = max(round(math.log2(finest / base)), 0)
+    return max(round(finest / 2**doublings), 1), doublings
+
+
+def steps(base: Transform, doublings: int, num_scales: int, multiple: int) -> tuple[Step, ...]:
+    """The levels, fine to coarse; each has half the resolution of the one before.
+
+    Args:
+        base: from the image to the base.
+        doublings: the number of finer levels.
+        num_scales: of the network: the base, its half, and so on.
+        multiple: see `Preprocessing`; of the base.
+    """
+    finer = [base.scaled(2**power, multiple) for power in range(doublings, 0, -1)]
+    return (
+        *(Step(transform, is_optional=True) for transform in finer),
+        *(Step(base, num_halvings) for num_halvings in range(num_scales)),
+    )
