@@ -165,8 +165,14 @@ class WholeCheckpoints(TorchCheckpointIO):
         if "://" in str(path):
             return super().save_checkpoint(checkpoint, path, storage_options)
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with write_whole(path) as file:
-            torch.save(checkpoint, file)
+        try:
+            with write_whole(path) as file:
+                torch.save(checkpoint, file)
+        except RuntimeError as error:  # what torch makes of a full disk
+            if isinstance(error.__context__, OSError):
+                error.__context__.filename = str(path)
+                raise error.__context__ from None
+            raise
 
 
 def _largest(trainer: Trainer, number: int) -> int:

@@ -1,4 +1,4 @@
-"""Stopping a training whose loss is not finite."""
+"""Notices a loss that is not finite."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,5 @@
 import os
+import resource
 import shlex
 import shutil
 import signal
@@ -241,6 +242,23 @@ def test_a_checkpoint_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
         WholeCheckpoints().save_checkpoint({"global_step": 2}, path)
     assert content(path) == {"global_step": 1}
     assert os.listdir(path.parent) == ["last.ckpt"]
+
+
+def test_a_full_disk_is_named_and_leaves_the_earlier_file(tmp_path, monkeypatch):
+    path = tmp_path / "last.ckpt"
+    WholeCheckpoints().save_checkpoint({"global_step": 1}, path)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as caught:
+            WholeCheckpoints().save_checkpoint({"tensor": torch.zeros(1_000_000)}, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert str(path) in str(caught.value)
+    assert content(path) == {"global_step": 1}
+    assert os.listdir(tmp_path) == ["last.ckpt"]
 
 
 def test_a_file_of_older_recipes_is_not_written_twice(tmp_path):
