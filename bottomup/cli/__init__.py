@@ -19,11 +19,12 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from bottomup.cli import configs, convert, evaluate, exit_codes, predict, training, weights
+from bottomup.cli import collect, configs, convert, evaluate, exit_codes, predict, training, weights
 from bottomup.cli.parser import Parser, overview, unknown_verb
 
 VERBS: dict[str, ModuleType] = {
     "predict": predict,
+    "collect": collect,
     "evaluate": evaluate,
     "convert": convert,
     "weights": weights,

@@ -9,7 +9,9 @@ from typing import Any
 
 
 class Interruption:
-    """Lets SIGINT and SIGTERM raise KeyboardInterrupt, except in blocks that must be finished.
+    """Notes SIGINT and SIGTERM, so that what is under way can be finished; a context manager.
+
+    A second signal raises KeyboardInterrupt, and so does the first in a block of `at_once`.
 
     Attributes:
         came: whether one of them has come.
@@ -17,7 +19,7 @@ class Interruption:
 
     def __init__(self) -> None:
         self.came = False
-        self._is_held_back = False
+        self._is_at_once = False
         self._earlier: dict[int, Any] = {}
 
     def __enter__(self) -> "Interruption":
@@ -34,25 +36,19 @@ class Interruption:
             signal.signal(number, handler)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self.came = True
-        if not self._is_held_back:
+        came_before, self.came = self.came, True
+        if came_before or self._is_at_once:
             raise KeyboardInterrupt
 
     @contextlib.contextmanager
-    def held_back(self, *, ignore: bool = False) -> Iterator[None]:
-        """Let a block finish before a signal interrupts it.
-
-        Args:
-            ignore: let a signal that comes meanwhile not interrupt at all.
+    def at_once(self) -> Iterator[None]:
+        """Let a signal interrupt a block in which nothing can be lost, such as one that waits.
 
         Raises:
-            KeyboardInterrupt: after the block, if a signal came during it.
+            KeyboardInterrupt: a signal came.
         """
-        came_before = self.came
-        self._is_held_back = True
+        self._is_at_once = True
         try:
             yield
         finally:
-            self._is_held_back = False
-        if self.came and not came_before and not ignore:
-            raise KeyboardInterrupt
+            self._is_at_once = False

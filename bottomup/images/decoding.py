@@ -16,7 +16,8 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-MAX_PIXELS = 1 << 28  # 0.8 GB decoded; the largest phone cameras make 200 million
+from bottomup.images import MAX_PIXELS
+
 KINDS = "JPEG, PNG, WebP, GIF, BMP, TIFF, PPM or AVIF"
 
 Size = tuple[int, int]
@@ -26,7 +27,9 @@ class DecodingError(ValueError):
     """Why a file cannot be decoded, in words for its owner."""
 
 
-def decode(data: bytes, *, exif: bool = True) -> UInt8[np.ndarray, "H W 3"]:
+def decode(
+    data: bytes, *, exif: bool = True, max_pixels: int = MAX_PIXELS
+) -> UInt8[np.ndarray, "H W 3"]:
     """Decode an image file.
 
     A file that ends too early is refused, since people would be lost silently. A JPEG that has its
@@ -35,6 +38,7 @@ def decode(data: bytes, *, exif: bool = True) -> UInt8[np.ndarray, "H W 3"]:
     Args:
         data: the whole content of the file.
         exif: turn the image as its EXIF orientation says.
+        max_pixels: an image whose header claims more is refused before it is decoded.
 
     Returns:
         RGB.
@@ -45,9 +49,9 @@ def decode(data: bytes, *, exif: bool = True) -> UInt8[np.ndarray, "H W 3"]:
     size = declared_size(data)
     if min(size) < 1:
         raise DecodingError(f"its header claims {size[0]} x {size[1]} pixels")
-    if size[0] * size[1] > MAX_PIXELS:
+    if size[0] * size[1] > max_pixels:
         raise DecodingError(
-            f"its header claims {size[0]} x {size[1]} pixels, more than {MAX_PIXELS:,}"
+            f"its header claims {size[0]} x {size[1]} pixels, more than {max_pixels:,}"
         )
     if _is_cut_short(data):
         raise DecodingError("truncated: the file ends before its image does")

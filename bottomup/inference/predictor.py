@@ -6,6 +6,7 @@ share a batch. Results come in the order of the source.
 
 import contextlib
 import dataclasses
+import functools
 import os
 import re
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -93,6 +94,7 @@ class Predictor:
             slower: what lies between two layers no longer fits the caches.
         grouper: assembles people; None is the one of `mode` with its default thresholds.
         exif: turn images as their EXIF orientation says.
+        reader: reads the file of a frame, in several threads at once; None is `sources.read`.
         stages: entered with "read" (of an image), "pose", "aggregate" and "group" (of a batch), to
             time them.
 
@@ -112,6 +114,7 @@ class Predictor:
         batch_size: int | None = None,
         grouper: Grouper | None = None,
         exif: bool = True,
+        reader: Callable[[Frame], Frame] | None = None,
         stages: Callable[[str], AbstractContextManager] = contextlib.nullcontext,
     ) -> None:
         if mode not in RULES:
@@ -134,6 +137,7 @@ class Predictor:
         self.flip = flip
         self.batch_size = batch_size or (1 if self.device.type == "cpu" else 8)
         self.exif, self.stages = exif, stages
+        self.reader = reader or functools.partial(read, exif=exif)
         self.grouper = grouper or Grouper(rules=RULES[mode], skeleton=net.skeleton)
 
     def __call__(self, source: Source) -> Poses | list[Poses]:
@@ -157,7 +161,7 @@ class Predictor:
 
     def _read(self, frame: Frame) -> _Prepared | Prediction:
         with self.stages("read"):
-            frame = read(frame, exif=self.exif)
+            frame = self.reader(frame)
             if frame.image is None:
                 return failed(frame, frame.error)
             try:

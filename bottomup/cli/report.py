@@ -1,0 +1,27 @@
+"""What verbs print of a run."""
+
+from pathlib import Path
+
+from bottomup.inference.lists import Summary
+
+
+def print_failures(summary: Summary, out: Path) -> None:
+    """Print how many files failed, and the first of them with their reasons."""
+    if summary.num_failed:
+        print(f"{counted(summary.num_failed, 'file', 'files')} failed:")
+        for name, error in summary.failures:
+            print(f"  {printable(name)}: {error}")
+        if num_more := summary.num_failed - len(summary.failures):
+            print(f"  and {num_more} more, see {out / 'failures.json'}")
+
+
+def counted(number: int, one: str, many: str) -> str:
+    """A number with its noun."""
+    return f"{number:,} {one if number == 1 else many}"
+
+
+def printable(name: str) -> str:
+    """A file name on one line, whatever is in it."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in name
+    )
