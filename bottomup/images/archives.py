@@ -3,9 +3,9 @@
 import os
 import tarfile
 from collections.abc import Iterator
-from io import FileIO
+from io import BufferedIOBase, FileIO
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 MAX_PATH = 1 << 16  # bytes of a line of a list
 MAX_HEADER = 1 << 20  # bytes that a tar file may spend on the name of a member
@@ -29,7 +29,7 @@ class Member(NamedTuple):
     error: str | None = None
 
 
-def read_list(file: BinaryIO) -> Iterator[str]:
+def read_list(file: BufferedIOBase) -> Iterator[str]:
     """The paths of a text file, one a line; empty lines are left out.
 
     Raises:

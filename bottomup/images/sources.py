@@ -7,14 +7,12 @@ frame, so the run goes on.
 
 import collections
 import concurrent.futures
-import contextlib
 import dataclasses
 import glob
 import itertools
 import os
 import re
 import stat
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -225,7 +223,11 @@ def _scan_paths(
             found.append((path, _kind(path), None))
         else:
             matches = sorted(glob.glob(path, recursive=True))
-            files = [(match, "file", None) for match in matches if _is_wanted(match, excluded)]
+            files = [
+                (match, "tar" if _kind(match) == "tar" else "file", None)
+                for match in matches
+                if _is_wanted(match, excluded)
+            ]
             error = "no file matches" if glob.has_magic(path) else "no such file or folder"
             found += files or [(path, "file", error)]
 
@@ -317,7 +319,7 @@ def _scan_list(path: str) -> Iterator[Frame]:
     """The images that a text file names, by their paths; `-` is the standard input."""
     is_empty = True
     try:
-        with contextlib.nullcontext(sys.stdin.buffer) if path == "-" else open(path, "rb") as file:
+        with open(0 if path == "-" else path, "rb", closefd=path != "-") as file:
             for line in read_list(file):
                 is_empty = False
                 yield Frame(_without_parents(os.path.normpath(line)), Path(line))

@@ -233,11 +233,14 @@ def _record(values: Mapping[str, Any]) -> Record | None:
         return None
     if record.people is not None and (record.width is None or record.height is None):
         return None
-    for person in record.people or []:
-        numbers = [*person["keypoints"], person["score"]]
-        if not math.isfinite(math.fsum(numbers)):  # as every number then is
-            return None
-    return record
+    is_finite = math.isfinite(record.seconds or 0)
+    return record if is_finite and all(map(_is_person, record.people or [])) else None
+
+
+def _is_person(person: dict[str, Any]) -> bool:
+    numbers = [person["image_id"], person["category_id"], person["score"], *person["keypoints"]]
+    is_known = len(person) == 4 and isinstance(person["keypoints"], list)
+    return is_known and all(map(math.isfinite, numbers))
 
 
 def read(path: str | Path) -> Iterator[tuple[int, Entry]]:

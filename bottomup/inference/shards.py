@@ -55,7 +55,7 @@ def read_parts(folders: Iterable[Path]) -> dict[str, State]:
             problem = f"{_num_shards(state)} shards, not {_num_shards(first)}"
         if problem is not None:
             raise ValueError(
-                f"{str(folder)!r} holds a run with {problem} as {one!r}: collect them apart"
+                f"{str(folder)!r} holds a run with {problem} as in {one!r}: collect them apart"
             )
     return parts
 
