@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bottomup.cli import main
+from bottomup.images import decoding
 from bottomup.inference import predictor
 from tests.support import picture_files as files
 from tests.support.dots import crowd, dot_net, picture
@@ -25,6 +26,12 @@ FILES = {
     "half.webp": (encode(noise(), ".webp")[:5000], "truncated"),
     "half.gif": (encode(noise(), ".gif")[:5000], "cannot be decoded"),
     "half.bmp": (encode(noise(), ".bmp")[:5000], "cannot be decoded"),
+    "end mark missing.jpg": (JPEG[:-2], None),
+    "end mark half.jpg": (JPEG[:-1], None),
+    "zeros behind half.jpg": (JPEG[: len(JPEG) // 2] + b"\0" * 100000, "truncated"),
+    "phone.heic": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC image"),
+    "new.jxl": (b"\xff\x0a" + b"\0" * 50, "JPEG XL image"),
+    "raw.NEF": (b"II*\0\x08\0\0\0\0\0", "camera's raw image"),
     "text.jpg": (b"this is not a picture\n" * 9, "not an image"),
     "random.jpg": (np.random.default_rng(0).bytes(5000), "not an image"),
     "random behind a signature.png": (
@@ -80,6 +87,9 @@ def folder(tmp_path, monkeypatch) -> Path:
         (folder / name).symlink_to(target)
     (folder / "empty folder").mkdir()
     os.mkfifo(folder / "pipe.jpg")
+    for name in ("._half.jpg", ".DS_Store", "Thumbs.db", "desktop.ini"):
+        (folder / name).write_bytes(b"no photo")
+    monkeypatch.setattr(decoding, "_heif_package", lambda: None)
     monkeypatch.setattr(predictor, "load_model", lambda weights: dot_net())
     return folder
 

@@ -21,6 +21,7 @@ from types import ModuleType
 
 from bottomup.cli import collect, configs, convert, evaluate, exit_codes, predict, training, weights
 from bottomup.cli.parser import Parser, overview, unknown_verb
+from bottomup.threads import sleep_while_waiting
 
 VERBS: dict[str, ModuleType] = {
     "predict": predict,
@@ -42,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         the exit code, see `bottomup.cli.exit_codes`.
     """
+    sleep_while_waiting()
     # File names may hold any script, and a terminal may lack it.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

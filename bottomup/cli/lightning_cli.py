@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pickle import UnpicklingError
 
+import torch
 from jsonargparse import ArgumentError
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning import LightningModule
@@ -20,6 +21,7 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 from bottomup.cli.training import SUMMARIES
 from bottomup.data.datamodule import PoseData
+from bottomup.threads import default_threads
 
 # How lines of jsonargparse's messages begin that give wrong advice or repeat the whole config.
 NOISE = (
@@ -57,6 +59,7 @@ def run_lightning(verb: str, words: Sequence[str]) -> None:
     for message in NEEDLESS_WARNINGS:
         warnings.filterwarnings("ignore", message=message)
     logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
+    torch.set_num_threads(default_threads())
     sys.argv[1:] = [verb, *words]  # what Lightning reads, also in the processes that it starts
     with _one_kind_of_error(verb):
         _CommandLine(

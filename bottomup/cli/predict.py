@@ -11,7 +11,7 @@ EPILOG = """DIR then holds:
   index.html     a page to look through the images
   overlays/      the images with people drawn on them
   results.json   COCO keypoint results, with low-scoring people too
-  images.json    id, file name, width and height of each image
+  images.json    id, file name, width and height of each image, perhaps a warning
   failures.json  what could not be read, and why
   journal.log    what is done; after a kill or a full disk the same command goes on from there"""
 
@@ -84,7 +84,14 @@ def _add_network_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--flip",
         action="store_true",
-        help="run it on the mirrored image too: better, and half as fast",
+        help="run it on the mirrored image too, half as fast; "
+        "bundled weights: +0.01 AP at 640 pixels, nothing at 512",
+    )
+    parser.add_argument(
+        "--threads",
+        type=count,
+        metavar="N",
+        help="of the CPU, for the network; as many as this process may use if not given",
     )
     parser.add_argument(
         "--batch-size",

@@ -8,7 +8,6 @@ import functools
 import importlib.resources
 import itertools
 import os
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -18,17 +17,19 @@ import cv2
 
 from bottomup.cli import exit_codes
 from bottomup.cli.interruption import Interruption
+from bottomup.cli.native_messages import native_messages_off
 from bottomup.cli.progress import progress
 from bottomup.cli.report import counted, print_failures, printable
 from bottomup.cli.settings import engine_of, settings_of
 from bottomup.data.image_ids import ImageIds, read_annotated
+from bottomup.images.frames import Frame, Stamp, map_ahead, read
 from bottomup.images.isolation import IsolatedReader
-from bottomup.images.sources import Frame, Stamp, map_ahead, read, scan
+from bottomup.images.sources import scan
 from bottomup.inference.journal import JOURNAL, End, Journal, Record, Session, State, read_state
 from bottomup.inference.lists import MAX_LISTED, Summary, are_newer, collect
 from bottomup.inference.locking import locked
 from bottomup.inference.predictor import Prediction, Predictor
-from bottomup.inference.run_folder import OVERLAYS, Renderer
+from bottomup.inference.run_folder import OVERLAYS, Renderer, holds_overlays
 from bottomup.inference.shards import belongs_to, difference
 from bottomup.inference.tables import require_pyarrow
 
@@ -60,6 +61,30 @@ class Tally:
         return f"{speed:.1f} images/s, {counted(self.num_people, 'person', 'people')} found"
 
 
+class _Overlays:
+    """Tells the folders of overlays, of this run and of earlier ones, and remembers them."""
+
+    def __init__(self, out: Path) -> None:
+        self._own = os.path.realpath(out / OVERLAYS)
+        self._is_new = not os.path.exists(self._own)
+        self._found: set[str] = set()
+
+    def __call__(self, folder: str) -> bool:
+        is_own = os.path.realpath(folder) == self._own
+        if is_own and self._is_new:
+            return True
+        is_one = is_own or holds_overlays(folder)
+        self._found |= {folder} if is_one else set()
+        return is_one
+
+    def report(self) -> None:
+        """Print in one line which were found."""
+        folders = [printable(folder) for folder in sorted(self._found)]
+        if folders:
+            more = f" and {len(folders) - MAX_LISTED} more" if len(folders) > MAX_LISTED else ""
+            print(f"left out, written by earlier runs: {', '.join(folders[:MAX_LISTED])}{more}")
+
+
 def predict(arguments: argparse.Namespace) -> int:
     """Predict as the arguments say; returns the exit code.
 
@@ -75,7 +100,8 @@ def predict(arguments: argparse.Namespace) -> int:
     samples = str(importlib.resources.files("bottomup") / "samples")
     arguments.sources = arguments.sources or [samples]
     annotated = read_annotated(arguments.annotations) if arguments.annotations else None
-    frames = _something_to_read(scan(arguments.sources, exclude=[out, out / OVERLAYS]))
+    left_out = _Overlays(out)
+    frames = _something_to_read(scan(arguments.sources, exclude=left_out))
     with contextlib.ExitStack() as stack:
         predictor = _predictor(arguments, stack)
         settings = settings_of(arguments, predictor)
@@ -86,6 +112,7 @@ def predict(arguments: argparse.Namespace) -> int:
         run = _Run(arguments, state, interruption)
         try:
             is_new = run.write(frames, predictor, Session(settings, engine_of(predictor)))
+            left_out.report()
             if not is_new and are_newer(out, out / JOURNAL, parquet=arguments.parquet):
                 return _nothing_to_do(run.tally, len(state.failed), out)
             summary = collect([out], out, ImageIds(annotated), parquet=arguments.parquet)
@@ -132,7 +159,7 @@ class _Run:
         todo = itertools.chain([] if first is None else [first], todo)
         with (
             Journal(self._out / JOURNAL, self._state.end) as journal,
-            _native_messages_off(),
+            native_messages_off(),
             progress() as show,
             contextlib.closing(predictor.stream(todo)) as predictions,
         ):
@@ -190,7 +217,7 @@ class _Run:
         """A list that gets the number of images of the source, once a thread has counted them."""
         total: list[int] = []
         if "-" not in self._arguments.sources:
-            frames = scan(self._arguments.sources, exclude=[self._out, self._out / OVERLAYS])
+            frames = scan(self._arguments.sources, exclude=_Overlays(self._out))
             shard = self._arguments.shard
             threading.Thread(
                 target=lambda: total.append(sum(belongs_to(frame.name, shard) for frame in frames)),
@@ -251,38 +278,11 @@ def _predictor(arguments: argparse.Namespace, stack: contextlib.ExitStack) -> Pr
         size=arguments.size,
         scales=arguments.scales,
         flip=arguments.flip,
+        threads=arguments.threads,
         batch_size=arguments.batch_size,
         exif=exif,
         reader=stack.enter_context(IsolatedReader(reader)) if arguments.isolate else reader,
     )
-
-
-@contextlib.contextmanager
-def _native_messages_off() -> Iterator[None]:
-    """Hide what libpng, libjpeg and the like print about bad files: the summary names those files.
-
-    They write to file descriptor 2 themselves; Python's own messages go on to where it pointed.
-    """
-    shown = sys.stderr
-    try:
-        is_native = shown.fileno() == 2
-        kept = os.dup(2)
-    except (OSError, ValueError, AttributeError):  # captured by a test, or closed
-        yield
-        return
-    shown.flush()
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    if is_native:
-        sys.stderr = os.fdopen(
-            kept, "w", 1, encoding=shown.encoding, errors="backslashreplace", closefd=False
-        )
-    try:
-        yield
-    finally:
-        sys.stderr = shown
-        os.dup2(kept, 2)
-        os.close(kept)
 
 
 def _nothing_to_do(tally: Tally, num_failed: int, out: Path) -> int:

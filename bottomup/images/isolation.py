@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import cv2
 
-from bottomup.images.sources import Frame, is_unread
+from bottomup.images.frames import Frame, is_unread
 
 
 class _Worker(NamedTuple):

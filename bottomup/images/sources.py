@@ -1,54 +1,27 @@
 """Where images come from: paths, folders, globs, text files, tar files, lists of them, arrays.
 
 A source is listed lazily and in a fixed order as frames without pixels. It is never held whole.
-Threads then read the frames a little ahead. What is wrong with a file becomes the `error` of its
-frame, so the run goes on.
+What cannot be found becomes a frame with an error, so the run goes on.
 """
 
-import collections
-import concurrent.futures
 import dataclasses
 import glob
 import itertools
 import os
 import re
-import stat
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import cv2
 import numpy as np
-from jaxtyping import UInt8
 
-from bottomup.images import MAX_PIXELS
-from bottomup.images.archives import Member, read_list, read_tar
-from bottomup.images.decoding import DecodingError, decode
+from bottomup.images.archives import read_list, read_tar
+from bottomup.images.formats import SUFFIXES
+from bottomup.images.frames import Frame
 
-# what a folder is searched for; a file that is named is read whatever its suffix
-SUFFIXES = frozenset(
-    [
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".png",
-        ".webp",
-        ".gif",
-        ".bmp",
-        ".dib",
-        ".tif",
-        ".tiff",
-        ".ppm",
-        ".pgm",
-        ".pbm",
-        ".pnm",
-        ".avif",
-    ]
-)
-MAX_BYTES = 1 << 30  # of a file
 MAX_SORTED = 10_000  # entries of a folder that are sorted at once
-NUM_WORKERS = min(4, os.cpu_count() or 1)
+# what systems leave in folders of photos
+DEBRIS = re.compile(r"\._.*|\.DS_Store|(eh)?thumbs\.db|desktop\.ini", re.IGNORECASE | re.DOTALL)
 
 Source = Any
 """A path, a folder, a glob, an RGB uint8 array, or an iterable of these or of frames.
@@ -57,146 +30,49 @@ The path may be that of a text file (.txt) with the path of an image on each lin
 lines on the standard input, or a tar file (.tar). The iterable may be infinite.
 """
 
-Stamp = tuple[int | None, int | None]
-"""Size in bytes of a file, and when it was last changed in nanoseconds since 1970."""
 
-T = TypeVar("T")
-R = TypeVar("R")
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Frame:
-    """One image of a source.
-
-    Attributes:
-        name: unique within the source: the path relative to the source's folder, with forward
-            slashes, or #INDEX.
-        path: the file; None for an array.
-        image: (H, W, 3) uint8 RGB; None if it is not read yet, or cannot be.
-        error: why it cannot be read; None if all is well.
-        member: where it is in the tar file `path`; None for a file of its own.
-    """
-
-    name: str
-    path: Path | None = None
-    image: UInt8[np.ndarray, "H W 3"] | None = None
-    error: str | None = None
-    member: Member | None = None
-
-    @property
-    def stamp(self) -> Stamp:
-        """What tells whether the file has changed; None and None if there is no file."""
-        if self.member is not None:
-            return self.member.size, self.member.time
-        try:
-            status = None if self.path is None or self.error is not None else os.stat(self.path)
-        except (OSError, ValueError):
-            status = None
-        return (None, None) if status is None else (status.st_size, status.st_mtime_ns)
-
-
-def read(frame: Frame, *, exif: bool = True, max_pixels: int = MAX_PIXELS) -> Frame:
-    """The frame with its pixels, or with the reason why it has none.
-
-    Args:
-        frame: of a file. One with an image or an error is returned as it is.
-        exif: turn the image as its EXIF orientation says.
-        max_pixels: an image whose header claims more is refused before it is decoded.
-    """
-    if frame.path is None or not is_unread(frame):
-        return frame
-    try:
-        data = _read_bytes(frame.path, frame.member)
-        return dataclasses.replace(frame, image=decode(data, exif=exif, max_pixels=max_pixels))
-    except DecodingError as error:
-        return dataclasses.replace(frame, error=str(error))
-    except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
-        reason = getattr(error, "strerror", None) or error
-        return dataclasses.replace(frame, error=f"cannot be read: {reason}")
-    except (MemoryError, cv2.error):
-        return dataclasses.replace(frame, error="too large for the memory of this computer")
-
-
-def is_unread(frame: Frame) -> bool:
-    """Whether the frame still has to be read from a file."""
-    return frame.image is None and frame.error is None
-
-
-def map_ahead(
-    function: Callable[[T], R],
-    items: Iterable[T],
-    *,
-    wanted: Callable[[T], bool] = lambda item: True,
-    num_workers: int = NUM_WORKERS,
-) -> Iterator[R]:
-    """`map` in threads: the results in order, a few items ahead of the caller.
-
-    Args:
-        function: called in one of the threads.
-        items: pulled in the caller's thread.
-        wanted: which items are worth a thread. The others are computed when it is their turn, and
-            no item after them is pulled before, so a camera's frame does not wait for the next.
-        num_workers: the number of threads.
-    """
-    pool = concurrent.futures.ThreadPoolExecutor(num_workers, thread_name_prefix="bottomup")
-    running: collections.deque[concurrent.futures.Future[R]] = collections.deque()
-    try:
-        for item in items:
-            if wanted(item):
-                running.append(pool.submit(function, item))
-                if len(running) > num_workers + 2:
-                    yield running.popleft().result()
-            else:
-                while running:
-                    yield running.popleft().result()
-                yield function(item)
-        while running:
-            yield running.popleft().result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def scan(source: Source, *, exclude: Iterable[str | Path] = ()) -> Iterator[Frame]:
+def scan(
+    source: Source, *, exclude: Callable[[str], bool] = lambda folder: False
+) -> Iterator[Frame]:
     """List a source without reading any file.
 
     The order is that of the source, with names sorted within a glob or a folder (in parts, where it
     has more than `MAX_SORTED` entries). Folders are searched recursively for files with one of
-    `SUFFIXES`. What cannot be found, a folder that cannot be opened, and a folder or a glob without
-    images each give one frame with an error.
+    `SUFFIXES`; hidden files and folders are passed over. What cannot be found, a folder that cannot
+    be opened, and a folder or a glob without images each give one frame with an error.
 
     Args:
         source: see `Source`.
-        exclude: folders to leave out wherever they are found, such as the output folder.
+        exclude: whether to leave out a folder that is found in a folder or by a glob.
 
     Raises:
         ValueError: the source is of another type.
     """
-    excluded = {key for folder in exclude if (key := _identity(folder)) is not None}
     source = [source] if isinstance(source, str | os.PathLike) else source
     if isinstance(source, np.ndarray):
-        yield from [_array_frame(source, 0)] if source.ndim < 4 else _scan_mixed(source, excluded)
+        yield from [_array_frame(source, 0)] if source.ndim < 4 else _scan_mixed(source, exclude)
     elif isinstance(source, list | tuple) and all(
         isinstance(item, str | os.PathLike) for item in source
     ):
-        frames = _scan_paths(source, excluded)
+        frames = _scan_paths(source, exclude)
         # the names in one folder are unique, and remembering millions of them would cost memory
         is_folder = len(source) == 1 and os.path.isdir(source[0])
         yield from frames if is_folder else map(_UniqueNames(), frames)
     elif isinstance(source, Iterable):
-        yield from _scan_mixed(source, excluded)
+        yield from _scan_mixed(source, exclude)
     else:
         raise ValueError(
             f"a source is a path, an array or an iterable of them, not {type(source).__name__}"
         )
 
 
-def _scan_mixed(items: Iterable[Any], excluded: set[tuple[int, int]]) -> Iterator[Frame]:
+def _scan_mixed(items: Iterable[Any], exclude: Callable[[str], bool]) -> Iterator[Frame]:
     unique = _UniqueNames()
     for index, item in enumerate(items):
         if isinstance(item, Frame):
             yield item
         elif isinstance(item, str | os.PathLike):
-            yield from map(unique, _scan_paths([item], excluded))
+            yield from map(unique, _scan_paths([item], exclude))
         else:
             yield _array_frame(item, index)
 
@@ -214,7 +90,7 @@ def _array_frame(array: Any, index: int) -> Frame:
 
 
 def _scan_paths(
-    paths: Iterable[str | os.PathLike[str]], excluded: set[tuple[int, int]]
+    paths: Iterable[str | os.PathLike[str]], exclude: Callable[[str], bool]
 ) -> Iterator[Frame]:
     """Files, named relative to the deepest folder that holds all of the given paths."""
     found: list[tuple[str, str, str | None]] = []  # path, kind, error
@@ -222,15 +98,14 @@ def _scan_paths(
         if path == "-" or os.path.lexists(path):
             found.append((path, _kind(path), None))
         else:
-            matches = sorted(glob.glob(path, recursive=True))
             files = [
                 (match, "tar" if _kind(match) == "tar" else "file", None)
-                for match in matches
-                if _is_wanted(match, excluded)
+                for match in _glob(path, exclude)
             ]
             error = "no file matches" if glob.has_magic(path) else "no such file or folder"
             found += files or [(path, "file", error)]
 
+    found = [item for item in found if item[1] != "file" or not _is_debris(item[0])]
     folders = {
         absolute if kind in ("folder", "tar") else os.path.dirname(absolute)
         for absolute, kind in ((os.path.abspath(path), kind) for path, kind, _ in found)
@@ -244,7 +119,7 @@ def _scan_paths(
         if error is not None:
             yield Frame(_relative(path, base) if len(found) > 1 else path, error=error)
         elif kind == "folder":
-            yield from _walk(path, base, set(excluded))
+            yield from _walk(path, base, exclude)
         elif kind == "tar":
             yield from _scan_tar(path, base)
         elif kind == "list":
@@ -260,18 +135,44 @@ def _kind(path: str) -> str:
     return "list" if path == "-" else {".txt": "list", ".tar": "tar"}.get(suffix, "file")
 
 
-def _is_wanted(match: str, excluded: set[tuple[int, int]]) -> bool:
-    return not os.path.isdir(match) and not any(
-        _identity(parent) in excluded for parent in Path(match).parents
-    )
+def _is_debris(path: str) -> bool:
+    return DEBRIS.fullmatch(os.path.basename(path)) is not None
 
 
-def _walk(top: str, base: str, visited: set[tuple[int, int]]) -> Iterator[Frame]:
+def _glob(pattern: str, exclude: Callable[[str], bool]) -> list[str]:
+    """The files that match, sorted, without those in excluded folders."""
+    matches = [match for match in sorted(set(_expand(pattern))) if not os.path.isdir(match)]
+    is_excluded = {
+        folder: any(exclude(str(parent)) for parent in (Path(folder), *Path(folder).parents))
+        for folder in set(map(os.path.dirname, matches))
+    }
+    return [match for match in matches if not is_excluded[os.path.dirname(match)]]
+
+
+def _expand(pattern: str) -> Iterator[str]:
+    """What matches. No folder is entered twice by **, while `glob` follows links in circles."""
+    deep = re.match(r"(?:(.*?)/)??\*\*(?:/+(.*))?$", pattern, re.DOTALL)
+    if deep is None:
+        yield from glob.iglob(pattern)
+        return
+    visited: set[tuple[int, int] | None] = set()
+    for top in glob.iglob(f"{deep[1]}/") if deep[1] is not None else [""]:
+        for folder, inner, _ in os.walk(top or ".", followlinks=True):
+            if (identity := _identity(folder)) in visited:
+                inner.clear()
+                continue
+            visited.add(identity)
+            inner[:] = sorted(name for name in inner if not name.startswith("."))
+            yield from _expand(os.path.join(glob.escape(folder), deep[2] or "*"))
+
+
+def _walk(top: str, base: str, exclude: Callable[[str], bool]) -> Iterator[Frame]:
     """The images of a folder and of the folders in it.
 
     Links are followed, but no folder is entered twice.
     """
     is_empty = True
+    visited: set[tuple[int, int]] = set()
     # the folders on the path to the current one, with what is left of each
     ahead = [(top, iter([(top, True)]))]
     while ahead:
@@ -286,7 +187,7 @@ def _walk(top: str, base: str, visited: set[tuple[int, int]]) -> Iterator[Frame]
             ahead.pop()
         elif is_folder:
             identity = _identity(path)
-            if identity in visited and path is not top:
+            if path is not top and (identity in visited or exclude(path)):
                 continue
             if identity is not None:
                 visited.add(identity)
@@ -299,7 +200,10 @@ def _walk(top: str, base: str, visited: set[tuple[int, int]]) -> Iterator[Frame]
 
 
 def _list_folder(folder: str) -> Iterator[tuple[str, bool]]:
-    """Paths in a folder, sorted in parts, and whether each is (or is a link to) a folder."""
+    """Paths in a folder that are not hidden, and whether each is (a link to) a folder.
+
+    They are sorted in parts.
+    """
     with os.scandir(folder) as entries:
         paths = (
             (
@@ -308,6 +212,7 @@ def _list_folder(folder: str) -> Iterator[tuple[str, bool]]:
                 or (entry.is_symlink() and os.path.isdir(entry.path)),
             )
             for entry in entries
+            if not entry.name.startswith(".")
         )
         # the folder is closed before its last part is gone through: folders may be deep
         while len(part := sorted(itertools.islice(paths, MAX_SORTED))) == MAX_SORTED:
@@ -322,7 +227,8 @@ def _scan_list(path: str) -> Iterator[Frame]:
         with open(0 if path == "-" else path, "rb", closefd=path != "-") as file:
             for line in read_list(file):
                 is_empty = False
-                yield Frame(_without_parents(os.path.normpath(line)), Path(line))
+                if not _is_debris(line):
+                    yield Frame(_without_parents(os.path.normpath(line)), Path(line))
     except OSError as error:
         yield Frame(path, error=f"the list cannot be read: {error.strerror}")
     else:
@@ -334,12 +240,13 @@ def _scan_tar(path: str, base: str) -> Iterator[Frame]:
     """The images in a tar file, named as if it were a folder."""
     is_empty, folder, file = True, _relative(path, base), Path(path)
     for member in read_tar(path):
+        name = _without_parents(os.path.normpath(f"{folder}/{member.name}"))
+        is_hidden = any(part.startswith(".") for part in name.split("/"))
         if not member.name:
             is_empty = False
             yield Frame(_own_name(path, base), error=member.error)
-        elif os.path.splitext(member.name)[1].lower() in SUFFIXES:
+        elif os.path.splitext(name)[1].lower() in SUFFIXES and not is_hidden:
             is_empty = False
-            name = _without_parents(os.path.normpath(f"{folder}/{member.name}"))
             yield Frame(name, file, error=member.error, member=member)
     if is_empty:
         yield Frame(_own_name(path, base), error="no images in this tar file")
@@ -381,17 +288,3 @@ def _identity(path: str | Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
-
-
-def _read_bytes(path: Path, member: Member | None) -> bytes:
-    """The content of a regular file; a pipe or a device is refused without waiting for it."""
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    with open(os.open(path, flags), "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise DecodingError("not a file")
-        offset, size = (0, status.st_size) if member is None else (member.offset, member.size)
-        if size > MAX_BYTES:
-            raise DecodingError(f"too large: {size:,} bytes, more than {MAX_BYTES:,}")
-        file.seek(offset)
-        return file.read(size)

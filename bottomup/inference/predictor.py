@@ -7,6 +7,7 @@ share a batch. Results come in the order of the source.
 import contextlib
 import dataclasses
 import functools
+import math
 import os
 import re
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -20,14 +21,20 @@ import torch
 from jaxtyping import UInt8
 
 from bottomup.geometry import Transform
-from bottomup.images.sources import Frame, Source, is_unread, map_ahead, read, scan
+from bottomup.images.frames import Frame, is_unread, map_ahead, read
+from bottomup.images.sources import Source, scan
 from bottomup.inference.batching import map_batches
 from bottomup.method.aggregation import Maps, aggregate, combine
 from bottomup.method.grouping import RULES, Grouper
 from bottomup.models.pose_net import PoseNet
 from bottomup.poses import Poses
+from bottomup.threads import default_threads, torch_threads
 from bottomup.weights.store import load_model
 
+# Pixels times parameters. On less, several threads wait for each other longer than they compute:
+# they gain nothing below 256 x 256 pixels of the bundled network.
+SMALL_WORK = 4e11
+MAX_THREADS = 1024
 # what one image may raise; it then fails alone
 FAILURES = (RuntimeError, MemoryError, ValueError, cv2.error)
 
@@ -42,6 +49,7 @@ class Prediction:
         image: (H, W, 3) uint8 RGB; None if it could not be read.
         poses: the people, perhaps none; None if the image failed.
         error: why it failed; None if all is well.
+        warning: what is wrong with a file that was read all the same.
     """
 
     name: str
@@ -49,6 +57,7 @@ class Prediction:
     image: UInt8[np.ndarray, "H W 3"] | None
     poses: Poses | None = None
     error: str | None = None
+    warning: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -90,6 +99,10 @@ class Predictor:
         size: pixels of the input's side at scale 1; None is what the network was made for.
         scales: the network is run on each image at all of them; more find more, and cost more.
         flip: it is also run on each image mirrored: more accurate, at twice the cost.
+        threads: of the CPU, that the network computes with; None is as many as this process may use
+            (affinity, limits of cgroups, OMP_NUM_THREADS), but 1 for small inputs. On a machine
+            that does other work, set OMP_WAIT_POLICY=PASSIVE before torch is imported, as the
+            command line does: waiting threads then sleep.
         batch_size: images per forward pass; None is 8, but 1 on the CPU, where larger batches are
             slower: what lies between two layers no longer fits the caches.
         grouper: assembles people; None is the one of `mode` with its default thresholds.
@@ -111,6 +124,7 @@ class Predictor:
         size: int | None = None,
         scales: Sequence[float] = (1.0,),
         flip: bool = False,
+        threads: int | None = None,
         batch_size: int | None = None,
         grouper: Grouper | None = None,
         exif: bool = True,
@@ -128,15 +142,18 @@ class Predictor:
             raise ValueError(f"size is {size}; give the pixels of the network's input, such as 512")
         if batch_size is not None and batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; give 1 or more")
+        if threads is not None and not 1 <= threads <= MAX_THREADS:
+            raise ValueError(f"threads is {threads}; give a number from 1 to {MAX_THREADS}")
         self.device = choose_device(device)
         net = weights if isinstance(weights, PoseNet) else load_model(weights)
         self.net = net.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self._num_parameters = sum(parameter.numel() for parameter in net.parameters())
         self.mode = mode
         self.size = size or net.preprocessing.size
         self.scales = sorted(set(scales), reverse=True)
         self.flip = flip
         self.batch_size = batch_size or (1 if self.device.type == "cpu" else 8)
-        self.exif, self.stages = exif, stages
+        self.exif, self.stages, self.threads = exif, stages, threads
         self.reader = reader or functools.partial(read, exif=exif)
         self.grouper = grouper or Grouper(rules=RULES[mode], skeleton=net.skeleton)
 
@@ -172,7 +189,8 @@ class Predictor:
     def _predict(self, batch: Sequence[_Prepared]) -> list[Prediction]:
         """Run a batch; if that fails, run its images one by one."""
         try:
-            people = self._postprocess(batch, self._run_network(batch))
+            with torch_threads(self.threads or self._default_threads(batch)):
+                people = self._postprocess(batch, self._run_network(batch))
         except FAILURES as error:
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
@@ -180,9 +198,13 @@ class Predictor:
                 return [failed(batch[0].frame, reason(error))]
             return [prediction for item in batch for prediction in self._predict([item])]
         return [
-            Prediction(item.frame.name, item.frame.path, item.frame.image, poses)
-            for item, poses in zip(batch, people, strict=True)
+            Prediction(frame.name, frame.path, frame.image, poses, warning=frame.warning)
+            for frame, poses in zip([item.frame for item in batch], people, strict=True)
         ]
+
+    def _default_threads(self, batch: Sequence[_Prepared]) -> int:
+        pixels = sum(math.prod(image.shape[:2]) for item in batch for image in item.inputs)
+        return default_threads() if pixels * self._num_parameters > SMALL_WORK else 1
 
     def _preprocess(self, frame: Frame, image: UInt8[np.ndarray, "H W 3"]) -> _Prepared:
         """Resize an image to the network's input at every scale."""

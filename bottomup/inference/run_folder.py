@@ -3,6 +3,7 @@
 import base64
 import dataclasses
 import errno
+import os
 import re
 from pathlib import Path, PurePosixPath
 
@@ -14,9 +15,10 @@ from bottomup.coordinates import map_points
 from bottomup.files import write_whole
 from bottomup.images import KEYPOINT_THRESHOLD, SCORE_THRESHOLD
 from bottomup.images.drawing import draw
-from bottomup.images.sources import SUFFIXES
+from bottomup.images.formats import SUFFIXES
 from bottomup.inference import gallery
-from bottomup.inference.journal import Record
+from bottomup.inference.journal import JOURNAL, Record
+from bottomup.inference.lists import LISTS
 from bottomup.inference.predictor import Prediction
 from bottomup.poses import Poses
 
@@ -75,7 +77,9 @@ class Renderer:
         """
         name, image, poses = prediction.name, prediction.image, prediction.poses
         height, width = (None, None) if image is None else image.shape[:2]
-        record = Record(name, width=width, height=height, error=prediction.error)
+        record = Record(
+            name, width=width, height=height, error=prediction.error, warning=prediction.warning
+        )
         if image is None or poses is None:
             return record
         thumbnail = self._thumbnail(image, poses) if index < gallery.MAX_THUMBNAILS else None
@@ -109,6 +113,13 @@ class Renderer:
         )
         data = _encode(draw(small, reduced, **self._thresholds), ".jpg", THUMBNAIL_QUALITY)
         return base64.b64encode(data).decode()
+
+
+def holds_overlays(folder: str | Path) -> bool:
+    """Whether a run wrote its overlays to this folder, or is about to."""
+    real = Path(os.path.realpath(folder))
+    has_lists = all((real.parent / name).is_file() for name in LISTS)  # of before 0.2.0
+    return real.name == OVERLAYS and (has_lists or (real.parent / JOURNAL).is_file())
 
 
 def overlay_name(name: str, *, is_large: bool = False) -> str:

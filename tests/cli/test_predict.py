@@ -16,7 +16,7 @@ from bottomup import Poses
 from bottomup.cli import main, predict, progress
 from bottomup.cli.parser import Parser
 from bottomup.images.drawing import KEYPOINT_THRESHOLD, SCORE_THRESHOLD
-from bottomup.images.sources import map_ahead
+from bottomup.images.frames import map_ahead
 from bottomup.inference import lists, predictor
 from bottomup.inference.journal import JOURNAL, Journal, Record, read
 from bottomup.inference.lists import LISTS
@@ -118,6 +118,28 @@ def test_the_results_are_not_seen_as_images(photos, inner):
     for _ in range(2):
         assert main(["predict", str(photos), "--out", str(photos / inner), "--overwrite"]) == 0
         assert len(load(photos / inner / "images.json")["images"]) == 8
+
+
+def test_overlays_of_earlier_runs_are_left_out_and_named_in_one_line(photos, tmp_path, capsys):
+    outs = [photos / "out", photos / "sub" / "another", tmp_path / "elsewhere"]
+    counts = []
+    for out in (out for out in outs for _ in range(2)):
+        assert main(["predict", str(photos), "--out", str(out)]) == 0
+        assert len(load(out / "images.json")["images"]) == 8
+        lines = [line for line in capsys.readouterr().out.splitlines() if "left out" in line]
+        assert len(lines) <= 1
+        counts.append("".join(lines).count("/overlays"))
+    assert counts == [0, 1, 1, 2, 2, 2]
+    assert main(["predict", str(photos / "**" / "*.*"), "--out", str(outs[0])]) == 3
+    assert len(load(outs[0] / "images.json")["images"]) == 8
+    assert "left out" in capsys.readouterr().out
+
+
+def test_photos_in_a_folder_that_a_run_was_written_to_are_found(photos, tmp_path):
+    assert main(["predict", str(photos), "--out", str(photos / "sub")]) == 0
+    for out in (photos / "sub", tmp_path / "out"):
+        assert main(["predict", str(photos), "--out", str(out)]) == 0
+        assert len(load(out / "images.json")["images"]) == 8
 
 
 def test_ids_from_annotations(photos, tmp_path):

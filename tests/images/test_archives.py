@@ -9,7 +9,8 @@ import pytest
 
 from bottomup.images import archives
 from bottomup.images.archives import read_list, read_tar
-from bottomup.images.sources import read, scan
+from bottomup.images.frames import read
+from bottomup.images.sources import scan
 from tests.support.picture_files import HALVES, encode
 
 PNG = encode(HALVES, ".png")

@@ -1,10 +1,13 @@
+import re
 import struct
 
+import cv2
 import numpy as np
 import pytest
 
 from bottomup.images import decoding
-from bottomup.images.decoding import DecodingError, declared_size, decode
+from bottomup.images.decoding import decode, warning
+from bottomup.images.formats import DecodingError, declared_size
 from tests.support import picture_files as files
 from tests.support.picture_files import HALVES, RED, encode, noise, with_orientation
 
@@ -66,6 +69,73 @@ def test_truncated_jpeg_with_a_whole_thumbnail_is_refused():
 @pytest.mark.parametrize("tail", [b"", b"\0" * 100, b"camera's own data"])
 def test_jpeg_with_something_behind_its_end_is_fine(tail):
     assert decode(encode(HALVES, ".jpg") + tail).shape == (40, 60, 3)
+
+
+JPEGS = {
+    "baseline": (),
+    "progressive": (cv2.IMWRITE_JPEG_PROGRESSIVE, 1),
+    "restarts": (cv2.IMWRITE_JPEG_RST_INTERVAL, 5),
+    "best": (cv2.IMWRITE_JPEG_QUALITY, 100),
+}
+
+
+def scenery(height: int = 120, width: int = 200) -> np.ndarray:
+    """(H, W, 3): smooth with edges, as photos are, and different in all places."""
+    rng = np.random.default_rng(3)
+    small = rng.integers(0, 256, (height // 8, width // 8, 3), np.uint8)
+    return cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+@pytest.mark.parametrize("image", [scenery(), scenery()[..., 0].copy()])
+@pytest.mark.parametrize("options", JPEGS.values(), ids=JPEGS)
+def test_a_jpeg_is_read_without_its_end_mark_but_not_without_rows(options, image):
+    data = encode(image, ".jpg", *options)
+    whole = decode(data)
+    assert warning(data) is None
+    for end in (b"", b"\xff", b"\0", b"\xff" + b"\0" * 1000):
+        unmarked = data[:-2] + end
+        np.testing.assert_array_equal(decode(unmarked), whole)
+        assert "end mark" in (warning(unmarked) or "")
+    restart = data.rfind(b"\xff\xd1")
+    lengths = [len(data) // 2, *(len(data) - cut for cut in (4, 5, 6, 10, 100, 1000))]
+    for length in lengths + ([restart, restart + 1, restart + 2] if restart > 0 else []):
+        for end in (b"", b"\0", b"\0" * 100000, b"\xff"):
+            with pytest.raises(DecodingError, match="truncated"):
+                decode(data[:length] + end)
+
+
+def test_a_progressive_jpeg_that_lacks_a_whole_scan_is_refused():
+    data = encode(scenery(), ".jpg", *JPEGS["progressive"])
+    scans = [at.start() for at in re.finditer(rb"\xff\xda", data)]
+    tables = [at.start() for at in re.finditer(rb"\xff\xc4", data)]
+    assert len(scans) > 5
+    for scan in scans[1:]:
+        start = max(table for table in tables if table < scan)  # a scan's table precedes it
+        for length in (start, scan):
+            with pytest.raises(DecodingError, match="truncated"):
+                decode(data[:length])
+
+
+def test_heic_is_read_where_a_decoder_is_installed():
+    if decoding._heif_package() is None:
+        pytest.skip("neither pillow-heif nor pi-heif is installed")
+    image = decode(files.HEIC_HALVES)
+    assert image.shape == (40, 60, 3)
+    np.testing.assert_allclose(image[5, 5], RED, atol=40)
+    np.testing.assert_allclose(image[35, 5], 0, atol=25)
+    for length in (40, 200, len(files.HEIC_HALVES) - 20):
+        with pytest.raises(DecodingError):
+            decode(files.HEIC_HALVES[:length])
+    huge = files.HEIC_HALVES.replace(struct.pack(">II", 64, 64), struct.pack(">II", 60000, 60000))
+    with pytest.raises(DecodingError, match="60000 x 60000"):
+        decode(huge)
+
+
+def test_heic_without_a_decoder_is_a_line_with_the_remedy(monkeypatch):
+    monkeypatch.setattr(decoding, "_heif_package", lambda: None)
+    for data in (files.HEIC_HALVES, files.HEIC_HALVES[:40], b"\0\0\0\x18ftypmif1\0\0\0\0heic"):
+        with pytest.raises(DecodingError, match=r"HEIC image.*convert.*bottomup\[heif\]"):
+            decode(data)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +200,6 @@ def test_animation_gives_its_first_frame(data):
         (b"II*\0\xff\xff\xff\x7f", "header"),
         (b"P6 100", "header"),
         (b"RIFF\0\0\0\0WEBPXXXX", "header"),
-        (b"\0\0\0\x18ftypheic\0\0\0\0", "HEIC"),
         (files.png(0, 10), "0 x 10"),
         (files.png(10, 10), "cannot be decoded"),
     ],

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bottomup.images.frames import Frame, map_ahead, read
 from bottomup.images.isolation import IsolatedReader
-from bottomup.images.sources import Frame, map_ahead, read, scan
+from bottomup.images.sources import scan
 from tests.support.picture_files import HALVES, encode
 
 

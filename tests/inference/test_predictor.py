@@ -308,3 +308,37 @@ def test_prediction_keeps_the_path(tmp_path):
     (prediction,) = Predictor(dot_net()).stream(tmp_path)
     assert prediction.name == "f/1.png"
     assert os.fspath(prediction.path or "") == str(tmp_path / "f" / "1.png")
+
+
+class CountingThreads(torch.nn.Module):
+    """A trunk that notes with how many threads it computes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[int] = set()
+
+    def forward(self, images):
+        self.seen.add(torch.get_num_threads())
+        return torch.nn.functional.avg_pool2d(images, 4)
+
+
+@pytest.mark.parametrize(
+    ("threads", "parameters", "seen"), [(None, 1, 1), (None, 10**7, 3), (2, 1, 2), (2, 10**7, 2)]
+)
+def test_small_inputs_are_computed_by_one_thread_unless_a_number_is_given(
+    monkeypatch, threads, parameters, seen
+):
+    monkeypatch.setattr("bottomup.inference.predictor.default_threads", lambda: 3)
+    net = dot_net()
+    net.trunk = CountingThreads()
+    net.register_parameter("idle", torch.nn.Parameter(torch.zeros(parameters)))
+    before = torch.get_num_threads()
+    Predictor(net, threads=threads)(np.zeros((256, 256, 3), np.uint8))
+    assert net.trunk.seen == {seen}
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize("threads", [0, -1, 10**6])
+def test_a_wrong_number_of_threads_is_refused(threads):
+    with pytest.raises(ValueError, match=f"threads is {threads}"):
+        Predictor(dot_net(), threads=threads)

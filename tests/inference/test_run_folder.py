@@ -1,4 +1,5 @@
 import base64
+import dataclasses
 import os
 
 import numpy as np
@@ -7,9 +8,9 @@ import pytest
 from bottomup.images.decoding import decode
 from bottomup.inference import gallery
 from bottomup.inference.predictor import Prediction
-from bottomup.inference.run_folder import Renderer, overlay_name
+from bottomup.inference.run_folder import Renderer, holds_overlays, overlay_name
 from tests.support.picture_files import HALVES
-from tests.support.run_folders import load, people, prediction, write_run
+from tests.support.run_folders import load, people, prediction, write_journal, write_run
 
 
 def test_a_record_holds_all_people_and_counts_those_that_are_drawn(tmp_path):
@@ -21,6 +22,24 @@ def test_a_record_holds_all_people_and_counts_those_that_are_drawn(tmp_path):
     overlay = decode((tmp_path / record.overlay).read_bytes())
     np.testing.assert_allclose(overlay, HALVES, atol=60)  # nobody is drawn
     assert Renderer(tmp_path)(prediction("sub/b.png", people(2)), 0).shown == 2
+
+
+def test_overlays_are_known_by_what_else_the_run_wrote(tmp_path):
+    write_run(tmp_path / "run", [prediction("a.jpg")])
+    (tmp_path / "link").symlink_to(tmp_path / "run" / "overlays")
+    assert holds_overlays(tmp_path / "run" / "overlays")
+    assert holds_overlays(tmp_path / "link")
+    assert not holds_overlays(tmp_path / "run")
+    (tmp_path / "mine" / "overlays").mkdir(parents=True)
+    (tmp_path / "mine" / "results.json").write_text("[]")
+    assert not holds_overlays(tmp_path / "mine" / "overlays")
+    write_journal(tmp_path / "killed", [])
+    assert holds_overlays(tmp_path / "killed" / "overlays")
+
+
+def test_a_warning_is_part_of_the_record(tmp_path):
+    warned = dataclasses.replace(prediction("a.jpg"), warning="no end")
+    assert Renderer(tmp_path)(warned, 0).warning == "no end"
 
 
 def test_a_failure_is_a_record_too(tmp_path):

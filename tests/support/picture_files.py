@@ -30,6 +30,16 @@ WEBP_RED_THEN_BLACK = zlib.decompress(
     )
 )
 
+# made with pillow-heif
+HEIC_HALVES = zlib.decompress(
+    base64.b85decode(
+        "c-muNV30{GsVvAy%}izhg51nBLl8SRGck>Ufw49>wIq=N0u(b+a*CjAhJwuG5(YG&l$nzcHpIn&fe{FSfN>#&1_CP}R?f`KO9S&jqM|@fDif5K"
+        "QI>27V)7MamgK^f{LL&VDge@VGYgXQfpi&AnKL6ZNN56Bk=zG{KYxGxU|`^9P5|nVaA4$N{Qn=MfElEM8HD6^F*zgxCAFLw8PQ}GC^WK8d-Y`5"
+        "&K(>X1`0qSW)Q)km;_YL=E8We_&_Jn65-_hoT9wsoC=^QF9TZxP)H=RxF8kkGY2TvNX|(Fxy%OYcnuK!|Ns9#K$;0izW~udEKrbHkqOes%)!9{"
+        "q$Dy6a$$iC3^&$BCT7+aAloT7B@q<JW*Us^g&TIP5|*$3eMtD9>EyrmY6<7R)jwp|zwU*3tX<f~uyZfgF}^<%_#{rf<LSW{(;vQgvabLD|Hx|F"
+    )
+)
+
 
 def encode(image: np.ndarray, suffix: str, *options: int) -> bytes:
     """An RGB (or gray, or RGBA) array as a file of the kind that the suffix names."""
