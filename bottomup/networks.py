@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bottomup.data.coco import read_skeleton
+from bottomup.data.keypoint_files import read_skeleton
 from bottomup.models import pose_net
 from bottomup.models.network import Network
 from bottomup.skeleton import COCO, CROWDPOSE, Skeleton

@@ -1,8 +1,9 @@
 """The one result object: the people found in an image."""
 
 import dataclasses
+import operator
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 from jaxtyping import Float
@@ -88,8 +89,14 @@ class Poses:
         both = (self.keypoint_scores[:, None] > 0) & (other.keypoint_scores > 0)
         return (similarities * both).sum(axis=2) / np.maximum(both.sum(axis=2), 1)
 
-    def to_coco(self, image_id: int, category_id: int = 1) -> list[dict[str, Any]]:
+    def to_coco(
+        self, image_id: SupportsIndex, category_id: SupportsIndex = 1
+    ) -> list[dict[str, Any]]:
         """One COCO keypoint result per person, ready for `json.dump` and `COCO.loadRes`.
+
+        Args:
+            image_id: any integer, of Python or numpy.
+            category_id: likewise.
 
         Returns:
             dicts with image_id, category_id, keypoints (x, y, score of every joint, flat) and
@@ -98,8 +105,8 @@ class Poses:
         triples = np.concatenate([self.keypoints, self.keypoint_scores[..., None]], axis=2)
         return [
             {
-                "image_id": image_id,
-                "category_id": category_id,
+                "image_id": operator.index(image_id),
+                "category_id": operator.index(category_id),
                 "keypoints": [round(float(value), 4) for value in values.flat],
                 "score": float(score),
             }

@@ -27,8 +27,9 @@ from comparison.datasets import area_of, keypoints_of, write_json
 from comparison.errors import oks
 from torch import Tensor
 
-from bottomup.data.coco import Annotations, Record, corners_of, read_annotations
+from bottomup.data.coco import Annotations, Record, read_annotations
 from bottomup.data.drawings import Drawings
+from bottomup.data.people import corners_of
 from bottomup.data.photos import Photos, read_image
 from bottomup.data.samples import Draw, Samples
 from bottomup.data.scenes.crowd import Crowd

@@ -19,7 +19,17 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from bottomup.cli import collect, configs, convert, evaluate, exit_codes, predict, training, weights
+from bottomup.cli import (
+    collect,
+    configs,
+    convert,
+    data,
+    evaluate,
+    exit_codes,
+    predict,
+    training,
+    weights,
+)
 from bottomup.cli.parser import Parser, overview, unknown_verb
 from bottomup.threads import sleep_while_waiting
 
@@ -27,6 +37,7 @@ VERBS: dict[str, ModuleType] = {
     "predict": predict,
     "collect": collect,
     "evaluate": evaluate,
+    "data": data,
     "convert": convert,
     "weights": weights,
     "configs": configs,

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-SUMMARY = "Assemble results from the folders of a run: of its shards, or of one that was killed."
+SUMMARY = "Assemble the results of shards, or of a run that was killed."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,8 +36,8 @@ def run(arguments: argparse.Namespace) -> int:
         OSError: the output cannot be written.
     """
     from bottomup.cli import exit_codes
-    from bottomup.cli.report import counted, print_failures, printable
-    from bottomup.data.image_ids import ImageIds, read_annotated
+    from bottomup.cli.report import counted, matching, print_failures, printable
+    from bottomup.data.image_ids import read_annotated
     from bottomup.inference.journal import JOURNAL
     from bottomup.inference.lists import collect
     from bottomup.inference.locking import locked
@@ -56,12 +56,14 @@ def run(arguments: argparse.Namespace) -> int:
     annotations = arguments.annotations
     for state in parts.values():
         annotations = annotations or (state.session and state.session.settings.get("annotations"))
-    ids = ImageIds(read_annotated(annotations) if annotations else None)
+    annotated = read_annotated(annotations) if annotations else None
 
     out.mkdir(parents=True, exist_ok=True)
     with locked(out):
-        summary = collect(folders, out, ids, parquet=arguments.parquet)
+        summary = collect(folders, out, annotated, parquet=arguments.parquet)
     print_failures(summary, out)
+    if annotated and summary.unmatched:
+        print(matching(annotated, annotations, summary.unmatched, summary.num_images))
     problems, engines = problems_of(parts), engines_of(parts)
     for line in problems:
         print(line)

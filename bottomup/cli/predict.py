@@ -13,7 +13,7 @@ EPILOG = """DIR then holds:
   results.json   COCO keypoint results, with low-scoring people too
   images.json    id, file name, width and height of each image, perhaps a warning
   failures.json  what could not be read, and why
-  journal.log    what is done; after a kill or a full disk the same command goes on from there"""
+  journal.log    what is done: after a kill or a full disk the same command goes on"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

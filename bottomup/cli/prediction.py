@@ -8,9 +8,10 @@ import functools
 import importlib.resources
 import itertools
 import os
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import cv2
@@ -19,9 +20,9 @@ from bottomup.cli import exit_codes
 from bottomup.cli.interruption import Interruption
 from bottomup.cli.native_messages import native_messages_off
 from bottomup.cli.progress import progress
-from bottomup.cli.report import counted, print_failures, printable
+from bottomup.cli.report import counted, matching, print_failures, printable
 from bottomup.cli.settings import engine_of, settings_of
-from bottomup.data.image_ids import ImageIds, read_annotated
+from bottomup.data.image_ids import Annotated, ImageIds, read_annotated
 from bottomup.images.frames import Frame, Stamp, map_ahead, read
 from bottomup.images.isolation import IsolatedReader
 from bottomup.images.sources import scan
@@ -102,6 +103,9 @@ def predict(arguments: argparse.Namespace) -> int:
     annotated = read_annotated(arguments.annotations) if arguments.annotations else None
     left_out = _Overlays(out)
     frames = _something_to_read(scan(arguments.sources, exclude=left_out))
+    if annotated and "-" not in arguments.sources:
+        names = (frame.name for frame in scan(arguments.sources, exclude=_Overlays(out)))
+        _check_annotations(annotated, arguments.annotations, names)
     with contextlib.ExitStack() as stack:
         predictor = _predictor(arguments, stack)
         settings = settings_of(arguments, predictor)
@@ -115,7 +119,7 @@ def predict(arguments: argparse.Namespace) -> int:
             left_out.report()
             if not is_new and are_newer(out, out / JOURNAL, parquet=arguments.parquet):
                 return _nothing_to_do(run.tally, len(state.failed), out)
-            summary = collect([out], out, ImageIds(annotated), parquet=arguments.parquet)
+            summary = collect([out], out, annotated, parquet=arguments.parquet)
         except KeyboardInterrupt:
             print("interrupted; the same command goes on where it was")
             return exit_codes.INTERRUPTED
@@ -240,6 +244,25 @@ def _something_to_read(frames: Iterator[Frame]) -> Iterator[Frame]:
     problems = [f"{printable(frame.name)}: {frame.error}" for frame in seen[:MAX_LISTED]]
     reasons = "\n  ".join(problems or ["no source is left"])
     raise ValueError(f"there is nothing to read:\n  {reasons}")
+
+
+def _check_annotations(annotated: Annotated, path: str, names: Iterable[str]) -> None:
+    """Say which images have no annotation, before the run.
+
+    Raises:
+        ValueError: none has.
+    """
+    ids, num_images = ImageIds(annotated.ids), 0
+    for name in names:
+        ids.claim(name)
+        num_images += 1
+    ids.match()
+    if ids.unmatched:
+        told = matching(annotated, path, ids.unmatched, num_images)
+        if len(ids.unmatched) == num_images:
+            remedy = "predict the folder that the names of the file are relative to"
+            raise ValueError(f"{told}: {remedy}")
+        print(f"bottomup: {told}: the others get other ids", file=sys.stderr)
 
 
 def _state(arguments: argparse.Namespace, out: Path, settings: dict[str, object]) -> State:

@@ -2,7 +2,17 @@
 
 from pathlib import Path
 
+from bottomup.data.image_ids import Annotated, closest
 from bottomup.inference.lists import Summary
+
+
+def matching(annotated: Annotated, path: str, unmatched: list[str], num_images: int) -> str:
+    """Which images of a run the annotations name."""
+    name = unmatched[0]
+    return (
+        f"--annotations {path!r} names {num_images - len(unmatched)} of {num_images} images. "
+        f"The source has {name!r}, the file has {closest(name, annotated.ids)!r}"
+    )
 
 
 def print_failures(summary: Summary, out: Path) -> None:

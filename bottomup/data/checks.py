@@ -1,39 +1,92 @@
-"""Faults of the entries of an annotation file, as messages; nothing for an entry without faults.
+"""Faults of the entries of annotation and results files, as messages; nothing for a sound entry.
 
 Whatever would stop a training after hours, or silently lose people, is found before it starts. Only
-the first fault of an entry is of use: later checks rely on what earlier ones have found.
+the first fault of an entry is of use: later checks rely on what earlier ones have found. What is
+unknown is no fault: `bottomup.data.people` says what serves in its place.
 """
 
-import math
-from collections.abc import Iterator
+import itertools
+import operator
+import reprlib
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 MAX_COORDINATE = 1e6  # beyond any image; also refuses infinity and NaN
+MIN_SIGMA = 1e-6  # its square is still a number
+MAX_SCORE = 1e300
+ID_LIMIT = 1 << 63  # ids have 64 bits
+NUMBERS = frozenset((int, float, np.int32, np.int64, np.float32, np.float64))  # and not bool
+
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = 60
+_short.maxlist = 20
+
+
+def show(value: Any) -> str:
+    """A value of a file in one line, shortened."""
+    return _short.repr(value)
+
+
+def is_unknown(value: Any) -> bool:
+    """Whether a value is null or empty."""
+    return value is None or (isinstance(value, (str, list, dict)) and not value)
+
+
+def are_numbers(values: Collection[Any], most: float = MAX_COORDINATE) -> bool:
+    """Whether all values are numbers from -most to most; NaN and bool are not."""
+    return set(map(type, values)) <= NUMBERS and all(
+        map(operator.ge, itertools.repeat(most), map(abs, values))
+    )
 
 
 def category_faults(category: Any) -> Iterator[str]:
     """What is wrong with a category."""
     yield from _id_faults(category)
-    names = category.get("keypoints")
-    is_list = isinstance(names, list) and all(isinstance(name, str) for name in names)
-    if names is not None and not is_list:
-        yield f"'keypoints' must be a list of names, not {names!r}"
+    names, sigmas, limbs = (category.get(key) for key in ("keypoints", "sigmas", "skeleton"))
+    if is_unknown(names):
+        return
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        yield f"'keypoints' must be a list of names, not {show(names)}"
+    is_sound = isinstance(sigmas, list) and len(sigmas) == len(names) and are_numbers(sigmas)
+    if not is_unknown(sigmas) and not (is_sound and min(sigmas) >= MIN_SIGMA):
+        yield f"'sigmas' must be {len(names)} positive numbers, one a joint, not {show(sigmas)}"
+    if not is_unknown(limbs) and not (
+        isinstance(limbs, list)
+        and all(isinstance(limb, list) and len(limb) == 2 for limb in limbs)
+        and all(_is_whole(joint, 1, len(names)) for limb in limbs for joint in limb)
+    ):
+        yield (
+            f"'skeleton' must be pairs of joints, counted from 1 to {len(names)}, not {show(limbs)}"
+        )
 
 
-def image_faults(info: Any) -> Iterator[str]:
-    """What is wrong with an image."""
+def image_faults(info: Any, *, sized: bool = True) -> Iterator[str]:
+    """What is wrong with an image.
+
+    Args:
+        info: the image.
+        sized: whether its size must be there.
+    """
     yield from _id_faults(info)
     if not isinstance(info.get("file_name"), str) or not info["file_name"]:
-        yield f"'file_name' is {info.get('file_name')!r}, not the name of a file"
-    for key in ("width", "height"):
-        if not _is_whole(info.get(key), 1):
-            yield f"{key!r} is {info.get(key)!r}, not a whole number from 1"
+        yield f"'file_name' is {show(info.get('file_name'))}, not the name of a file"
+    for key in ("width", "height") if sized else ():
+        if not _is_whole(info.get(key), 1, int(MAX_COORDINATE)):
+            yield (
+                f"{key!r} is {show(info.get(key))}, "
+                f"not a whole number from 1 to {int(MAX_COORDINATE)}"
+            )
+    index = info.get("crowdIndex")
+    if index is not None and not are_numbers([index]):
+        yield f"'crowdIndex' is {show(index)}, not a number"
 
 
 def person_faults(
     person: Any,
-    images: dict[int, dict[str, Any]],
-    categories: set[int],
+    images: Mapping[int, dict[str, Any]],
+    categories: Collection[int],
     category_id: int,
     num_keypoints: int,
 ) -> Iterator[str]:
@@ -47,10 +100,10 @@ def person_faults(
         num_keypoints: K, the joints of the category.
     """
     yield from _id_faults(person)
-    lists = {"image_id": ("images", images.keys()), "category_id": ("categories", categories)}
+    lists = {"image_id": ("images", images), "category_id": ("categories", categories)}
     for key, (name, ids) in lists.items():
         if not _is_whole(person.get(key)) or person[key] not in ids:
-            yield f"{key} {person.get(key)!r} is not among the {name}"
+            yield f"{key} {show(person.get(key))} is not among the {name}"
     if person["category_id"] == category_id:
         info = images[person["image_id"]]
         yield from _keypoints_faults(person.get("keypoints"), num_keypoints)
@@ -58,48 +111,94 @@ def person_faults(
         yield from _outline_faults(person.get("segmentation"), info["width"], info["height"])
 
 
+def result_faults(
+    result: Any, images: Collection[int], category_id: int, num_keypoints: int
+) -> Iterator[str]:
+    """What is wrong with a keypoint result.
+
+    Args:
+        result: the result.
+        images: ids of the images of the annotations.
+        category_id: the category of their people.
+        num_keypoints: K, the joints of this category.
+    """
+    if not isinstance(result, dict):
+        yield f"is {show(result)}, not an object"
+    needed = {"image_id", "category_id", "keypoints", "score"}
+    if lacking := sorted(needed - result.keys()):
+        yield f"lacks {', '.join(lacking)}: pass a COCO keypoint results file"
+    known = {
+        "image_id": ("an image", images),
+        "category_id": ("the keypoint category", {category_id}),
+    }
+    for key, (name, ids) in known.items():
+        if not _is_whole(result[key]) or result[key] not in ids:
+            yield (
+                f"{key} {show(result[key])} is not {name} of the annotations: let "
+                "`bottomup predict --annotations FILE` take the ids from the same annotations"
+            )
+    numbers = result["keypoints"]
+    if not isinstance(numbers, list) or len(numbers) != 3 * num_keypoints:
+        count = len(numbers) if isinstance(numbers, list) else show(numbers)
+        yield (
+            f"keypoints has {count} numbers, and the annotations' {num_keypoints} joints need "
+            f"{3 * num_keypoints}: they must be of one skeleton"
+        )
+    if not are_numbers(numbers):
+        yield "keypoints has entries that are not finite numbers of a sensible size"
+    if not are_numbers([result["score"]], MAX_SCORE):
+        yield f"score is {show(result['score'])}, not a finite number"
+
+
 def _id_faults(entry: Any) -> Iterator[str]:
     if not isinstance(entry, dict):
-        yield f"is {entry!r}, not an object"
+        yield f"is {show(entry)}, not an object"
     if not _is_whole(entry.get("id")):
-        yield f"'id' is {entry.get('id')!r}, not a whole number"
+        yield f"'id' is {show(entry.get('id'))}, not a whole number"
 
 
 def _keypoints_faults(numbers: Any, num_keypoints: int) -> Iterator[str]:
-    if numbers is None:
+    if is_unknown(numbers):
         return
     if not isinstance(numbers, list) or len(numbers) != 3 * num_keypoints:
-        count = len(numbers) if isinstance(numbers, list) else repr(numbers)
+        count = len(numbers) if isinstance(numbers, list) else show(numbers)
         yield (
             f"keypoints has {count} numbers, not {3 * num_keypoints} = "
             f"3 x {num_keypoints} joints of the category"
         )
-    if not _are_coordinates(numbers):
-        yield "keypoints has entries that are not finite numbers of a sensible size"
-    if any(visibility not in (0, 1, 2) for visibility in numbers[2::3]):
-        yield f"visibilities must be 0, 1 or 2, not {sorted(set(numbers[2::3]))}"
+    if are_numbers(numbers) and set(numbers[2::3]) <= {0, 1, 2}:
+        return
+    for joint in range(num_keypoints):
+        *point, visibility = numbers[3 * joint : 3 * joint + 3]
+        if [*point, visibility] == [None] * 3:
+            continue
+        if not are_numbers([visibility]) or visibility not in (0, 1, 2):
+            yield f"joint {joint + 1}: visibilities must be 0, 1 or 2, not {show(visibility)}"
+        # where a joint without a label is does not matter
+        if not (are_numbers(point) if visibility else _are_numbers_or_unknown(point)):
+            yield f"joint {joint + 1}: {show(point)} are not finite numbers of a sensible size"
 
 
 def _numbers_faults(person: dict[str, Any]) -> Iterator[str]:
-    box, area, count = person.get("bbox"), person.get("area"), person.get("num_keypoints")
-    if box is not None and not (isinstance(box, list) and len(box) == 4 and _are_coordinates(box)):
-        yield f"bbox must be four numbers x, y, width, height, not {box!r}"
-    if box is not None and min(box[2:]) < 0:
-        yield f"bbox must be x, y, width, height, not {box}"
-    if area is not None and not (isinstance(area, int | float) and 0 <= area <= MAX_COORDINATE**2):
-        yield f"area must be a number of pixels, not {area!r}"
-    if person.get("iscrowd") not in (0, 1, None):
-        yield f"iscrowd must be 0 or 1, not {person['iscrowd']!r}"
-    if count is not None and not _is_whole(count, 0):
-        yield f"num_keypoints must be a whole number, not {count!r}"
+    box, area, count = (person.get(key) for key in ("bbox", "area", "num_keypoints"))
+    is_box = isinstance(box, list) and len(box) == 4 and _are_numbers_or_unknown(box)
+    if not is_unknown(box) and not (is_box and not any(abs(v or 0) > MAX_COORDINATE for v in box)):
+        yield f"bbox must be four numbers x, y, width, height, not {show(box)}"
+    if not is_unknown(area) and (type(area) not in NUMBERS or area > MAX_COORDINATE**2):
+        yield f"area must be a number of pixels, not {show(area)}"
+    if not is_unknown(person.get("iscrowd")) and person["iscrowd"] not in (0, 1):
+        yield f"iscrowd must be 0 or 1, not {show(person['iscrowd'])}"
+    if not is_unknown(count) and not _is_whole(count, 0):
+        yield f"num_keypoints must be a whole number, not {show(count)}"
 
 
 def _outline_faults(outline: Any, width: int, height: int) -> Iterator[str]:
     """Run lengths must be of the image's size: of others, pycocotools decodes random pixels."""
-    if isinstance(outline, list | None):
+    if is_unknown(outline):
+        return
+    if isinstance(outline, list):
         if not all(
-            isinstance(part, list) and len(part) % 2 == 0 and _are_coordinates(part)
-            for part in outline or ()
+            isinstance(part, list) and len(part) % 2 == 0 and are_numbers(part) for part in outline
         ):
             yield (
                 "segmentation must be a list of polygons, each a list x, y, x, y, ..., "
@@ -107,15 +206,14 @@ def _outline_faults(outline: Any, width: int, height: int) -> Iterator[str]:
             )
         return
     counts = outline.get("counts") if isinstance(outline, dict) else None
-    if not isinstance(counts, list | str):
+    if not isinstance(counts, (list, str)):
         yield (
-            "segmentation must be polygons, or an object with size and counts, "
-            f"not {str(outline)[:60]}"
+            f"segmentation must be polygons, or an object with size and counts, not {show(outline)}"
         )
         return
     if outline.get("size") != [height, width]:
         yield (
-            f"segmentation has run lengths for {outline.get('size')}, "
+            f"segmentation has run lengths for {show(outline.get('size'))}, "
             f"not for [height, width] = {[height, width]}"
         )
     runs = _decompress(counts) if isinstance(counts, str) else counts
@@ -138,6 +236,8 @@ def _decompress(counts: str) -> list[int]:
         bits = ord(character) - 48
         value |= (bits & 31) << shift
         shift += 5
+        if shift > 60:  # longer than any run
+            return []
         if not bits & 32:  # the last character of a run
             value -= (bits & 16) << (shift - 4)  # the sign
             runs.append(value + (runs[-2] if len(runs) > 2 else 0))
@@ -145,11 +245,10 @@ def _decompress(counts: str) -> list[int]:
     return runs
 
 
-def _is_whole(value: Any, least: float = -math.inf) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+def _is_whole(value: Any, least: int = -ID_LIMIT, most: int = ID_LIMIT - 1) -> bool:
+    return type(value) in NUMBERS and least <= value <= most and int(value) == value
 
 
-def _are_coordinates(numbers: list[Any]) -> bool:
-    return all(
-        isinstance(number, int | float) and abs(number) <= MAX_COORDINATE for number in numbers
-    )
+def _are_numbers_or_unknown(values: Collection[Any]) -> bool:
+    """Whether all values are null or numbers, of any size or none."""
+    return set(map(type, values)) <= NUMBERS | {type(None)}

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from bottomup.data.augment import average_down, keep_inside
-from bottomup.data.coco import box_around
+from bottomup.data.people import box_around
 from bottomup.data.samples import LabelledImage
 
 MAX_BODY = 256.0  # pixels of a guessed outline's longer side; larger people are shrunk to it first

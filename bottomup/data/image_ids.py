@@ -1,13 +1,29 @@
 """The ids of images in COCO files."""
 
+import collections
 import itertools
 import re
-from collections.abc import Mapping
+import unicodedata
+import urllib.parse
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
-from bottomup.data.coco import read_raw
+from bottomup.data.keypoint_files import read_images
 
 MAX_DIGITS = 15  # of an id: every JSON reader keeps that many
+
+
+class Annotated(NamedTuple):
+    """What an annotation file says about the images of a run.
+
+    Attributes:
+        ids: of images by file name.
+        category_id: of the results.
+    """
+
+    ids: dict[str, int]
+    category_id: int
 
 
 class ImageIds:
@@ -15,8 +31,7 @@ class ImageIds:
 
     The first of these that applies:
 
-    1. the id of the annotated image of that name: its path within the source, or else its last
-       part;
+    1. the id of the annotated image of that name, see `match_names`;
     2. the number at the end of a COCO-style name (000000000139.jpg, val2017_000000000139.jpg,
        val_139.jpg), unless an annotated image has that id;
     3. the next number, from 1, that no name and no annotation claims.
@@ -25,27 +40,42 @@ class ImageIds:
     order get the same ids.
 
     Args:
-        annotated: id by file name, from `read_annotated`.
+        annotated: id by file name, from `read_annotated`; None without annotations.
+
+    Attributes:
+        unmatched: the names that no annotated image has, from `match`.
     """
 
     def __init__(self, annotated: Mapping[str, int] | None = None) -> None:
         self._annotated = annotated or {}
         self._annotated_ids = frozenset(self._annotated.values())
-        self._exact: set[str] = set()  # annotated names that equal a path within the source
+        self._names: list[str] | None = None if annotated is None else []
+        self._matched: dict[str, int] = {}
         self._claimed = set(self._annotated_ids)
         self._taken: set[int] = set()
         self._numbers = itertools.count(1)
+        self.unmatched: list[str] = []
 
     def claim(self, name: str) -> None:
         """Keep running numbers away from the id of a name. Call it for all names before any id."""
-        if name in self._annotated:
-            self._exact.add(name)
+        if self._names is not None:
+            self._names.append(name)
         elif (number := number_of(name)) is not None:
             self._claimed.add(number)
 
+    def match(self) -> None:
+        """Match the claimed names with the annotated ones; call it between `claim` and any id."""
+        names, self._names = self._names or [], None
+        self._matched = match_names(names, self._annotated)
+        self.unmatched = [name for name in names if name not in self._matched]
+        for name in self.unmatched:
+            self.claim(name)
+
     def __call__(self, name: str) -> int:
         """The id of the next image. Call it once for each image, in the order of the names."""
-        wanted = self._wanted(name)
+        wanted = self._matched.get(name)
+        if wanted is None and (number := number_of(name)) not in self._annotated_ids:
+            wanted = number
         if wanted is None or wanted in self._taken:
             wanted = next(
                 number
@@ -54,15 +84,6 @@ class ImageIds:
             )
         self._taken.add(wanted)
         return wanted
-
-    def _wanted(self, name: str) -> int | None:
-        if name in self._annotated:
-            return self._annotated[name]
-        last_part = PurePosixPath(name).name
-        if last_part in self._annotated and last_part not in self._exact:
-            return self._annotated[last_part]
-        number = number_of(name)
-        return None if number in self._annotated_ids else number
 
 
 def number_of(name: str) -> int | None:
@@ -73,22 +94,76 @@ def number_of(name: str) -> int | None:
     return int(match[1])
 
 
-def read_annotated(path: str | Path) -> dict[str, int]:
-    """Ids by file name, from the images of a COCO file.
+def match_names(names: Collection[str], annotated: Mapping[str, int]) -> dict[str, int]:
+    """Ids of the names that annotated images have.
+
+    Equal names match. Then paths match by their last parts, as many as tell them apart: no other
+    name and no other annotated image may end in the same parts. Where parts differ, back slashes,
+    percent escapes, Unicode normalisation and case do not matter.
+
+    Args:
+        names: paths within the source, with forward slashes.
+        annotated: id by file name.
+    """
+    found = {name: annotated[name] for name in names if name in annotated}
+    taken = set(found.values())
+    ours, theirs = (
+        [(name, _parts(name), _parts(_normalised(name))) for name in side]
+        for side in (names, annotated)
+    )
+    if len(found) == len(ours) or not theirs:  # also if there are no names
+        return found
+    depth = min(max(max(map(len, forms[1:])) for forms in side) for side in (ours, theirs))
+    # one part more than the shallower side has: its paths are compared as a whole first
+    for num_parts, form in itertools.product(range(depth + 1, 0, -1), (1, 2)):
+        left, right = (dict(_unique_ends(side, form, num_parts)) for side in (ours, theirs))
+        for end in left.keys() & right.keys():
+            name, number = left[end], annotated[right[end]]
+            if name not in found and number not in taken:
+                found[name] = number
+                taken.add(number)
+    return found
+
+
+def read_annotated(path: str | Path) -> Annotated:
+    """What `predict` takes from a COCO file.
 
     Raises:
-        ValueError: the file cannot be read, is not a COCO file, or has two ids for one image or
-            one id for two.
+        ValueError: the file cannot be read, is not a COCO file, has no images, or has two ids for
+            one image.
     """
-    name, images = f"annotations {str(path)!r}", read_raw(path, "images")["images"]
-    try:
-        pairs = [(str(image["file_name"]), int(image["id"])) for image in images]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{name} is not a COCO file: its images need file_name and id") from error
-    ids = dict(pairs)
-    for file_name, number in pairs:
-        if ids[file_name] != number:
-            raise ValueError(f"{name} gives {file_name!r} two ids, {number} and {ids[file_name]}")
-    if len(set(ids.values())) < len(ids):
-        raise ValueError(f"{name} gives one id to several images: make the ids unique")
-    return ids
+    names, category_id = read_images(path)
+    if not names:
+        raise ValueError(f"annotations {str(path)!r} has no images")
+    ids: dict[str, int] = {}
+    for number, name in names.items():
+        if ids.setdefault(name, number) != number:
+            raise ValueError(
+                f"annotations {str(path)!r} gives {name!r} two ids, {ids[name]} and {number}"
+            )
+    return Annotated(ids, category_id)
+
+
+def closest(name: str, annotated: Iterable[str]) -> str:
+    """The annotated name that was probably meant: one with the same last part, or the first."""
+    last = _parts(_normalised(name))[-1:]
+    same = (other for other in annotated if _parts(_normalised(other))[-1:] == last)
+    return next(same, None) or next(iter(annotated))
+
+
+def _parts(name: str) -> tuple[str, ...]:
+    return tuple(part for part in name.split("/") if part not in ("", "."))
+
+
+def _normalised(name: str) -> str:
+    unescaped = urllib.parse.unquote(name).replace("\\", "/")
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", unescaped).casefold())
+
+
+def _unique_ends(
+    side: Collection[tuple[str, tuple[str, ...], tuple[str, ...]]], form: int, num_parts: int
+) -> Iterator[tuple[tuple[str, ...], str]]:
+    """The last parts of each name that ends as no other does, with the name."""
+    ends = [forms[form][-num_parts:] for forms in side]
+    counts = collections.Counter(ends)
+    return ((end, forms[0]) for end, forms in zip(ends, side, strict=True) if counts[end] == 1)

@@ -20,9 +20,10 @@ def decode_outline(outline: Any, width: int, height: int) -> Bool[np.ndarray, "H
         outline = [polygon for polygon in outline if len(polygon) >= 6]  # two points have no area
         if not outline:
             return inside
-    if isinstance(outline, list) or isinstance(outline["counts"], list):
-        outline = masks.frPyObjects(outline, height, width)
-    runs = masks.merge(outline) if isinstance(outline, list) else outline
+        outline = masks.merge(masks.frPyObjects(outline, height, width))
+    runs = {"size": [height, width], "counts": outline["counts"]}
+    if isinstance(runs["counts"], list):
+        runs = masks.frPyObjects(runs, height, width)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # pycocotools' own, about numpy
         return masks.decode(cast(Any, runs)).astype(bool)

@@ -15,14 +15,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from bottomup.data.coco import (
-    area_of,
-    box_of,
-    keypoint_category,
-    num_labelled_joints,
-    read_raw,
-    read_results,
-)
+from bottomup.data import checks
+from bottomup.data.keypoint_files import KeypointFile, read_keypoints, read_results
+from bottomup.data.people import area_of
 from bottomup.skeleton import COCO, CROWDPOSE, Skeleton
 
 MAX_PEOPLE = 20  # results of an image that count, the best first, in both evaluations
@@ -120,18 +115,24 @@ def match_results(
     Raises:
         ValueError: see `evaluate`.
     """
-    truth = read_raw(annotations, "images", "categories")
-    category = keypoint_category(truth["categories"], annotations)
-    skeleton = skeleton or _skeleton_of(category)
-    images = {image["id"]: image for image in truth["images"]}
-    is_crowdpose = bool(images) and all("crowdIndex" in image for image in images.values())
-    results = _checked_results(read_results(results), category["id"], skeleton, images)
-    people = _people(truth.get("annotations", []), category["id"], skeleton, box_areas=is_crowdpose)
+    truth = read_keypoints(annotations)
+    skeleton = skeleton or _skeleton_of(truth.category)
+    images = truth.images
+    is_crowdpose = bool(images) and all(
+        image.get("crowdIndex") is not None for image in images.values()
+    )
+    found = _checked_results(results, truth)
+    people = [
+        _person(entry, number, box_areas=is_crowdpose)
+        for number, entry in enumerate(truth.people, 1)  # pycocotools: the id 0 is "not matched"
+    ]
     areas = areas or ({"all": AREAS["all"]} if is_crowdpose else AREAS)
 
     # the outcomes come range after range, image after image
-    image_ids = np.unique(np.array(list(images), dtype=np.int64))
-    outcomes = _run_pycocotools(people, results, image_ids, category, skeleton, areas, max_people)
+    image_ids = np.array(sorted(images), dtype=np.int64)
+    outcomes = _run_pycocotools(
+        people, found, image_ids, truth.category, skeleton, areas, max_people
+    )
     num_images = len(image_ids)
     ranges = {
         name: _collect(outcomes[k * num_images : (k + 1) * num_images])
@@ -243,84 +244,44 @@ def _skeleton_of(category: dict[str, Any]) -> Skeleton:
     return Skeleton.from_category(category, None if sigmas is None else tuple(sigmas))
 
 
-def _checked_results(
-    results: list[Any], category_id: int, skeleton: Skeleton, images: Mapping[int, Any]
-) -> Entries:
+def _checked_results(source: str | Path | Entries, truth: KeypointFile) -> Entries:
     """Copies of the results with what pycocotools needs and nothing else.
 
     Raises:
         ValueError: an entry lacks something, or does not belong to the annotations.
     """
-    needed = {"image_id", "category_id", "keypoints", "score"}
-    for number, entry in enumerate(results):
-        is_entry = isinstance(entry, dict)
-        lacking = sorted(needed - entry.keys()) if is_entry else f"all, it is {entry!r}"
-        if lacking:
-            raise ValueError(f"result {number} lacks {lacking}: pass a COCO keypoint results file")
-    _refuse_strangers("images", [entry["image_id"] for entry in results], images)
-    _refuse_strangers("categories", [entry["category_id"] for entry in results], {category_id})
-    expected = 3 * skeleton.num_keypoints
-    for number, entry in enumerate(results):
-        if len(entry["keypoints"]) != expected:
-            raise ValueError(
-                f"result {number} (image {entry['image_id']}) has {len(entry['keypoints'])} "
-                f"keypoint numbers, and the annotations' {skeleton.num_keypoints} joints need "
-                f"{expected}: they must be of one skeleton"
-            )
-        if not np.isfinite([entry["score"], *entry["keypoints"]]).all():
-            raise ValueError(
-                f"result {number} (image {entry['image_id']}) holds a number that is not finite"
-            )
-    return [{key: entry[key] for key in needed} for entry in results]
-
-
-def _refuse_strangers(what: str, ids: Sequence[int], known: Any) -> None:
-    strangers = sorted({i for i in ids if i not in known}, key=str)
-    if strangers:
-        first = ", ".join(str(i) for i in strangers[:5]) + (", ..." if len(strangers) > 5 else "")
-        raise ValueError(
-            f"results name {len(strangers)} {what} that the annotations do not have ({first}): "
-            "let `bottomup predict --annotations FILE` take the ids from the same annotations"
-        )
-
-
-def _people(
-    annotations: Entries, category_id: int, skeleton: Skeleton, *, box_areas: bool
-) -> Entries:
-    """Annotations of the category, with all that pycocotools reads.
-
-    With `box_areas`, areas follow from the boxes, as in CrowdPose's evaluation.
-    """
-    people = []
-    expected = 3 * skeleton.num_keypoints
-    for entry in annotations:
-        if entry["category_id"] != category_id:
-            continue
-        keypoints = entry.get("keypoints") or [0] * expected
-        if len(keypoints) != expected:
-            raise ValueError(
-                f"annotation {entry.get('id')} has {len(keypoints)} keypoint numbers, "
-                f"not {expected}"
-            )
-        try:
-            entry = entry | {"keypoints": np.array(keypoints, float).tolist()}
-            x, y, width, height = np.array(box_of(entry), float).tolist()
-        except (TypeError, ValueError, OverflowError) as error:
-            raise ValueError(
-                f"annotation {entry.get('id')} needs numbers as keypoints, and bbox as x, y, "
-                f"width, height ({error})"
-            ) from error
-        entry |= {"bbox": [x, y, width, height]}
-        people.append(
+    category_id, num_keypoints = truth.category["id"], truth.skeleton.num_keypoints
+    results = []
+    for number, entry in enumerate(read_results(source)):
+        faults = checks.result_faults(entry, truth.images, category_id, num_keypoints)
+        if fault := next(faults, None):
+            name = source if isinstance(source, str | Path) else "results"
+            raise ValueError(f"{name}: result {number}: {fault}")
+        results.append(
             {
-                "id": len(people) + 1,  # from 1: pycocotools takes the id 0 for "not matched"
-                "image_id": entry["image_id"],
+                "image_id": int(entry["image_id"]),
                 "category_id": category_id,
                 "keypoints": entry["keypoints"],
-                "num_keypoints": entry.get("num_keypoints", num_labelled_joints(entry)),
-                "bbox": entry["bbox"],
-                "area": area_of(entry | {"area": None} if box_areas else entry),
-                "iscrowd": entry.get("iscrowd", 0),
+                "score": entry["score"],
             }
         )
-    return people
+    return results
+
+
+def _person(entry: dict[str, Any], number: int, *, box_areas: bool) -> dict[str, Any]:
+    """What pycocotools reads of an annotation.
+
+    With `box_areas`, the area follows from the box, as in CrowdPose's evaluation. A person of whom
+    neither is known does not count.
+    """
+    area = area_of(entry | {"area": None}) if box_areas else entry["area"]
+    return {
+        "id": number,
+        "image_id": entry["image_id"],
+        "category_id": entry["category_id"],
+        "keypoints": entry["keypoints"],
+        "num_keypoints": entry["num_keypoints"] if area > 0 else 0,
+        "bbox": entry["bbox"],
+        "area": area,
+        "iscrowd": entry["iscrowd"],
+    }

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bottomup.data.image_ids import ImageIds
+from bottomup.data.image_ids import Annotated, ImageIds
 from bottomup.inference import gallery
 from bottomup.inference.journal import JOURNAL, Record, read, read_at
 from bottomup.inference.tables import Table
@@ -29,15 +29,19 @@ class Summary:
     Attributes:
         num_people: above the score threshold.
         failures: name and reason of the first few.
+        unmatched: names that the annotations lack; empty without annotations.
     """
 
     num_images: int = 0
     num_people: int = 0
     num_failed: int = 0
     failures: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+    unmatched: list[str] = dataclasses.field(default_factory=list)
 
 
-def collect(folders: Sequence[Path], out: Path, ids: ImageIds, *, parquet: bool = False) -> Summary:
+def collect(
+    folders: Sequence[Path], out: Path, annotated: Annotated | None = None, *, parquet: bool = False
+) -> Summary:
     """Write the lists and the page of all images in the journals, in the order of their names.
 
     Of several records of one image the last one counts.
@@ -45,7 +49,7 @@ def collect(folders: Sequence[Path], out: Path, ids: ImageIds, *, parquet: bool 
     Args:
         folders: each with a journal.
         out: where to; made if it does not exist.
-        ids: new ones.
+        annotated: gives ids by the names of images.
         parquet: write results.parquet and images.parquet too.
 
     Raises:
@@ -54,13 +58,16 @@ def collect(folders: Sequence[Path], out: Path, ids: ImageIds, *, parquet: bool 
     """
     index = _index(folders)
     names = sorted(index)
+    ids = ImageIds(annotated and annotated.ids)
     for name in names:
         ids.claim(_name(name))
-    summary = Summary()
+    ids.match()
+    summary = Summary(unmatched=ids.unmatched)
     out.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         journals = [stack.enter_context(open(folder / JOURNAL, "rb")) for folder in folders]
-        lists = stack.enter_context(_Lists(out, parquet=parquet))
+        category_id = annotated.category_id if annotated else 1
+        lists = stack.enter_context(_Lists(out, category_id, parquet=parquet))
         for name in names:
             number, offset = index[name]
             record = read_at(journals[number], offset)
@@ -106,8 +113,8 @@ def _name(key: bytes) -> str:
 class _Lists:
     """All lists of a run while they are written; a context manager that leaves no parts behind."""
 
-    def __init__(self, out: Path, *, parquet: bool) -> None:
-        self._out, self._num_rows = out, 0
+    def __init__(self, out: Path, category_id: int, *, parquet: bool) -> None:
+        self._out, self._category_id, self._num_rows = out, category_id, 0
         self._lists: list[_GrowingList] = []
         self._tables: list[Table] = []
         try:
@@ -149,7 +156,7 @@ class _Lists:
             warning = {} if record.warning is None else {"warning": record.warning}
             self._images.add(image | warning)
             for person in record.people:
-                self._results.add(person | {"image_id": image_id})
+                self._results.add(person | self._ids(image_id))
         if record.error is not None:
             self._failures.add({"file": record.name, "reason": record.error})
         if self._num_rows < gallery.MAX_ROWS:
@@ -161,11 +168,14 @@ class _Lists:
         if self._tables:
             self._add_to_tables(record, image_id)
 
+    def _ids(self, image_id: int) -> dict[str, int]:
+        return {"image_id": image_id, "category_id": self._category_id}
+
     def _add_to_tables(self, record: Record, image_id: int) -> None:
         results, images = self._tables
         name = record.name.encode("utf-8", "backslashreplace").decode()
         for person in record.people or []:
-            results.add({"file_name": name} | person | {"image_id": image_id})
+            results.add({"file_name": name} | person | self._ids(image_id))
         values = {
             "id": image_id,
             "file_name": name,

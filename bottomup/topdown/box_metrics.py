@@ -2,12 +2,13 @@
 
 import contextlib
 import io
-from typing import Any
+import operator
+from typing import Any, SupportsIndex
 
 import numpy as np
 from jaxtyping import Float
 
-from bottomup.data.coco import area_of, box_of
+from bottomup.data.people import area_of, box_of
 
 MAX_BOXES = 100  # per image, as in COCO's evaluation
 FIGURES = ("AP", "AP50", "AP75", "AR", "AR50")
@@ -57,14 +58,14 @@ def evaluate(results: list[dict[str, Any]], annotations: dict[str, Any]) -> dict
 def to_coco(
     boxes: Float[np.ndarray, "N 4"],
     scores: Float[np.ndarray, " N"],
-    image_id: int,
-    category_id: int = 1,
+    image_id: SupportsIndex,
+    category_id: SupportsIndex = 1,
 ) -> list[dict[str, Any]]:
     """COCO detection results from boxes x0, y0, x1, y1."""
     return [
         {
-            "image_id": image_id,
-            "category_id": category_id,
+            "image_id": operator.index(image_id),
+            "category_id": operator.index(category_id),
             "bbox": [round(float(value), 2) for value in (x0, y0, x1 - x0, y1 - y0)],
             "score": float(score),
         }

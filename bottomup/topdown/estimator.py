@@ -8,8 +8,8 @@ import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from bottomup.data.coco import corners_of
 from bottomup.data.datamodule import PoseData
+from bottomup.data.people import corners_of
 from bottomup.data.samples import EvaluationImage
 from bottomup.evaluation import keypoints
 from bottomup.topdown import box_metrics

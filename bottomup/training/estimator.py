@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
@@ -136,7 +137,9 @@ class Estimator(LightningModule):
         found = [person | {"category_id": evaluation_set.category_id} for person in found]
         figures = self.evaluate(found, evaluation_set.ground_truth(seen))
         prefix = "test" if self.trainer.testing else "val"
-        self.log_dict({f"{prefix}/{name}": value for name, value in figures.items()})
+        for name, value in figures.items():
+            # NaN: nobody to find. Callbacks that monitor it need it; loggers complain about it.
+            self.log(f"{prefix}/{name}", value, logger=not math.isnan(value))
 
     def evaluate(self, found: list[dict[str, Any]], truth: dict[str, Any]) -> dict[str, float]:
         """Compute figures such as AP, by name.

@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from bottomup.data.coco import BOX_TO_AREA, box_of, read_annotations
+from bottomup.data.coco import read_annotations
+from bottomup.data.people import BOX_TO_AREA, box_of
 from bottomup.files import read_json, write_whole
 from bottomup.images.decoding import decode
 from bottomup.skeleton import COCO

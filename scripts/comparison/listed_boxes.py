@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from bottomup.data.coco import num_labelled_joints, read_raw, read_results
 from bottomup.data.image_ids import read_annotated
+from bottomup.data.keypoint_files import read_keypoints, read_results
+from bottomup.data.people import num_labelled_joints
 from bottomup.topdown.detectors import Boxes
 
 
@@ -33,7 +34,7 @@ class ListedBoxes:
         category_id: int = 1,
         min_score: float = 0.0,
     ) -> None:
-        self.path, self.ids = Path(results), read_annotated(annotations)
+        self.path, self.ids = Path(results), read_annotated(annotations).ids
         entries = read_results(self.path, "boxes")
         self._boxes = _by_image(entries, str(self.path), category_id, min_score)
 
@@ -60,11 +61,11 @@ class TrueBoxes:
     """
 
     def __init__(self, annotations: str | Path) -> None:
-        self.ids = read_annotated(annotations)
+        self.ids = read_annotated(annotations).ids
         people = [
             person | {"score": 1.0, "category_id": 1}
-            for person in read_raw(annotations).get("annotations", [])
-            if not person.get("iscrowd") and num_labelled_joints(person)
+            for person in read_keypoints(annotations).people
+            if not person["iscrowd"] and num_labelled_joints(person)
         ]
         self._boxes = _by_image(people, str(annotations), 1, 0.0)
 

@@ -130,7 +130,8 @@ def test_overlays_of_earlier_runs_are_left_out_and_named_in_one_line(photos, tmp
         assert len(lines) <= 1
         counts.append("".join(lines).count("/overlays"))
     assert counts == [0, 1, 1, 2, 2, 2]
-    assert main(["predict", str(photos / "**" / "*.*"), "--out", str(outs[0])]) == 3
+    words = ["predict", str(photos / "**" / "*.*"), "--out", str(outs[0]), "--overwrite"]
+    assert main(words) == 3
     assert len(load(outs[0] / "images.json")["images"]) == 8
     assert "left out" in capsys.readouterr().out
 

@@ -34,6 +34,19 @@ def test_nothing_is_wrong_with_what_is_right():
         "a person of whom nothing is known"
     )
     assert fault({"id": 1, "image_id": 7, "category_id": 6, "bbox": "of another category"}) is None
+    for unknown in (None, [], "", {}):
+        assert (
+            fault(PERSON | dict.fromkeys(("keypoints", "bbox", "area", "iscrowd"), unknown)) is None
+        )
+        assert fault(PERSON | dict.fromkeys(("num_keypoints", "segmentation"), unknown)) is None
+    for box in ([0, 0, 0, 0], [1, 2, -3, 4], [1, 2, float("nan"), 4], [None] * 4):
+        assert fault(PERSON | {"bbox": box}) is None, "an unknown box"
+    for area in (0, -4, float("nan")):
+        assert fault(PERSON | {"area": area}) is None, "an unknown area"
+    whole = {"id": 1.0, "image_id": 7.0, "category_id": 5.0, "num_keypoints": 1.0, "iscrowd": 0.0}
+    assert fault(PERSON | whole) is None
+    for joint in ([None, None, 0], [float("nan"), 1e30, 0.0], [None] * 3):
+        assert fault(PERSON | {"keypoints": [1, 1, 2.0, *joint]}) is None
     for outline in (
         [],
         [[]],
@@ -42,7 +55,7 @@ def test_nothing_is_wrong_with_what_is_right():
         {"size": [4, 6], "counts": RUNS},
     ):
         assert fault(PERSON | {"segmentation": outline}) is None
-    assert image_fault(IMAGES[7]) is None
+    assert image_fault(IMAGES[7] | {"id": 7.0, "width": 6.0, "crowdIndex": 0.5}) is None
     assert category_fault({"id": 0, "name": "car"}) is None
 
 
@@ -68,15 +81,30 @@ def test_run_lengths_of_large_and_small_masks_are_taken():
         ({"keypoints": [1, 1, 2, 10**400, 1, 2]}, "not finite numbers"),
         ({"keypoints": [1, 1, 2, 1e30, 1, 2]}, "of a sensible size"),
         ({"keypoints": [1, 1, 2, [1], 1, 2]}, "not finite numbers"),
-        ({"keypoints": [1, 1, 0.5, 1, 1, 2]}, "visibilities must be 0, 1 or 2, not [0.5, 2]"),
+        ({"keypoints": [1, 1, 0.5, 1, 1, 2]}, "joint 1: visibilities must be 0, 1 or 2, not 0.5"),
+        ({"keypoints": [1, 1, 2, 1, 1, True]}, "joint 2: visibilities must be 0, 1 or 2, not True"),
+        ({"keypoints": [1, 1, 2, 1, 1, None]}, "joint 2: visibilities must be 0, 1 or 2, not None"),
+        ({"keypoints": [1, 1, 2, None, 1, 2]}, "joint 2: [None, 1] are not finite numbers"),
+        ({"keypoints": [1, 1, 2, True, 1, 2]}, "joint 2: [True, 1] are not finite numbers"),
+        ({"keypoints": [1, 1, 2, "1", 1, 0]}, "joint 2: ['1', 1] are not finite numbers"),
+        ({"keypoints": {"nose": 1}}, "keypoints has {'nose': 1} numbers"),
         ({"bbox": 5}, "bbox must be four numbers"),
         ({"bbox": ["a", "b", "c", "d"]}, "bbox must be four numbers"),
-        ({"bbox": [float("nan"), 0, 1, 1]}, "bbox must be four numbers"),
-        ({"bbox": [0, 0, -1, 1]}, "bbox must be x, y, width, height"),
-        ({"area": "big"}, "area must be a number of pixels, not 'big'"),
-        ({"area": float("nan")}, "area must be"),
+        ({"bbox": [0, 0, True, 1]}, "bbox must be four numbers"),
+        ({"bbox": [0, 0, 1e300, 1]}, "bbox must be four numbers"),
+        ({"bbox": {"x": 1}}, "bbox must be four numbers"),
+        ({"area": "1200"}, "area must be a number of pixels, not '1200'"),
+        ({"area": True}, "area must be"),
+        ({"area": float("inf")}, "area must be"),
+        ({"area": [5]}, "area must be"),
         ({"iscrowd": "no"}, "iscrowd must be 0 or 1, not 'no'"),
+        ({"iscrowd": [0]}, "iscrowd must be 0 or 1, not [0]"),
         ({"num_keypoints": "2"}, "num_keypoints must be a whole number"),
+        ({"num_keypoints": 1.5}, "num_keypoints must be a whole number"),
+        ({"num_keypoints": -1}, "num_keypoints must be a whole number"),
+        ({"id": 1e300}, "'id' is 1e+300, not a whole number"),
+        ({"id": True}, "'id' is True, not a whole number"),
+        ({"image_id": float("nan")}, "image_id nan is not among the images"),
         ({"segmentation": "x"}, "segmentation must be polygons"),
         ({"segmentation": [1, 2, 3, 4, 5, 6]}, "segmentation must be a list of polygons"),
         ({"segmentation": [[1, 2, 3, 4, 5, 6, 7]]}, "segmentation must be a list of polygons"),
@@ -87,6 +115,7 @@ def test_run_lengths_of_large_and_small_masks_are_taken():
         ({"segmentation": {"size": [4, 6], "counts": [25, -1]}}, "do not sum up to the 24 pixels"),
         ({"segmentation": {"size": [4, 6], "counts": RUNS[:-1]}}, "do not sum up to the 24 pixels"),
         ({"segmentation": {"size": [4, 6], "counts": ""}}, "do not sum up to the 24 pixels"),
+        ({"segmentation": {"size": [4, 6], "counts": "o" * 10**6}}, "do not sum up to the 24"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_a_person_is_said(change, message):
@@ -104,7 +133,11 @@ def test_entries_that_are_no_objects_are_no_crash():
         {"file_name": ""},
         {"file_name": 3},
         {"width": 0},
-        {"width": 6.0},
+        {"width": 6.5},
+        {"width": "6"},
+        {"width": 10**9},
+        {"width": float("nan")},
+        {"crowdIndex": "hard"},
         {"height": True},
     ],
 )
@@ -113,7 +146,23 @@ def test_what_is_wrong_with_an_image_is_said(change):
     assert f"{key!r} is {change[key]!r}" in (image_fault(IMAGES[7] | change) or "nothing")
 
 
-@pytest.mark.parametrize("change", [{"id": "5"}, {"keypoints": "nose"}, {"keypoints": [1, 2]}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"id": "5"},
+        {"keypoints": "nose"},
+        {"keypoints": [1, 2]},
+        {"sigmas": [0.1, 0.1]},
+        {"sigmas": ["0.1"]},
+        {"sigmas": [0]},
+        {"sigmas": [1e-200]},
+        {"sigmas": 0.1},
+        {"skeleton": 5},
+        {"skeleton": [1]},
+        {"skeleton": [[0, 1]]},
+        {"skeleton": [[1, float("inf")]]},
+    ],
+)
 def test_what_is_wrong_with_a_category_is_said(change):
     (key,) = change
     assert repr(key) in (category_fault({"id": 5, "keypoints": ["a"]} | change) or "nothing")

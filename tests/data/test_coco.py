@@ -7,16 +7,8 @@ import pytest
 from pycocotools import mask as masks
 
 from bottomup import COCO, CROWDPOSE
-from bottomup.data.coco import (
-    area_of,
-    box_of,
-    corners_of,
-    num_labelled_joints,
-    read_annotations,
-    read_raw,
-    read_results,
-    read_skeleton,
-)
+from bottomup.data.coco import read_annotations
+from bottomup.data.keypoint_files import read_skeleton
 
 KEYPOINTS = [12, 14, 2, 18, 12, 1, *[0] * 45]
 
@@ -135,9 +127,9 @@ def _change(path, value):
         (_change(["annotations", 1, "keypoints"], [0] * 50),
          r"annotations\[1\] \(id 2\): keypoints has 50 numbers"),
         (_change(["annotations", 0, "keypoints", 2], 3),
-         r"annotations\[0\] \(id 1\): visibilities must be 0, 1 or 2"),
+         r"annotations\[0\] \(id 1\): joint 1: visibilities must be 0, 1 or 2"),
         (_change(["annotations", 0, "keypoints", 0], None),
-         r"\(id 1\): keypoints has entries that are not finite"),
+         r"\(id 1\): joint 1: \[None, 14\] are not finite numbers"),
         (_change(["annotations", 0, "keypoints"], "none"),
          r"\(id 1\): keypoints has 'none' numbers"),
         (_change(["annotations", 2, "image_id"], 99),
@@ -184,27 +176,3 @@ def test_missing_images_are_listed_and_skipped_only_on_request(folder, caplog):
         read_annotations(path, folder, missing="maybe")
     with pytest.raises(ValueError, match=r"no\.json' cannot be read: No such file"):
         read_annotations(folder / "no.json", folder)
-
-
-def test_the_box_and_area_of_a_person():
-    person = {"keypoints": [1, 2, 2, 9, 9, 0, 4, 8, 1]}
-    assert num_labelled_joints(person) == 2
-    assert box_of(person) == [1, 2, 3, 6]
-    assert corners_of(person).tolist() == [1, 2, 4, 8]
-    assert area_of(person) == pytest.approx(0.53 * 18)
-    annotated = person | {"bbox": [10, 20, 30, 40], "area": 7}
-    assert box_of(annotated) == [10, 20, 30, 40]
-    assert corners_of(annotated).tolist() == [10, 20, 40, 60]
-    assert area_of(annotated) == 7
-    for nobody in ({}, {"keypoints": None}, {"keypoints": [5, 5, 0]}):
-        assert num_labelled_joints(nobody) == 0
-        assert box_of(nobody) == [0, 0, 0, 0]
-
-
-def test_files_and_their_content_are_read_alike(folder):
-    content = annotations()
-    assert read_raw(write(folder, content), "images") == content
-    assert read_raw(content, "images", "categories") is content
-    assert read_results(write(folder, [{"score": 1}])) == [{"score": 1}]
-    with pytest.raises(ValueError, match=r"boxes '.*\.json' holds a dict, not a list of results"):
-        read_results(write(folder, content), "boxes")

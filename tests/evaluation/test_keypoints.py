@@ -40,7 +40,11 @@ def square_file(points, *, names=("a", "b", "c"), **person):
     keypoints = [value for x, y in points for value in (x, y, 2)]
     person = {"id": 0, "image_id": 1, "category_id": 1, "keypoints": keypoints} | person
     category = {"id": 1, "name": "person", "keypoints": list(names)}
-    return {"images": [{"id": 1}, {"id": 2}], "categories": [category], "annotations": [person]}
+    images = [
+        {"id": number, "file_name": f"{number}.jpg", "width": 640, "height": 480}
+        for number in (1, 2)
+    ]
+    return {"images": images, "categories": [category], "annotations": [person]}
 
 
 def result(points, *, image_id=1, score=1.0):
@@ -166,22 +170,35 @@ def change(entry, **values):
     ("results", "message"),
     [
         ({"annotations": []}, "holds a dict, not a list of results: is it an annotation file"),
-        ([7], "result 0 lacks all, it is 7"),
-        ([{"image_id": 1, "category_id": 1}], r"result 0 lacks \['keypoints', 'score'\]"),
+        ([7], r"results\.json: result 0: is 7, not an object"),
+        ([{"image_id": 1, "category_id": 1}], "result 0: lacks keypoints, score: pass a COCO"),
         (
             change(result(POINTS), image_id=77),
-            r"name 1 images that the annotations do not have \(77\)",
+            r"result 0: image_id 77 is not an image of the annotations: let `bottomup predict",
         ),
         (
-            [result(POINTS, image_id=i) for i in range(10, 20)],
-            r"name 10 images .* \(10, 11, 12, 13, 14, \.\.\.\)",
+            [result(POINTS), result(POINTS, image_id=[1])],
+            r"result 1: image_id \[1\] is not an image",
         ),
-        (change(result(POINTS), category_id=3), r"name 1 categories .* \(3\)"),
+        (change(result(POINTS), image_id=True), "image_id True is not an image"),
+        (change(result(POINTS), image_id="1"), "image_id '1' is not an image"),
+        (change(result(POINTS), category_id=3), "category_id 3 is not the keypoint category"),
+        (change(result(POINTS), category_id=None), "category_id None is not the"),
         (
             change(result(POINTS), keypoints=[1, 2, 3]),
-            "has 3 keypoint numbers, and the annotations' 3 joints need 9",
+            "keypoints has 3 numbers, and the annotations' 3 joints need 9",
         ),
-        (change(result(POINTS), score=float("nan")), "not finite"),
+        (change(result(POINTS), keypoints={"x": 1}), r"keypoints has \{'x': 1\} numbers"),
+        (change(result(POINTS), keypoints=[None] * 9), "not finite numbers"),
+        (change(result(POINTS), keypoints=[True] * 9), "not finite numbers"),
+        (change(result(POINTS), keypoints=["1"] * 9), "not finite numbers"),
+        (change(result(POINTS), keypoints=[float("nan")] * 9), "not finite numbers"),
+        (change(result(POINTS), keypoints=[1e300] * 9), "of a sensible size"),
+        (change(result(POINTS), score=float("nan")), "score is nan, not a finite number"),
+        (change(result(POINTS), score=None), "score is None, not a finite number"),
+        (change(result(POINTS), score=True), "score is True, not a finite number"),
+        (change(result(POINTS), score="0.9"), "score is '0.9', not a finite number"),
+        (change(result(POINTS), score=10**400), "not a finite number"),
     ],
 )
 def test_results_that_do_not_fit(tmp_path, results, message):
@@ -195,40 +212,80 @@ def test_results_that_do_not_fit(tmp_path, results, message):
     ("truth", "message"),
     [
         ([], "holds a list, not annotations: is it a results file"),
-        ({"images": []}, "has no list 'categories'"),
-        (
-            {"images": [], "categories": [{"id": 1, "name": "person"}]},
-            r"needs one category that names keypoints, and has 0 among \['person'\]",
-        ),
-        (
-            {"images": [], "categories": square_file(POINTS)["categories"] * 2},
-            r"needs one category that names keypoints, and has 2 among \['person', 'person'\]",
-        ),
         (
             square_file(POINTS, id=4, keypoints=[1, 2, 2]),
-            "annotation 4 has 3 keypoint numbers, not 9",
+            r"\(id 4\): keypoints has 3 numbers, not 9",
         ),
-        (square_file(POINTS, id=4, keypoints=[1, 2, "x"] * 3), "annotation 4 needs numbers"),
-        (
-            square_file(POINTS, id=4, keypoints=["x", 2, 2] * 3, bbox=[1, 2, 3, 4], area=9),
-            "annotation 4 needs numbers as keypoints",
-        ),
-        (square_file(POINTS, id=4, keypoints=[10**400] * 9), "annotation 4 needs numbers"),
-        (square_file(POINTS, id=4, bbox=[1, 2, 3]), "bbox as x, y, width, height"),
-        (square_file(POINTS, id=4, bbox={"a": 1}), "bbox as x, y, width, height"),
+        (square_file(POINTS, id=4, bbox={"a": 1}), r"annotations\[0\] \(id 4\): bbox must be four"),
     ],
 )
 def test_annotations_that_do_not_fit(tmp_path, truth, message):
+    """The rest is in tests/data/test_keypoint_files.py: there is one reader."""
     path = tmp_path / "truth.json"
     path.write_text(json.dumps(truth))
     with pytest.raises(ValueError, match=message):
         evaluate([], path)
 
 
-def test_only_crowdpose_reads_crowd_indices():
+def test_a_file_is_crowdpose_if_every_image_has_a_crowd_index():
     truth = square_file(POINTS)
-    truth["images"][0]["crowdIndex"] = "hard"
+    truth["images"][0]["crowdIndex"] = 0.5
     assert list(evaluate([result(POINTS)], truth)) == COCO_FIGURES
+    truth["images"][1]["crowdIndex"] = None
+    assert list(evaluate([result(POINTS)], truth)) == COCO_FIGURES
+    truth["images"][1]["crowdIndex"] = 0
+    assert list(evaluate([result(POINTS)], truth)) == CROWDPOSE_FIGURES
+
+
+@pytest.mark.parametrize("area", [None, 0, -5, float("nan"), [], ""])
+@pytest.mark.parametrize(
+    "box", [None, [], [0, 0, 0, 0], [0, 0, -1, 100], [0, 0, float("nan"), 100], [None] * 4]
+)
+def test_an_unknown_area_or_box_does_not_cost_precision(area, box):
+    moved = [result([(x + 5, y) for x, y in POINTS])]
+    expected = evaluate(moved, square_file(POINTS, bbox=[0, 0, 100, 100], area=5300.0))
+    assert expected["AP"] > 0.5
+    for unknown in (
+        {"area": area, "bbox": [0, 0, 100, 100]},  # the box serves
+        {"area": 5300.0, "bbox": box},
+        {"area": area, "bbox": box},  # the joints serve
+    ):
+        figures = evaluate(moved, square_file(POINTS, **unknown))
+        assert figures == pytest.approx(expected, nan_ok=True)
+
+
+def test_people_of_unknown_size_do_not_count_and_are_warned_of(tmp_path, caplog):
+    truth = square_file([(5, 5)], names=("a",))
+    (tmp_path / "truth.json").write_text(json.dumps(truth))
+    assert np.isnan(evaluate([result([(5, 6)])], tmp_path / "truth.json")["AP"])
+    assert "do not tell how large 1 annotated people are" in caplog.text
+    sized = square_file([(5, 5)], names=("a",), bbox=[0, 0, 100, 100])
+    assert evaluate([result([(5, 6)])], sized)["AP"] == pytest.approx(1)
+
+
+def test_what_is_harmless_changes_no_figure():
+    results, truth = [result([(x + 5, y) for x, y in POINTS])], square_file(POINTS)
+    expected = evaluate(results, truth)
+    harmless = square_file(
+        POINTS, id=0.0, image_id=1.0, category_id=1.0, iscrowd=None, num_keypoints=3.0,
+        keypoints=[value for x, y in POINTS for value in (float(x), y, 2.0)], segmentation=[],
+    )  # fmt: skip
+    harmless["images"][0] |= {"id": 1.0, "width": 640.0}
+    harmless["categories"][0] |= {"id": 1.0, "skeleton": [], "sigmas": None}
+    harmless["annotations"].append({"id": 1, "image_id": 2, "category_id": 1, "keypoints": []})
+    results[0] |= {"image_id": 1.0, "category_id": 1.0}
+    assert evaluate(results, harmless) == pytest.approx(expected, nan_ok=True, abs=0)
+
+
+def test_where_an_unlabelled_joint_is_does_not_matter():
+    points = [*POINTS, (3, 3)]
+    truth = square_file(points, names="abcd")
+    results = [result([(x + 5, y) for x, y in points])]
+    truth["annotations"][0]["keypoints"][-1] = 0
+    expected = evaluate(results, truth)
+    for joint in ([None, None, 0], [float("nan"), 1, 0], [1e30, -1, 0.0], [None] * 3):
+        truth["annotations"][0]["keypoints"][-3:] = joint
+        assert evaluate(results, truth) == pytest.approx(expected, nan_ok=True, abs=0)
 
 
 @pytest.mark.parametrize("content", [b"", b"[1, 2", b"\xff\xd8\xff"])

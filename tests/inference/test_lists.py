@@ -3,7 +3,6 @@ from pathlib import Path
 
 import pytest
 
-from bottomup.data.image_ids import ImageIds
 from bottomup.images.decoding import decode
 from bottomup.inference import gallery
 from bottomup.inference.journal import JOURNAL, Record
@@ -51,7 +50,7 @@ def test_the_lists(tmp_path):
 def test_names_are_in_the_order_in_which_folders_are_gone_through(tmp_path):
     names = ["a-b.jpg", "a/2.jpg", "a.jpg", "a/1.jpg", "é.jpg", os.fsdecode(b"\xff.jpg"), "日.jpg"]
     write_journal(tmp_path, [record(name) for name in names])
-    collect([tmp_path], tmp_path, ImageIds())
+    collect([tmp_path], tmp_path)
     assert [image["file_name"] for image in load(tmp_path / "images.json")["images"]] == [
         "a/1.jpg",
         "a/2.jpg",
@@ -68,10 +67,10 @@ def test_ids_do_not_depend_on_the_order_of_the_records_or_on_their_folders(tmp_p
     records.append(Record("bad.jpg", error="broken"))
     for number, order in enumerate((records, records[::-1])):
         write_journal(tmp_path / f"{number}", order)
-        collect([tmp_path / f"{number}"], tmp_path / f"{number}", ImageIds())
+        collect([tmp_path / f"{number}"], tmp_path / f"{number}")
     write_journal(tmp_path / "2", records[:3])
     write_journal(tmp_path / "3", records[3:])
-    collect([tmp_path / "3", tmp_path / "2"], tmp_path / "4", ImageIds())
+    collect([tmp_path / "3", tmp_path / "2"], tmp_path / "4")
     for name in LISTS:
         contents = {(tmp_path / folder / name).read_bytes() for folder in ("0", "1", "4")}
         assert len(contents) == 1
@@ -80,7 +79,7 @@ def test_ids_do_not_depend_on_the_order_of_the_records_or_on_their_folders(tmp_p
 def test_of_several_records_of_an_image_the_last_one_counts(tmp_path):
     failed = Record("a.jpg", error="broken")
     write_journal(tmp_path, [failed, record("b.jpg"), record("a.jpg", 2), failed, record("a.jpg")])
-    summary = collect([tmp_path], tmp_path, ImageIds())
+    summary = collect([tmp_path], tmp_path)
     assert (summary.num_images, summary.num_failed) == (2, 0)
     assert [person["image_id"] for person in load(tmp_path / "results.json")] == [1, 2]
     assert load(tmp_path / "failures.json") == []
@@ -88,7 +87,7 @@ def test_of_several_records_of_an_image_the_last_one_counts(tmp_path):
 
 def test_a_warning_is_in_images_json(tmp_path):
     write_journal(tmp_path, [record("a.jpg", warning="no end mark")])
-    collect([tmp_path], tmp_path, ImageIds())
+    collect([tmp_path], tmp_path)
     (image,) = load(tmp_path / "images.json")["images"]
     assert image["warning"] == "no end mark"
 
@@ -116,7 +115,7 @@ def test_the_page(tmp_path):
 def test_the_page_of_shards_shows_the_overlays_where_they_are(tmp_path):
     write_run(tmp_path / "1", [prediction("a.jpg")])
     write_run(tmp_path / "2", [prediction("b.jpg")])
-    collect([tmp_path / "1", tmp_path / "2"], tmp_path / "all" / "of", ImageIds())
+    collect([tmp_path / "1", tmp_path / "2"], tmp_path / "all" / "of")
     rows = rows_of(tmp_path / "all" / "of" / "index.html")
     assert [row["o"] for row in rows] == ["../../1/overlays/a.jpg", "../../2/overlays/b.jpg"]
 
@@ -152,7 +151,7 @@ def test_a_full_disk_leaves_the_lists_of_before_as_they_were(tmp_path, name):
     (tmp_path / f".{name}.part").symlink_to("/dev/full")
     write_journal(tmp_path, [record(f"{i}.jpg", 30) for i in range(20)])
     with pytest.raises(OSError, match="No space left"):
-        collect([tmp_path], tmp_path, ImageIds())
+        collect([tmp_path], tmp_path)
     assert {path: path.read_bytes() for path in before} == before
     assert not list(tmp_path.glob(".*.part"))
 
@@ -160,7 +159,7 @@ def test_a_full_disk_leaves_the_lists_of_before_as_they_were(tmp_path, name):
 def test_whether_lists_are_newer_than_the_journal(tmp_path):
     journal = write_journal(tmp_path, [SESSION])
     assert not are_newer(tmp_path, journal)
-    collect([tmp_path], tmp_path, ImageIds())
+    collect([tmp_path], tmp_path)
     assert are_newer(tmp_path, journal)
     os.utime(tmp_path / "images.json", ns=(0, journal.stat().st_mtime_ns - 1))
     assert not are_newer(tmp_path, journal)

@@ -3,7 +3,6 @@ import os
 
 import pytest
 
-from bottomup.data.image_ids import ImageIds
 from bottomup.inference import tables
 from bottomup.inference.journal import Record
 from bottomup.inference.lists import collect
@@ -18,7 +17,7 @@ def test_tables_hold_what_the_lists_hold(tmp_path, monkeypatch):
     failed = Record("bad.jpg", error="broken", seconds=0.5)
     records = [record("b.jpg", 3, warning="odd"), record(strange), failed, record("a.jpg", 0)]
     write_journal(tmp_path, records)
-    collect([tmp_path], tmp_path, ImageIds(), parquet=True)
+    collect([tmp_path], tmp_path, parquet=True)
     people = parquet.read_table(tmp_path / "results.parquet").to_pylist()
     names = {image["id"]: image["file_name"] for image in load(tmp_path / "images.json")["images"]}
     assert [{**person, "file_name": names[person["image_id"]]} for person in people] == [
@@ -36,7 +35,7 @@ def test_tables_hold_what_the_lists_hold(tmp_path, monkeypatch):
 def test_a_run_without_people_has_tables(tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
     write_journal(tmp_path, [])
-    collect([tmp_path], tmp_path, ImageIds(), parquet=True)
+    collect([tmp_path], tmp_path, parquet=True)
     assert parquet.read_table(tmp_path / "results.parquet").num_rows == 0
 
 

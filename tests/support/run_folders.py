@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from bottomup import Poses
-from bottomup.data.image_ids import ImageIds
 from bottomup.inference.journal import JOURNAL, End, Entry, Journal, Record, Session, encode
 from bottomup.inference.lists import Summary, collect
 from bottomup.inference.predictor import Prediction
@@ -49,7 +48,7 @@ def write_run(folder: Path, predictions: list[Prediction], **arguments: Any) -> 
         for index, one in enumerate(predictions):
             journal.append(renderer(one, index))
         journal.append(End(len(predictions)))
-    return collect([folder], folder, ImageIds())
+    return collect([folder], folder)
 
 
 def load(path: Path) -> Any:

@@ -11,7 +11,7 @@ def annotations(tmp_path, **person):
     content = {
         "images": [
             {"id": 7, "file_name": "a.png", "width": 80, "height": 60},
-            {"id": 8, "file_name": "sub/b.png"},
+            {"id": 8, "file_name": "sub/b.png", "width": 80, "height": 60},
         ],
         "annotations": [
             {

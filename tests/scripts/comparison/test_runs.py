@@ -95,8 +95,11 @@ def test_a_command_that_is_not_there(dataset, tmp_path, monkeypatch):
         ("raise RuntimeError('it broke')", "exit code 1: RuntimeError: it broke"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "signal 9"),
         ("pass", "timing.json' cannot be read"),
-        (WRITES.replace("RESULTS", "[{'image_id': 1}]"), "wrong results: result 0 lacks"),
-        (WRITES.replace("RESULTS", "[1]"), "wrong results: result 0 lacks all"),
+        (
+            WRITES.replace("RESULTS", "[{'image_id': 1}]"),
+            "results.json: result 0: lacks category_id, keypoints, score",
+        ),
+        (WRITES.replace("RESULTS", "[1]"), "results.json: result 0: is 1, not an object"),
         (WRITES.replace("RESULTS", "{}"), "holds a dict, not a list"),
         (WRITES + "open(arguments['--results'], 'w').write('[{')", "is not JSON"),
     ],
