@@ -125,7 +125,7 @@ class Poses:
         people = list(people)
         expected = 3 * skeleton.num_keypoints
         for person in people:
-            if (given := len(person.get("keypoints", ()))) != expected:
+            if (given := len(person.get("keypoints") or ())) != expected:
                 raise ValueError(
                     f"an entry of image {person.get('image_id')} has {given} keypoint numbers, "
                     f"not {expected}: pass the skeleton that the file was made with"

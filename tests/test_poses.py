@@ -55,6 +55,12 @@ def test_coco_round_trip(three):
     np.testing.assert_allclose(back.scores, three.scores)
 
 
+def test_results_with_numbers_of_numpy_are_ready_for_json(three):
+    entries = three.to_coco(np.int64(5), np.int32(2))
+    assert json.loads(json.dumps(entries)) == entries == three.to_coco(5, 2)
+    assert {type(value) for entry in entries for value in entry["keypoints"]} == {float}
+
+
 def test_similarity_is_that_of_the_coco_evaluation(three, capsys):
     from pycocotools import coco, cocoeval
 

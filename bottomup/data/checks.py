@@ -29,9 +29,10 @@ def show(value: Any) -> str:
     return _short.repr(value)
 
 
-def is_unknown(value: Any) -> bool:
-    """Whether a value is null or empty."""
-    return value is None or (isinstance(value, (str, list, dict)) and not value)
+def known(entry: dict[str, Any], key: str) -> Any:
+    """A value of an entry; None if it is missing, null or empty."""
+    value = entry.get(key)
+    return None if isinstance(value, (str, list, dict)) and not value else value
 
 
 def are_numbers(values: Collection[Any], most: float = MAX_COORDINATE) -> bool:
@@ -44,15 +45,15 @@ def are_numbers(values: Collection[Any], most: float = MAX_COORDINATE) -> bool:
 def category_faults(category: Any) -> Iterator[str]:
     """What is wrong with a category."""
     yield from _id_faults(category)
-    names, sigmas, limbs = (category.get(key) for key in ("keypoints", "sigmas", "skeleton"))
-    if is_unknown(names):
+    names, sigmas, limbs = (known(category, key) for key in ("keypoints", "sigmas", "skeleton"))
+    if names is None:
         return
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         yield f"'keypoints' must be a list of names, not {show(names)}"
     is_sound = isinstance(sigmas, list) and len(sigmas) == len(names) and are_numbers(sigmas)
-    if not is_unknown(sigmas) and not (is_sound and min(sigmas) >= MIN_SIGMA):
+    if sigmas is not None and not (is_sound and min(sigmas) >= MIN_SIGMA):
         yield f"'sigmas' must be {len(names)} positive numbers, one a joint, not {show(sigmas)}"
-    if not is_unknown(limbs) and not (
+    if limbs is not None and not (
         isinstance(limbs, list)
         and all(isinstance(limb, list) and len(limb) == 2 for limb in limbs)
         and all(_is_whole(joint, 1, len(names)) for limb in limbs for joint in limb)
@@ -106,9 +107,9 @@ def person_faults(
             yield f"{key} {show(person.get(key))} is not among the {name}"
     if person["category_id"] == category_id:
         info = images[person["image_id"]]
-        yield from _keypoints_faults(person.get("keypoints"), num_keypoints)
+        yield from _keypoints_faults(known(person, "keypoints"), num_keypoints)
         yield from _numbers_faults(person)
-        yield from _outline_faults(person.get("segmentation"), info["width"], info["height"])
+        yield from _outline_faults(known(person, "segmentation"), info["width"], info["height"])
 
 
 def result_faults(
@@ -158,7 +159,7 @@ def _id_faults(entry: Any) -> Iterator[str]:
 
 
 def _keypoints_faults(numbers: Any, num_keypoints: int) -> Iterator[str]:
-    if is_unknown(numbers):
+    if numbers is None:
         return
     if not isinstance(numbers, list) or len(numbers) != 3 * num_keypoints:
         count = len(numbers) if isinstance(numbers, list) else show(numbers)
@@ -180,21 +181,23 @@ def _keypoints_faults(numbers: Any, num_keypoints: int) -> Iterator[str]:
 
 
 def _numbers_faults(person: dict[str, Any]) -> Iterator[str]:
-    box, area, count = (person.get(key) for key in ("bbox", "area", "num_keypoints"))
+    box, area, count, crowd = (
+        known(person, key) for key in ("bbox", "area", "num_keypoints", "iscrowd")
+    )
     is_box = isinstance(box, list) and len(box) == 4 and _are_numbers_or_unknown(box)
-    if not is_unknown(box) and not (is_box and not any(abs(v or 0) > MAX_COORDINATE for v in box)):
+    if box is not None and not (is_box and not any(abs(v or 0) > MAX_COORDINATE for v in box)):
         yield f"bbox must be four numbers x, y, width, height, not {show(box)}"
-    if not is_unknown(area) and (type(area) not in NUMBERS or area > MAX_COORDINATE**2):
+    if area is not None and (type(area) not in NUMBERS or area > MAX_COORDINATE**2):
         yield f"area must be a number of pixels, not {show(area)}"
-    if not is_unknown(person.get("iscrowd")) and person["iscrowd"] not in (0, 1):
-        yield f"iscrowd must be 0 or 1, not {show(person['iscrowd'])}"
-    if not is_unknown(count) and not _is_whole(count, 0):
+    if crowd not in (None, 0, 1):
+        yield f"iscrowd must be 0 or 1, not {show(crowd)}"
+    if count is not None and not _is_whole(count, 0):
         yield f"num_keypoints must be a whole number, not {show(count)}"
 
 
 def _outline_faults(outline: Any, width: int, height: int) -> Iterator[str]:
     """Run lengths must be of the image's size: of others, pycocotools decodes random pixels."""
-    if is_unknown(outline):
+    if outline is None:
         return
     if isinstance(outline, list):
         if not all(

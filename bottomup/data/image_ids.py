@@ -5,7 +5,7 @@ import itertools
 import re
 import unicodedata
 import urllib.parse
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -107,16 +107,20 @@ def match_names(names: Collection[str], annotated: Mapping[str, int]) -> dict[st
     """
     found = {name: annotated[name] for name in names if name in annotated}
     taken = set(found.values())
+    if len(found) == len(names) or not annotated:  # also if there are no names
+        return found
+    # each side's names and their parts, as they are and normalised
     ours, theirs = (
-        [(name, _parts(name), _parts(_normalised(name))) for name in side]
+        [(name, (_parts(name), _parts(_normalised(name)))) for name in side]
         for side in (names, annotated)
     )
-    if len(found) == len(ours) or not theirs:  # also if there are no names
-        return found
-    depth = min(max(max(map(len, forms[1:])) for forms in side) for side in (ours, theirs))
+    depth = min(max(len(parts) for _, forms in side for parts in forms) for side in (ours, theirs))
     # one part more than the shallower side has: its paths are compared as a whole first
-    for num_parts, form in itertools.product(range(depth + 1, 0, -1), (1, 2)):
-        left, right = (dict(_unique_ends(side, form, num_parts)) for side in (ours, theirs))
+    for num_parts, form in itertools.product(range(depth + 1, 0, -1), (0, 1)):
+        left, right = (
+            _unique([(forms[form][-num_parts:], name) for name, forms in side])
+            for side in (ours, theirs)
+        )
         for end in left.keys() & right.keys():
             name, number = left[end], annotated[right[end]]
             if name not in found and number not in taken:
@@ -160,10 +164,7 @@ def _normalised(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", unescaped).casefold())
 
 
-def _unique_ends(
-    side: Collection[tuple[str, tuple[str, ...], tuple[str, ...]]], form: int, num_parts: int
-) -> Iterator[tuple[tuple[str, ...], str]]:
-    """The last parts of each name that ends as no other does, with the name."""
-    ends = [forms[form][-num_parts:] for forms in side]
-    counts = collections.Counter(ends)
-    return ((end, forms[0]) for end, forms in zip(ends, side, strict=True) if counts[end] == 1)
+def _unique(names: Sequence[tuple[tuple[str, ...], str]]) -> dict[tuple[str, ...], str]:
+    """The names by how they end, without those that end alike."""
+    counts = collections.Counter(end for end, _ in names)
+    return {end: name for end, name in names if counts[end] == 1}

@@ -1,7 +1,7 @@
 """Outlines of people in COCO's format, as pixels."""
 
 import warnings
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
@@ -21,9 +21,9 @@ def decode_outline(outline: Any, width: int, height: int) -> Bool[np.ndarray, "H
         if not outline:
             return inside
         outline = masks.merge(masks.frPyObjects(outline, height, width))
-    runs = {"size": [height, width], "counts": outline["counts"]}
+    runs: Any = {"size": [height, width], "counts": outline["counts"]}
     if isinstance(runs["counts"], list):
         runs = masks.frPyObjects(runs, height, width)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # pycocotools' own, about numpy
-        return masks.decode(cast(Any, runs)).astype(bool)
+        return masks.decode(runs).astype(bool)

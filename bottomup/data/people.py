@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from bottomup.data.checks import NUMBERS, are_numbers, is_unknown
+from bottomup.data.checks import NUMBERS, are_numbers, known
 
 BOX_TO_AREA = 0.53  # mean share of its box that a person fills; used if the area is unknown
 
@@ -27,8 +27,7 @@ def box_around(keypoints: Float[np.ndarray, "K 3"]) -> Float[np.ndarray, " 4"]:
 
 def box_of(person: dict[str, Any]) -> list[float]:
     """The box x, y, width, height of a person: annotated, or around its labelled joints."""
-    box = person.get("bbox")
-    box = [0, 0, 0, 0] if is_unknown(box) else box
+    box: list[float] = known(person, "bbox") or [0, 0, 0, 0]
     if are_numbers(box) and box[2] > 0 and box[3] > 0:
         return box
     if num_labelled_joints(person):
@@ -49,7 +48,7 @@ def area_of(person: dict[str, Any]) -> float:
 
     It is 0 if neither the box nor the joints tell how large the person is.
     """
-    area = person.get("area")
+    area = known(person, "area")
     if type(area) in NUMBERS and area > 0:
         return area
     _, _, width, height = box_of(person)
@@ -66,15 +65,15 @@ def complete(person: dict[str, Any], num_keypoints: int) -> dict[str, Any]:
         person: an annotation without faults.
         num_keypoints: K, the joints of its category.
     """
-    keypoints, count = person.get("keypoints"), person.get("num_keypoints")
-    if is_unknown(keypoints):
+    keypoints, count = known(person, "keypoints"), known(person, "num_keypoints")
+    if keypoints is None:
         keypoints = [0] * (3 * num_keypoints)
     elif not are_numbers(keypoints):  # of joints without a label
         keypoints = [value if are_numbers([value]) else 0 for value in keypoints]
     person = person | {key: int(person[key]) for key in ("id", "image_id", "category_id")}
     person["keypoints"] = keypoints
-    person["num_keypoints"] = num_labelled_joints(person) if is_unknown(count) else int(count)
-    person["iscrowd"] = int(person.get("iscrowd") or 0)
+    person["num_keypoints"] = num_labelled_joints(person) if count is None else int(count)
+    person["iscrowd"] = int(known(person, "iscrowd") or 0)
     person["bbox"] = box_of(person)
     person["area"] = area_of(person)
     return person

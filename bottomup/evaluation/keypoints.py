@@ -117,6 +117,11 @@ def match_results(
     """
     truth = read_keypoints(annotations)
     skeleton = skeleton or _skeleton_of(truth.category)
+    if skeleton.num_keypoints != truth.skeleton.num_keypoints:
+        raise ValueError(
+            f"the annotations have {truth.skeleton.num_keypoints} joints, the skeleton has "
+            f"{skeleton.num_keypoints}: they must be of one skeleton"
+        )
     images = truth.images
     is_crowdpose = bool(images) and all(
         image.get("crowdIndex") is not None for image in images.values()

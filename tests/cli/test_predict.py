@@ -168,6 +168,75 @@ def test_ids_from_annotations(photos, tmp_path):
     assert ids["val_000000000000.jpg"] == 91
 
 
+def named_file(path: Path, names, category_id=1) -> str:
+    """Annotations of images of these names, without people."""
+    images = [
+        {"id": number, "file_name": name, "width": 256, "height": 192}
+        for number, name in enumerate(names, 50)
+    ]
+    category = {"id": category_id, "name": "dot", "keypoints": [*DOTS.keypoints]}
+    content = {"images": images, "annotations": [], "categories": [category]}
+    path.write_text(json.dumps(content))
+    return str(path)
+
+
+def predict_with(annotations: str, photos: Path, out: Path) -> int:
+    return main(["predict", str(photos), "--out", str(out), "--annotations", annotations])
+
+
+def ids_in(out: Path) -> dict[str, int]:
+    return {image["file_name"]: image["id"] for image in load(out / "images.json")["images"]}
+
+
+def test_names_of_another_machine_are_matched(photos, tmp_path, capsys):
+    names = [f"..\\..\\media\\{i}.PNG" if i % 2 else f"/x/val_{i:012}.jpg" for i in range(8)]
+    assert predict_with(named_file(tmp_path / "a.json", names), photos, tmp_path / "out") == 0
+    ids = ids_in(tmp_path / "out")
+    assert [ids[f"sub/{i}.png"] for i in (1, 3, 5, 7)] == [51, 53, 55, 57]
+    assert [ids[f"val_{i:012}.jpg"] for i in (0, 2, 4, 6)] == [50, 52, 54, 56]
+    assert capsys.readouterr().err == ""
+
+
+def test_images_without_annotations_are_told_before_the_first_one(
+    photos, tmp_path, monkeypatch, capsys
+):
+    path = named_file(tmp_path / "a.json", ["other/1.png", "else.png"])
+    told = []
+    add = RunFolder.add
+    monkeypatch.setattr(
+        RunFolder, "add", lambda *a: told.append(capsys.readouterr().err) or add(*a)
+    )
+    assert predict_with(path, photos, tmp_path / "out") == 0
+    assert "names 1 of 8 images. The source has 'sub/3.png', the file has 'other/1.png'" in told[0]
+
+
+@pytest.mark.parametrize(
+    ("names", "seen"),
+    [
+        (["one.png", "two.png"], "'one.png'"),
+        (["x/1.png", "y/1.png"], "'x/1.png'"),  # which of them is not known
+    ],
+)
+def test_annotations_of_other_images_stop_the_run(photos, tmp_path, capsys, names, seen):
+    path = named_file(tmp_path / "a.json", names)
+    assert predict_with(path, photos, tmp_path / "out") == 2
+    error = capsys.readouterr().err
+    assert f"names 0 of 8 images. The source has 'sub/1.png', the file has {seen}" in error
+    assert len(error.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("category_id", [0, 2, 5.0])
+def test_what_predict_writes_evaluate_takes(photos, tmp_path, capsys, category_id):
+    names = [f"{i}.png" if i % 2 else f"val_{i:012}.jpg" for i in range(8)]
+    path = named_file(tmp_path / "a.json", names, category_id)
+    assert predict_with(path, photos, tmp_path / "out") == 0
+    results = load(tmp_path / "out" / "results.json")
+    assert {result["category_id"] for result in results} == {category_id}
+    assert main(["evaluate", str(tmp_path / "out" / "results.json"), path]) == 0
+    assert "AP " in capsys.readouterr().out
+
+
 def test_samples_are_the_source_if_there_is_no_other(tmp_path):
     assert main(["predict", "--out", str(tmp_path / "out"), "--no-overlays"]) == 0
     assert len(load(tmp_path / "out" / "images.json")["images"]) >= 3

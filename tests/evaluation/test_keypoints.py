@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bottomup import Skeleton
+from bottomup import COCO, Skeleton
 from bottomup.evaluation.keypoints import (
     evaluate,
     match_results,
@@ -127,6 +127,8 @@ def test_sigmas_of_own_joints():
     strict["categories"][0]["sigmas"] = [0.01] * 3
     assert evaluate([result(moved)], square_file(POINTS))["AP50"] == pytest.approx(1)
     assert evaluate([result(moved)], strict)["AP50"] == 0
+    with pytest.raises(ValueError, match="annotations have 3 joints, the skeleton has 17"):
+        evaluate([], square_file(POINTS), skeleton=COCO)
     tight = Skeleton(("a", "b", "c"), (), (0.01,) * 3, (0, 1, 2))
     assert evaluate([result(moved)], square_file(POINTS), skeleton=tight)["AP50"] == 0
 

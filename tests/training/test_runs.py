@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import time
@@ -223,6 +224,59 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_images(tmp_path, capsys):
     assert code == 1
     assert "the loss is" in error
     assert error.count("drawn image") == 2
+
+
+def photo_run(folder: Path, annotations: Path) -> list[str]:
+    """The words of a short training that learns from photos and validates on them."""
+    path = folder / "photos.yaml"
+    trainer = SMALL["trainer"] | {"default_root_dir": str(folder), "limit_val_batches": 1.0}
+    path.write_text(yaml.safe_dump({"model": SMALL["model"], "trainer": trainer}))
+    data = ["--data=bottomup.data.PhotoData", "--data.num_workers=0", "--data.batch_size=2"]
+    for kind in ("train", "val"):
+        data += [f"--data.{kind}_annotations={annotations}", f"--data.{kind}_images={folder}"]
+    network = [f"--model.network.skeleton={annotations}", "--data.augment.size=64"]
+    return ["fit", "--config", str(path), *data, *network, "--trainer.max_epochs=2"]
+
+
+def test_undefined_figures_are_not_logged_and_checkpoints_are_written(tmp_path, caplog, capfd):
+    """Nobody on the validation photos has a known size, so there is no AP."""
+    path = make_photos(tmp_path, ("left_ear", "right_ear", "tail"))
+    content = json.loads(path.read_text())
+    for person in content["annotations"]:
+        person |= {"num_keypoints": 0}
+    path.write_text(json.dumps(content))
+    best = [
+        "--trainer.callbacks+=pytorch_lightning.callbacks.ModelCheckpoint",
+        "--trainer.callbacks.monitor=val/AP",
+        "--trainer.callbacks.mode=max",
+        "--trainer.callbacks.filename=best",
+        "--trainer.callbacks.save_last=true",
+        f"--trainer.callbacks.dirpath={tmp_path}/checkpoints",
+    ]
+    logger = ["--trainer.logger=pytorch_lightning.loggers.TensorBoardLogger"]
+    logger += [f"--trainer.logger.save_dir={tmp_path}/log"]
+    assert main([*photo_run(tmp_path, path), *best, *logger]) == 0
+    assert "NaN or Inf" not in caplog.text + "".join(capfd.readouterr())
+    assert {file.name for file in (tmp_path / "checkpoints").iterdir()} == {
+        "best.ckpt",
+        "last.ckpt",
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [({"area": "1200"}, "annotations[0] (id 0): area must"), ({"image_id": None}, "image_id None")],
+)
+def test_fit_refuses_a_file_in_the_words_of_data_check(tmp_path, capsys, change, place):
+    path = make_photos(tmp_path, ("left_ear", "right_ear", "tail"))
+    content = json.loads(path.read_text())
+    content["annotations"][0] |= change
+    path.write_text(json.dumps(content))
+    assert main(["data", "check", str(path)]) == 2
+    line = capsys.readouterr().err
+    assert place in line
+    assert main(photo_run(tmp_path, path)) == 2
+    assert line in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
