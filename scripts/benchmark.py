@@ -4,6 +4,7 @@ python scripts/benchmark.py decode    # heatmaps and tags -> people, and the ref
 python scripts/benchmark.py loss      # pull and push, and a loop over people
 python scripts/benchmark.py train     # the data path; whole steps, and the bare network's
 python scripts/benchmark.py journal   # the part of a run that its journal takes
+python scripts/benchmark.py threads   # predict on a busy and on an idle machine
 """
 
 import argparse
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import benchmark_journal
+import benchmark_threads
 import benchmark_training
 import numpy as np
 import torch
@@ -89,6 +91,11 @@ def main() -> None:
     command.add_argument("--steps", type=int, default=7)
     command.add_argument("--images", type=int, default=100)
     command.set_defaults(run=benchmark_training.train)
+    command = commands.add_parser("threads", help=benchmark_threads.threads.__doc__)
+    command.add_argument("--sizes", type=int, nargs="+", default=[64, 512])
+    command.add_argument("--repeats", type=int, default=15)
+    command.add_argument("--busy", type=int, help="busy processes; one for each CPU if not given")
+    command.set_defaults(run=benchmark_threads.threads)
     arguments = parser.parse_args()
     arguments.run(arguments)
 
