@@ -109,7 +109,11 @@ def feed(name: str, number: int, end: float, last: Path, sender: Any) -> None:
     warnings.simplefilter("ignore")
     signal.signal(signal.SIGALRM, too_slow)
     make_reader, refusals, with_json = READERS[name]
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+    memory = "/dev/shm" if os.path.isdir("/dev/shm") else None
+    with (
+        tempfile.TemporaryDirectory(dir=memory) as folder,
+        contextlib.redirect_stdout(io.StringIO()),
+    ):
         reader, seeds = make_reader(Path(folder))
         for data in seeds:  # what is loaded once is loaded now
             attempt(reader, data, refusals)
