@@ -166,9 +166,10 @@ def damaged(seeds: list[bytes], chance: random.Random) -> Iterator[bytes]:
     while True:
         data = bytearray(chance.choice(seeds))
         for _ in range(chance.randint(1, MAX_FLIPS)):
-            # most that matters is in the first bytes
+            # most that matters is in the first bytes, or in the last ones
             limit = chance.choice((16, 64, 512, len(data)))
             at = chance.randrange(max(min(limit, len(data)), 1))
+            at = len(data) - 1 - at if data and chance.random() < 0.2 else at
             length = chance.choice((1, 2, 4, 8, 64))
             match chance.randrange(8):
                 case 0 | 1 | 2 if data:
@@ -234,13 +235,14 @@ def checkpoint(folder: Path) -> tuple[Reader, list[bytes]]:
     import torch
 
     from bottomup.models.pose_net import compact
+    from bottomup.weights.description import describe
     from bottomup.weights.store import load_model, save_model
 
     net = compact(width=8)
     save_model(net, folder / "net.safetensors")
-    state = {name: tensor.clone() for name, tensor in net.state_dict().items()}
-    torch.save({"state_dict": state}, folder / "zip.pth")
-    torch.save(state, folder / "old.pth", _use_new_zipfile_serialization=False)
+    content = {"state_dict": net.state_dict(), "bottomup": describe(net)}
+    torch.save(content, folder / "zip.pth")
+    torch.save(content, folder / "old.pth", _use_new_zipfile_serialization=False)
     seeds = [path.read_bytes() for path in sorted(folder.iterdir())]
 
     def load(data: bytes) -> None:

@@ -124,13 +124,16 @@ def disturb(
     has_disk = os.path.ismount(out.parent)
     if not has_disk:
         print("full disks are left out: no small file system can be mounted (needs root)")
-    full_after = set(chance.sample(range(arguments.kills), NUM_FULL_DISKS)) if has_disk else set()
+    # early enough that there is more to write than there is room
+    early = range(max(arguments.kills // 2, NUM_FULL_DISKS))
+    full_after = set(chance.sample(early, NUM_FULL_DISKS)) if has_disk else set()
     stops: collections.Counter[str] = collections.Counter()
     for number in range(arguments.kills):
         which = SIGNALS[number % len(SIGNALS)]
         # every fifth is killed early: while it starts, or reads its journal
         is_early = number % 5 == 4
-        share = 0 if is_early else chance.uniform(0, 1.2 * arguments.images / arguments.kills)
+        left = max(arguments.images - num_lines(out), 0)
+        share = 0 if is_early else chance.uniform(0, 1.5 * left / (arguments.kills - number))
         wait = chance.uniform(0, 4) if is_early else chance.uniform(0, 0.1)
         stops[kill(command, out, which, round(share), wait)] += 1
         if number in full_after:

@@ -123,6 +123,8 @@ def predict(arguments: argparse.Namespace) -> int:
         except KeyboardInterrupt:
             print("interrupted; the same command goes on where it was")
             return exit_codes.INTERRUPTED
+        except BrokenPipeError:  # the reader of the output has closed it
+            raise
         except OSError as error:
             raise OSError(f"{error}; once that is mended, the same command goes on") from error
     return _summarise(run.tally, summary, out, was_interrupted=interruption.came)
@@ -154,10 +156,12 @@ class _Run:
 
         Raises:
             OSError: the disk is full, or the like.
-            KeyboardInterrupt: a second signal came.
+            KeyboardInterrupt: a second signal came, or one before there was anything to do.
         """
         todo = self._todo(frames)
         first = next(todo, None)
+        if first is None and self._interruption.came:
+            raise KeyboardInterrupt
         if first is None and self._state.is_finished:
             return False
         todo = itertools.chain([] if first is None else [first], todo)
@@ -187,7 +191,10 @@ class _Run:
                 with self._interruption.at_once():
                     frame = next(frames, None)
             except KeyboardInterrupt:
-                return
+                frame = None
+            if self._interruption.came:
+                message = "stopping after the images that are under way; once more stops at once"
+                print(message, file=sys.stderr)
             if frame is None or self._interruption.came:
                 return
             if not belongs_to(frame.name, self._arguments.shard):

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 from bottomup import Poses
-from bottomup.cli import main, predict, progress
+from bottomup.cli import main, predict, prediction, progress
 from bottomup.cli.parser import Parser
 from bottomup.images.drawing import KEYPOINT_THRESHOLD, SCORE_THRESHOLD
 from bottomup.images.frames import map_ahead
+from bottomup.images.sources import scan
 from bottomup.inference import lists, predictor
 from bottomup.inference.journal import JOURNAL, Journal, Record, read
 from bottomup.inference.lists import LISTS
@@ -202,9 +203,9 @@ def test_images_without_annotations_are_told_before_the_first_one(
 ):
     path = named_file(tmp_path / "a.json", ["other/1.png", "else.png"])
     told = []
-    add = RunFolder.add
+    append = Journal.append
     monkeypatch.setattr(
-        RunFolder, "add", lambda *a: told.append(capsys.readouterr().err) or add(*a)
+        Journal, "append", lambda *a: told.append(capsys.readouterr().err) or append(*a)
     )
     assert predict_with(path, photos, tmp_path / "out") == 0
     assert "names 1 of 8 images. The source has 'sub/3.png', the file has 'other/1.png'" in told[0]
@@ -338,7 +339,9 @@ def test_an_interrupted_run_finishes_what_is_under_way_and_goes_on(
     assert {person["image_id"] for person in load(out / "results.json")} == {
         image["id"] for image in images
     }
-    assert f"interrupted after {len(images)} image" in capsys.readouterr().out
+    told = capsys.readouterr()
+    assert f"interrupted after {len(images)} image" in told.out
+    assert told.err.count("stopping after the images that are under way") == 1
 
     net.trunk = trunk
     assert run(photos, out) == 0
@@ -379,6 +382,20 @@ def test_a_finished_run_ends_at_once(photos, tmp_path, monkeypatch, capsys):
     (out / "results.json").unlink()
     assert run(photos, out) == 0
     assert len(load(out / "results.json")) == 16
+
+
+def test_a_signal_while_a_finished_run_is_listed(photos, tmp_path, monkeypatch, capsys):
+    assert run(photos, tmp_path / "out") == 0
+
+    def interrupted_scan(*arguments, **options):
+        for frame in scan(*arguments, **options):
+            yield frame
+            signal.raise_signal(signal.SIGINT)
+
+    capsys.readouterr()
+    monkeypatch.setattr(prediction, "scan", interrupted_scan)
+    assert run(photos, tmp_path / "out") == 130
+    assert "nothing to do" not in capsys.readouterr().out
 
 
 def test_a_torn_record_is_done_again(photos, tmp_path, undisturbed):
