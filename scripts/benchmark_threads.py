@@ -57,7 +57,8 @@ def _print_row(
 
 def _answer(process: subprocess.Popen, question: object = "") -> str:
     """The next line of a process, which may wait for a question."""
-    assert process.stdin and process.stdout
+    assert process.stdin
+    assert process.stdout
     if question:
         print(question, file=process.stdin, flush=True)
     return process.stdout.readline()

@@ -37,9 +37,9 @@ VERBS: dict[str, ModuleType] = {
     "predict": predict,
     "collect": collect,
     "evaluate": evaluate,
-    "data": data,
     "convert": convert,
     "weights": weights,
+    "data": data,
     "configs": configs,
 }
 SUMMARIES = {name: verb.SUMMARY for name, verb in VERBS.items()} | training.SUMMARIES
