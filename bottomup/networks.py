@@ -36,9 +36,11 @@ BUILDERS: dict[str, Callable[..., Network]] = {
 
 # stands for the line about `skeleton` in a builder's docstring
 ARGUMENTS = """\
-    skeleton: "coco", "crowdpose", or an annotation file whose category names the joints.
-    weights: a file or the name of weights to start from. Tensors of the network without a fitting
-        one in the file keep their initial values, and are listed.
+    skeleton: "coco", "crowdpose", or an annotation file whose category names the joints. On the
+        command line, null means the annotation file of the data, if there is one; else COCO.
+    weights: a file or the name of weights to start from. If the file has other joints, those of the
+        same name take over their part of the head. Tensors of the network without a fitting one in
+        the file keep their initial values, and are listed.
 """
 
 
@@ -61,8 +63,8 @@ def named_skeleton(name: str) -> Skeleton:
 def _for_recipes(builder: Callable[..., N]) -> Callable[..., N]:
     """A builder for recipes: joints and weights by name, other arguments unchanged."""
 
-    def build(*, skeleton: str = "coco", weights: str | None = None, **arguments: Any) -> N:
-        net = builder(skeleton=named_skeleton(skeleton), **arguments)
+    def build(*, skeleton: str | None = None, weights: str | None = None, **arguments: Any) -> N:
+        net = builder(skeleton=named_skeleton(skeleton or "coco"), **arguments)
         if weights is not None:
             # a warning, as tensors may not have fitted
             log.warning("%s: %s", weights, start_from(net, weights))

@@ -5,8 +5,8 @@
 
 The package holds the network as a TensorFlow.js graph model in float16. `peers/tfjs.py` reads it
 without TensorFlow or JavaScript. The result is the network `bottomup.models.pose_net.mobile`: the
-trunk and the heads for centres, heatmaps, displacements and box sizes, unchanged. The heads for
-offsets within a cell are not used and left out.
+trunk and the heads for centres, heatmaps, displacements and box sizes. The heads for offsets within
+a cell are not used and left out. Layers are balanced (`balance`), which changes no output.
 """
 
 import argparse
@@ -19,8 +19,9 @@ import numpy as np
 import torch
 from peers.tfjs import PackageError, open_package, read_graph_model
 
-from bottomup.models.center_voting import CenterVotingHead, DenseHead
-from bottomup.models.mobilenet import Conv, MobileNetPyramid
+from bottomup.models.center_voting import CenterVotingHead
+from bottomup.models.heads import DenseHead
+from bottomup.models.mobilenet import Conv, MobileNetPyramid, SeparableConv
 from bottomup.models.pose_net import PoseNet, mobile
 from bottomup.weights.store import save_model
 
@@ -76,7 +77,41 @@ def movenet(package: Path) -> PoseNet:
                 )
             names = [name.split(":")[0] for name in inputs[node][1:]]
             _fill(conv, node, [tensors[name] for name in names if name in tensors])
+    balance(net)
     return net.eval()
+
+
+@torch.no_grad()
+def balance(net: PoseNet) -> None:
+    """Give layers whose relative scale is free weights of like size, without changing any output.
+
+    Batch norm was folded into the convolutions, which left some layers with weights 5,000 times as
+    large as those of the next. A step of an optimiser such as Adam is equally large in both, and
+    destroys the smaller one. Between two layers that nothing but ReLU separates, a channel can be
+    multiplied in the first layer and divided in the second. Factors are powers of two, so that
+    weights in float16 and outputs in float32 stay equal to the last bit.
+
+    Source: Nagel et al., Data-Free Quantization, arXiv:1906.04721, section 4.1.
+    """
+    for module in net.modules():
+        if isinstance(module, SeparableConv):
+            _balance_pair(module.depthwise, module.pointwise)
+        if isinstance(module, DenseHead):
+            _balance_pair(module.hidden.pointwise, module.out)
+
+
+def _balance_pair(first: Conv, second: Conv) -> None:
+    """Balance each channel between two convolutions, the second without groups."""
+    squares = [first.weight.square().mean((1, 2, 3)), second.weight.square().mean((0, 2, 3))]
+    before, after = (mean.sqrt().clamp(min=1e-12) for mean in squares)
+    # no weight may become so small that float16 would round it
+    smallest = first.weight.abs().where(first.weight != 0, torch.inf).amin((1, 2, 3))
+    lowest = (2.0**-14 / smallest).log2().ceil()
+    factor = torch.exp2((after / before).log2().div(2).round().maximum(lowest))
+    first.weight *= factor[:, None, None, None]
+    if first.bias is not None:
+        first.bias *= factor
+    second.weight /= factor[:, None, None]
 
 
 def layers(net: PoseNet) -> Iterator[tuple[str, Conv]]:

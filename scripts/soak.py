@@ -153,7 +153,7 @@ def kill(command: list[str], out: Path, which: signal.Signals, more: int, wait: 
         code = process.wait()
         errors.seek(0)
         last = (errors.read().splitlines() or [""])[-1]
-    if code not in (0, 3, 130, -which) and not last.startswith("KeyboardInterrupt"):
+    if code not in (0, 3, 128 + which, -which) and not last.startswith("KeyboardInterrupt"):
         sys.exit(f"exit code {code} after {which.name}: {last}")
     return f"{which.name} (exit code {code})"
 

@@ -12,6 +12,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="CKPT",
         help="an official HigherHRNet, MMPose 0.x or bottomup checkpoint",
     )
+    parser.add_argument(
+        "--ema",
+        action="store_true",
+        help="take the second set of weights of a checkpoint that holds two (ema_*)",
+    )
     parser.add_argument("out", metavar="OUT.safetensors", help="the file to write")
 
 
@@ -25,4 +30,4 @@ def run(arguments: argparse.Namespace) -> None:
     from bottomup.networks import BUILDERS
     from bottomup.weights.store import convert
 
-    print(convert(arguments.checkpoint, arguments.out, builders=BUILDERS))
+    print(convert(arguments.checkpoint, arguments.out, builders=BUILDERS, ema=arguments.ema))

@@ -11,14 +11,15 @@ from typing import Any
 class Interruption:
     """Notes SIGINT and SIGTERM, so that what is under way can be finished; a context manager.
 
-    A second signal raises KeyboardInterrupt, and so does the first in a block of `at_once`.
+    A second signal raises KeyboardInterrupt, and so does the first in a block of `at_once`. Its
+    argument is the number of the signal.
 
     Attributes:
-        came: whether one of them has come.
+        came: the number of the signal that has come; 0 before.
     """
 
     def __init__(self) -> None:
-        self.came = False
+        self.came = 0
         self._is_at_once = False
         self._earlier: dict[int, Any] = {}
 
@@ -36,9 +37,9 @@ class Interruption:
             signal.signal(number, handler)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        came_before, self.came = self.came, True
+        came_before, self.came = self.came, number
         if came_before or self._is_at_once:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt(number)
 
     @contextlib.contextmanager
     def at_once(self) -> Iterator[None]:

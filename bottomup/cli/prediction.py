@@ -122,12 +122,12 @@ def predict(arguments: argparse.Namespace) -> int:
             summary = collect([out], out, annotated, parquet=arguments.parquet)
         except KeyboardInterrupt:
             print("interrupted; the same command goes on where it was")
-            return exit_codes.INTERRUPTED
+            return exit_codes.after(interruption.came)
         except BrokenPipeError:  # the reader of the output has closed it
             raise
         except OSError as error:
             raise OSError(f"{error}; once that is mended, the same command goes on") from error
-    return _summarise(run.tally, summary, out, was_interrupted=interruption.came)
+    return _summarise(run.tally, summary, out, signal_number=interruption.came)
 
 
 class _Run:
@@ -161,7 +161,7 @@ class _Run:
         todo = self._todo(frames)
         first = next(todo, None)
         if first is None and self._interruption.came:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt(self._interruption.came)
         if first is None and self._state.is_finished:
             return False
         todo = itertools.chain([] if first is None else [first], todo)
@@ -323,9 +323,9 @@ def _nothing_to_do(tally: Tally, num_failed: int, out: Path) -> int:
     return exit_codes.SOME_FAILED if num_failed else exit_codes.DONE
 
 
-def _summarise(tally: Tally, summary: Summary, out: Path, *, was_interrupted: bool) -> int:
+def _summarise(tally: Tally, summary: Summary, out: Path, *, signal_number: int) -> int:
     """Print what was done; returns the exit code."""
-    if was_interrupted:
+    if signal_number:
         done = counted(summary.num_images, "image", "images")
         print(f"interrupted after {done}; the same command goes on")
     print_failures(summary, out)
@@ -333,6 +333,6 @@ def _summarise(tally: Tally, summary: Summary, out: Path, *, was_interrupted: bo
         print(f"{counted(tally.num_kept, 'image', 'images')} kept from before")
     print(f"{counted(tally.num_done, 'image', 'images')} in {tally.seconds:.1f} s, {tally}")
     print(f"look at {printable(str(out / 'index.html'))}")
-    if was_interrupted:
-        return exit_codes.INTERRUPTED
+    if signal_number:
+        return exit_codes.after(signal_number)
     return exit_codes.SOME_FAILED if summary.num_failed else exit_codes.DONE

@@ -19,10 +19,11 @@ def run(verb: str, words: Iterable[str]) -> None:
         ValueError: an argument, a file or the data do not fit.
         FloatingPointError: a loss is not finite.
     """
-    words = _with_recipe_paths(words)  # before the slow import
+    words = list(words)
+    resolved = _with_recipe_paths(words)  # before the slow import
     from bottomup.cli.lightning_cli import run_lightning
 
-    run_lightning(verb, words)
+    run_lightning(verb, resolved, words)
 
 
 def _with_recipe_paths(words: Iterable[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Augmentation: one affine map for image, mask and keypoints, and changes of colour.
+"""Augmentation: one affine map for image, mask, keypoints and boxes, and changes of colour.
 
 All randomness comes from the generator that is passed in, in a fixed order. Pixels and points go
 through the same matrix; the centre of the top-left pixel is (0, 0).
@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from bottomup.data.samples import LabelledImage, Sample
+from bottomup.data.samples import LabelledImage
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Augment:
 
     def __call__(
         self, image: LabelledImage, flip_indices: Sequence[int], rng: np.random.Generator
-    ) -> Sample:
+    ) -> LabelledImage:
         """Augment one image; see `Augmentation`."""
         height, width = image.mask.shape
         mirrored = bool(rng.random() < self.flip)
@@ -101,12 +101,13 @@ def warp(
     matrix: Float[np.ndarray, "2 3"],
     wh: tuple[int, int],
     flip_indices: Sequence[int] | None = None,
-) -> Sample:
-    """Map image, mask and keypoints.
+) -> LabelledImage:
+    """Map image, mask, keypoints and boxes.
 
     Image and mask are warped together, as four channels. Pixels beyond the image are black and not
     ignored. Joints that leave the sample lose their label. An image that shrinks to less than half
-    is averaged down to twice its final size first.
+    is averaged down to twice its final size first. Boxes stay upright: a box becomes the one around
+    its four corners, cut at the border.
 
     Args:
         image: the labelled image.
@@ -120,10 +121,15 @@ def warp(
     if flip_indices is not None:
         keypoints = keypoints[:, list(flip_indices)]
 
+    corners = image.boxes[:, [[0, 1], [2, 1], [0, 3], [2, 3]]] @ matrix[:, :2].T + matrix[:, 2]
+    corners = np.clip(corners, -0.5, np.array(wh) - 0.5)  # N 4 2
+    boxes = np.concatenate([corners.min(1), corners.max(1)], axis=1)
+
     ignored = np.where(image.mask, 0, 255).astype(np.uint8)
     planes, matrix = average_down(cv2.merge([*cv2.split(image.image), ignored]), matrix)
     planes = cv2.warpAffine(planes, matrix, wh, flags=cv2.INTER_LINEAR)  # H W 4
-    return Sample(np.ascontiguousarray(planes[..., :3]), keypoints, planes[..., 3] < 128)
+    pixels, mask = np.ascontiguousarray(planes[..., :3]), planes[..., 3] < 128
+    return LabelledImage(pixels, keypoints, mask, boxes)
 
 
 def keep_inside(

@@ -3,6 +3,7 @@
 import dataclasses
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,7 @@ def read_annotations(
     *,
     missing: str = "error",
     sigmas: tuple[float, ...] | None = None,
+    flip_pairs: Sequence[Sequence[int]] | None = None,
 ) -> Annotations:
     """Read and check an annotation file.
 
@@ -82,6 +84,7 @@ def read_annotations(
         images: the folder that the file names are relative to.
         missing: what to do about images that do not exist: "error" or "skip". Both list them.
         sigmas: OKS tolerances of the joints; None: see `Skeleton.from_category`.
+        flip_pairs: pairs that change places in a mirror; None: see `Skeleton.from_category`.
 
     Raises:
         ValueError: the file is not a keypoint file (the message names the entry), or `missing` is
@@ -90,7 +93,7 @@ def read_annotations(
     """
     if missing not in ("error", "skip"):
         raise ValueError(f"missing must be 'error' or 'skip', not {missing!r}")
-    file = read_keypoints(path, sigmas)
+    file = read_keypoints(path, sigmas, flip_pairs)
 
     # the people of each image, in the order of the file
     people: dict[int, list[dict[str, Any]]] = {}

@@ -1,20 +1,24 @@
 """Data for training and validation, as recipes name them: annotated photos, or drawn crowds."""
 
-from collections.abc import Callable, Sequence
+import dataclasses
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 import torch
 from pytorch_lightning import LightningDataModule
-from torch.utils.data import DataLoader
 
 from bottomup.data.augment import Augment
 from bottomup.data.coco import Annotations, read_annotations
 from bottomup.data.drawings import DrawnEvaluation, draw_samples
-from bottomup.data.loader import EpochSampler, ResumableLoader
-from bottomup.data.photos import PastedPhotos, PhotoEvaluation
-from bottomup.data.samples import EvaluationImage, Samples, Together
+from bottomup.data.headers import Missing, check_headers
+from bottomup.data.loader import EpochSampler, EvaluationLoader, ResumableLoader
+from bottomup.data.photos import PastedPhotos, PhotoEvaluation, PhotoFiles, Photos
+from bottomup.data.samples import Samples, Together
 from bottomup.data.scenes.crowd import Crowd
 from bottomup.skeleton import Skeleton
+
+log = logging.getLogger(__name__)
 
 EvaluationSet = PhotoEvaluation | DrawnEvaluation
 
@@ -31,8 +35,9 @@ class PoseData(LightningDataModule):
         drawn: the training samples of drawings.
         train: annotation file and folder of the training photos; None each for no photos.
         val: the same for validation and test.
-        missing: "error" or "skip": what to do about photos that do not exist.
+        missing: "error" or "skip": what to do about photos that do not exist or are broken.
         sigmas: OKS tolerances of the joints; None: see `Skeleton.from_category`.
+        flip_pairs: pairs that change places in a mirror; None: see `Skeleton.from_category`.
         photo_samples: makes the training samples of photos.
         photo_turns: how often an epoch visits each sample of the photos.
         drawn_evaluation: what to validate on without photos; None: nothing.
@@ -52,8 +57,9 @@ class PoseData(LightningDataModule):
         drawn: Samples,
         train: tuple[str | None, str | None] = (None, None),
         val: tuple[str | None, str | None] = (None, None),
-        missing: Literal["error", "skip"] = "error",
+        missing: Missing = "error",
         sigmas: Sequence[float] | None = None,
+        flip_pairs: Sequence[Sequence[int]] | None = None,
         photo_samples: Callable[[Annotations], Samples] | None = None,
         photo_turns: int = 1,
         drawn_evaluation: DrawnEvaluation | None = None,
@@ -62,11 +68,15 @@ class PoseData(LightningDataModule):
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.eval_batch_size = eval_batch_size
         self.files = {"train": train, "val": val}
-        self.missing, self.sigmas = missing, tuple(sigmas) if sigmas else None
+        self.missing: Missing = missing
+        self.sigmas = tuple(sigmas) if sigmas else None
+        self.flip_pairs = flip_pairs
         self.photo_samples, self.photo_turns = photo_samples, photo_turns
         self.drawn, self.drawn_evaluation = drawn, drawn_evaluation
         self.training_set: Together | None = None
         self.evaluation_set: EvaluationSet | None = None
+        self.photos: dict[str, PhotoFiles] = {}
+        self._num_annotated: dict[str, int] = {}
 
     @property
     def skeleton(self) -> Skeleton:
@@ -81,22 +91,35 @@ class PoseData(LightningDataModule):
         return data.skeleton
 
     def setup(self, stage: str) -> None:
-        """Read and check the annotation files; drawings are drawn when they are needed.
+        """Read and check annotation files and headers of photos; drawings are drawn when needed.
+
+        Before a training, pairs and sigmas of the joints are printed.
 
         Raises:
             ValueError: a file is wrong, or there is nothing to train or validate on.
-            FileNotFoundError: a photo does not exist.
+            FileNotFoundError: a photo does not exist, and is not to be skipped.
         """
         if self.evaluation_set is None:
             self.evaluation_set = self._make_evaluation_set(stage)
         if stage == "fit" and self.training_set is None:
             self.training_set = self._make_training_set()
+            if self._rank()[0] == 0:
+                _tell_joints(self.training_set.skeleton)
 
     def _read(self, kind: Literal["train", "val"]) -> Annotations | None:
         """Read and check the annotations of one kind; None for no photos."""
         annotations, images = self.files[kind]
         if annotations and images:
-            return read_annotations(annotations, images, missing=self.missing, sigmas=self.sigmas)
+            found = read_annotations(
+                annotations,
+                images,
+                missing=self.missing,
+                sigmas=self.sigmas,
+                flip_pairs=self.flip_pairs,
+            )
+            self._num_annotated[kind] = len(found.raw["images"])
+            good = check_headers(found.records, images, missing=self.missing)
+            return dataclasses.replace(found, records=good)
         if annotations or images:
             raise ValueError(
                 f"pass both --data.{kind}_annotations FILE and --data.{kind}_images DIR, or neither"
@@ -108,7 +131,9 @@ class PoseData(LightningDataModule):
         if photos is not None:
             if not photos.records:
                 raise ValueError(f"the validation set {photos.path} has no images")
-            return PhotoEvaluation(photos)
+            evaluation = PhotoEvaluation(photos, self.missing)
+            self.photos["val"] = evaluation.files
+            return evaluation
         if drawn is not None and drawn.length < 1:
             raise ValueError(f"the validation set has no images: val_length is {drawn.length}")
         if drawn is None and stage != "fit":
@@ -123,6 +148,8 @@ class PoseData(LightningDataModule):
                 f"the training set {annotations.path} has no images with labelled people: "
                 "pass another --data.train_annotations"
             )
+        if photos and isinstance(photos.source, Photos):
+            self.photos["train"] = photos.source.files
         both = ((photos, self.photo_turns), (self.drawn, 1))
         parts = [(part, share) for part, share in both if part]
         if not parts:
@@ -130,15 +157,20 @@ class PoseData(LightningDataModule):
         return Together([part for part, _ in parts], [share for _, share in parts])
 
     def train_dataloader(self) -> ResumableLoader:
-        """Batches of image, keypoints and mask; in distributed training, this process's share."""
+        """Batches of labelled images; in distributed training, this process's share."""
         assert self.training_set is not None
         rank, num_ranks = self._rank()
         sampler = EpochSampler(
             len(self.training_set), self.batch_size, seed=self.seed, rank=rank, num_ranks=num_ranks
         )
-        return ResumableLoader(self.training_set, sampler, num_workers=self.num_workers)
+        return ResumableLoader(
+            self.training_set,
+            sampler,
+            num_workers=self.num_workers,
+            photos=self.photos.get("train"),
+        )
 
-    def val_dataloader(self) -> DataLoader[EvaluationImage] | list[DataLoader[EvaluationImage]]:
+    def val_dataloader(self) -> EvaluationLoader | list[EvaluationLoader]:
         """Lists of images of this process's share; no loader without an evaluation set."""
         if self.evaluation_set is None:
             return []
@@ -146,15 +178,23 @@ class PoseData(LightningDataModule):
         rank, num_ranks = self._rank()
         total = len(self.evaluation_set)
         mine = [(rank + num_ranks * i) % total for i in range(-(-total // num_ranks))]
-        return DataLoader(
-            self.evaluation_set,  # type: ignore[arg-type]  # any sequence will do
+        return EvaluationLoader(
+            self.evaluation_set,
+            mine,
             batch_size=self.eval_batch_size,
-            sampler=mine,
             num_workers=min(self.num_workers, 2),
-            collate_fn=list,
+            photos=self.photos.get("val"),
         )
 
     test_dataloader = val_dataloader
+
+    def left_out(self) -> Iterator[str]:
+        """How many photos of each kind are missing or broken, so far as this process knows."""
+        for kind, files in self.photos.items():
+            total = self._num_annotated[kind]
+            num_out = total - len(files.records) + files.num_broken
+            if num_out:
+                yield f"left out of {kind}: {num_out:,} of {total:,} photos"
 
     def transfer_batch_to_device(
         self, batch: Any, device: torch.device, dataloader_idx: int
@@ -167,6 +207,17 @@ class PoseData(LightningDataModule):
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
 
+def _tell_joints(skeleton: Skeleton) -> None:
+    """Print what a training takes for granted about the joints; warn where it looks wrong."""
+    print(skeleton.describe())
+    if skeleton.one_sided:
+        log.warning(
+            "without a partner on the other side, so a mirrored image keeps their place: %s; "
+            "set data.flip_pairs if they have one",
+            ", ".join(skeleton.one_sided),
+        )
+
+
 class PhotoData(PoseData):
     """Annotated photos: COCO, CrowdPose, or any file in their format with joints of its own.
 
@@ -175,12 +226,15 @@ class PhotoData(PoseData):
         train_images: folder of the training photos.
         val_annotations: JSON file of the photos to validate and test on; None for no validation.
         val_images: folder of these photos.
-        missing: "error" or "skip": what to do about photos that do not exist; both list them.
+        missing: "error" or "skip": what to do about photos that do not exist or are broken; both
+            name them.
         augment: how photos become training samples.
         copy_paste: probability that people of another photo are pasted into a photo.
         empty_images: also learn from photos without labelled people.
         sigmas: OKS tolerances of the joints; null: those of the category, or of COCO and CrowdPose
-            by the names of the joints, or 0.05 each.
+            by the names of the joints, or 0.05.
+        flip_pairs: pairs of joints that change places in a mirror, counted from 1; null: those of
+            the category, or of the names that have a left and a right.
         batch_size: training images per step and process.
         num_workers: the number of processes that make samples.
         seed: of the order of the images and of all augmentation.
@@ -197,11 +251,12 @@ class PhotoData(PoseData):
         val_annotations: str | None = None,
         val_images: str | None = None,
         *,
-        missing: Literal["error", "skip"] = "error",
+        missing: Missing = "error",
         augment: Augment = Augment(),  # noqa: B008  frozen
         copy_paste: float = 0.0,
         empty_images: bool = False,
         sigmas: list[float] | None = None,
+        flip_pairs: list[list[int]] | None = None,
         batch_size: int = 12,
         num_workers: int = 4,
         seed: int = 0,
@@ -213,9 +268,11 @@ class PhotoData(PoseData):
             batch_size, num_workers, seed, eval_batch_size,
             drawn=draw_samples(crowd, drawn_images, augment, seed=seed),
             train=(train_annotations, train_images), val=(val_annotations, val_images),
-            missing=missing, sigmas=sigmas,
+            missing=missing, sigmas=sigmas, flip_pairs=flip_pairs,
             photo_samples=lambda annotations: Samples(
-                PastedPhotos(annotations, empty_images, probability=copy_paste), augment, seed
+                PastedPhotos(annotations, empty_images, missing=missing, probability=copy_paste),
+                augment,
+                seed,
             ),
         )  # fmt: skip
 

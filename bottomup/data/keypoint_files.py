@@ -6,7 +6,7 @@ All verbs read annotations by `read_keypoints`, so they take and refuse the same
 import dataclasses
 import functools
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from bottomup.files import read_json
 from bottomup.skeleton import Skeleton
 
 Source = str | Path | dict[str, Any]
+Pairs = Sequence[Sequence[int]] | None
 
 log = logging.getLogger(__name__)
 
@@ -45,18 +46,21 @@ class KeypointFile:
         return {"images": images, "annotations": self.people, "categories": self.categories}
 
 
-def read_keypoints(source: Source, sigmas: tuple[float, ...] | None = None) -> KeypointFile:
+def read_keypoints(
+    source: Source, sigmas: tuple[float, ...] | None = None, flip_pairs: Pairs = None
+) -> KeypointFile:
     """Read and check an annotation file without its images: the one reader of all verbs.
 
     Args:
         source: a JSON file with images, annotations and a category that names keypoints, or its
             content, which stays as it is.
         sigmas: OKS tolerances of the joints; None: see `Skeleton.from_category`.
+        flip_pairs: pairs that change places in a mirror; None: see `Skeleton.from_category`.
 
     Raises:
         ValueError: the file is not a keypoint file; the message names the entry.
     """
-    return _check(_read_raw(source), source, sigmas)
+    return _check(_read_raw(source), source, sigmas, flip_pairs)
 
 
 def read_images(source: Source) -> tuple[dict[int, str], int]:
@@ -76,7 +80,7 @@ def read_images(source: Source) -> tuple[dict[int, str], int]:
     if not isinstance(categories, list) or any(
         isinstance(category, dict) and category.get("keypoints") for category in categories
     ):
-        file = _check(raw, source, None)
+        file = _check(raw, source)
         images, category_id = file.images, file.category["id"]
     else:
         _require(raw, source, "images")
@@ -137,7 +141,10 @@ def _require(raw: dict[str, Any], source: Source, *lists: str) -> None:
 
 
 def _read_category(
-    raw: dict[str, Any], source: Source, sigmas: tuple[float, ...] | None
+    raw: dict[str, Any],
+    source: Source,
+    sigmas: tuple[float, ...] | None = None,
+    flip_pairs: Pairs = None,
 ) -> tuple[dict[int, dict[str, Any]], dict[str, Any], Skeleton]:
     """The categories by id, the one that names keypoints, and its joints."""
     _require(raw, source, "images", "annotations", "categories")
@@ -150,15 +157,20 @@ def _read_category(
             "keep one in a copy of the file"
         )
     try:
-        return categories, found[0], Skeleton.from_category(found[0], sigmas)
+        return categories, found[0], Skeleton.from_category(found[0], sigmas, flip_pairs)
     except ValueError as error:
         name = checks.show(found[0].get("name"))
         raise ValueError(f"{_name(source, 'annotations')}: category {name}: {error}") from error
 
 
-def _check(raw: dict[str, Any], source: Source, sigmas: tuple[float, ...] | None) -> KeypointFile:
+def _check(
+    raw: dict[str, Any],
+    source: Source,
+    sigmas: tuple[float, ...] | None = None,
+    flip_pairs: Pairs = None,
+) -> KeypointFile:
     """Check every entry, see `read_keypoints`."""
-    categories, category, skeleton = _read_category(raw, source, sigmas)
+    categories, category, skeleton = _read_category(raw, source, sigmas, flip_pairs)
     images = {
         key: info | {side: int(info[side]) for side in ("width", "height")}
         for key, info in _by_id(source, "images", raw["images"], checks.image_faults).items()

@@ -1,15 +1,21 @@
 """A loader that can stop in the middle of an epoch and go on from there."""
 
 import functools
-from collections.abc import Iterator
-from typing import Any
+import os
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Sampler
 
-from bottomup.data.samples import Batch, Draw, Samples, Together, collate
+from bottomup.data.photos import PhotoFiles
+from bottomup.data.samples import Batch, Draw, EvaluationImage, Samples, Together, collate
+
+T = TypeVar("T")
 
 
 class EpochSampler(Sampler[Draw]):
@@ -73,6 +79,7 @@ class ResumableLoader(DataLoader[Batch]):
         data: the training set.
         sampler: the order.
         num_workers: the number of processes that make samples; 0 makes them in this one.
+        photos: the files whose broken ones are told.
     """
 
     def __init__(
@@ -81,6 +88,7 @@ class ResumableLoader(DataLoader[Batch]):
         sampler: EpochSampler,
         *,
         num_workers: int = 0,
+        photos: PhotoFiles | None = None,
     ):
         super().__init__(
             data,  # type: ignore[arg-type]  # any sequence will do
@@ -89,13 +97,13 @@ class ResumableLoader(DataLoader[Batch]):
             num_workers=num_workers,
             collate_fn=collate,
             pin_memory=torch.cuda.is_available(),
-            worker_init_fn=_use_one_thread,
+            worker_init_fn=start_worker,
         )
-        self.data, self.order, self.handed_out = data, sampler, 0
+        self.data, self.order, self.handed_out, self.photos = data, sampler, 0, photos
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
         self.handed_out = self.order.start
-        for batch in super().__iter__():
+        for batch in watch(super().__iter__(), self.photos):
             self.handed_out += 1
             yield batch
         self.order.start = 0
@@ -119,7 +127,66 @@ def _order(length: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng((seed, epoch)).permutation(length)
 
 
-def _use_one_thread(_: int) -> None:
-    """Workers draw and warp many small images side by side: one thread each is fastest."""
+class EvaluationLoader(DataLoader[list[EvaluationImage]]):
+    """Lists of images to evaluate on, without those that are left out.
+
+    Args:
+        data: the images.
+        sampler: their order.
+        batch_size: the length of a list.
+        num_workers: the number of processes that read images.
+        photos: the files whose broken ones are told.
+    """
+
+    def __init__(
+        self,
+        data: Any,
+        sampler: Sequence[int],
+        *,
+        batch_size: int,
+        num_workers: int = 0,
+        photos: PhotoFiles | None = None,
+    ):
+        super().__init__(
+            data,
+            batch_size=batch_size,
+            sampler=sampler,
+            num_workers=num_workers,
+            collate_fn=_without_none,
+            worker_init_fn=start_worker,
+        )
+        self.photos = photos
+
+    def __iter__(self) -> Iterator[list[EvaluationImage]]:  # type: ignore[override]
+        return watch(super().__iter__(), self.photos)
+
+
+def watch(batches: Iterator[T], photos: PhotoFiles | None) -> Iterator[T]:
+    """The batches; see `PhotoFiles.watch`."""
+    return batches if photos is None else photos.watch(batches)
+
+
+def start_worker(_: int) -> None:
+    """Make a process that loads samples use one thread, and leave signals to its parent.
+
+    Workers draw and warp many small images side by side: one thread each is fastest. Ctrl-C and
+    SIGTERM often go to all processes, but the parent needs its workers until its state is saved.
+    """
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if hasattr(signal, "sigwaitinfo"):  # not on macOS
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+        threading.Thread(target=_obey_parent, daemon=True).start()
+
+
+def _obey_parent() -> None:
+    """End this process at the first SIGTERM that its parent sends."""
+    while signal.sigwaitinfo([signal.SIGTERM]).si_pid != os.getppid():
+        pass
+    os._exit(0)
+
+
+def _without_none(images: list[EvaluationImage | None]) -> list[EvaluationImage]:
+    return [image for image in images if image is not None]

@@ -18,14 +18,16 @@ from bottomup.skeleton import Skeleton
 
 
 class LabelledImage(NamedTuple):
-    """An image of any size with its N people.
+    """An image with its N people, as a source gives it, or augmented as a sample to train on.
+
+    All samples of a training set have the same size.
 
     Attributes:
         image: (H, W, 3) RGB.
         keypoints: (N, K, 3) x, y in pixels of the image, and visibility: 0 unlabelled, 1 hidden,
             2 visible.
         mask: (H, W), False in ignored regions: crowds, people without keypoints.
-        boxes: (N, 4) x0, y0, x1, y1 of these people, in pixels.
+        boxes: (N, 4) x0, y0, x1, y1 of these people, in pixels; without area where none is known.
     """
 
     image: UInt8[np.ndarray, "H W 3"]
@@ -34,35 +36,22 @@ class LabelledImage(NamedTuple):
     boxes: Float[np.ndarray, "N 4"]
 
 
-class Sample(NamedTuple):
-    """An image that a network is trained on. All samples of a training set have the same size.
-
-    Attributes:
-        image: (H, W, 3) RGB.
-        keypoints: (N, K, 3) x, y in pixels of the image, and visibility: 0 unlabelled, 1 hidden,
-            2 visible.
-        mask: (H, W), False in ignored regions.
-    """
-
-    image: UInt8[np.ndarray, "H W 3"]
-    keypoints: Float[np.ndarray, "N K 3"]
-    mask: Bool[np.ndarray, "H W"]
-
-
 class Batch(NamedTuple):
     """Stacked samples; N is the most people of an image, and rows of zeros are padding."""
 
     image: UInt8[Tensor, "B 3 H W"]
     keypoints: Float[Tensor, "B N K 3"]
     mask: Bool[Tensor, "B H W"]
+    boxes: Float[Tensor, "B N 4"]
 
 
-def collate(samples: list[Sample]) -> Batch:
+def collate(samples: list[LabelledImage]) -> Batch:
     """Stack samples of equal size."""
     return Batch(
         torch.from_numpy(np.stack([sample.image.transpose(2, 0, 1) for sample in samples])),
         pad_sequence([torch.from_numpy(sample.keypoints) for sample in samples], batch_first=True),
         torch.from_numpy(np.stack([sample.mask for sample in samples])),
+        pad_sequence([torch.from_numpy(sample.boxes).float() for sample in samples], True),
     )
 
 
@@ -93,7 +82,7 @@ class Source(Protocol):
         ...
 
 
-Augmentation = Callable[[LabelledImage, Sequence[int], np.random.Generator], Sample]
+Augmentation = Callable[[LabelledImage, Sequence[int], np.random.Generator], LabelledImage]
 """Makes a sample from a labelled image, K `Skeleton.flip_indices` and a random generator."""
 
 
@@ -127,12 +116,12 @@ class Samples:
     def __len__(self) -> int:
         return len(self.source)
 
-    def __getitem__(self, draw: Draw) -> Sample:
+    def __getitem__(self, draw: Draw) -> LabelledImage:
         epoch, position = draw
         rng = np.random.default_rng((self.seed, epoch // self.repeat, position, self.stream))
         image = self.source.load(position, rng)
         if self.augmentation is None:
-            return Sample(image.image, image.keypoints, image.mask)
+            return image
         if self.augmentation_stream is not None:
             rng = np.random.default_rng((self.seed, epoch, position, self.augmentation_stream))
         return self.augmentation(image, self.skeleton.flip_indices, rng)
@@ -172,7 +161,7 @@ class Together:
     def __len__(self) -> int:
         return sum(share * len(part) for part, share in zip(self.parts, self.shares, strict=True))
 
-    def __getitem__(self, draw: Draw) -> Sample:
+    def __getitem__(self, draw: Draw) -> LabelledImage:
         part, share, turn, position = self._find(draw.position)
         # every turn through a part is a new epoch of that part
         return part[Draw(draw.epoch * share + turn, position)]

@@ -15,6 +15,7 @@ import io
 import re
 import struct
 from types import ModuleType
+from typing import Any
 
 import cv2
 import numpy as np
@@ -56,15 +57,29 @@ def decode(
     Raises:
         DecodingError: it is not an image of a known kind, is damaged, or is too large.
     """
+    usable_size(data, suffix, max_pixels)
     if is_heic(data):
         return _decode_heic(data, max_pixels)
-    _check_size(declared_size(data, suffix), max_pixels)
     if _is_cut_short(data):
         raise DecodingError("truncated: the file ends before its image does")
     if warning(data):
         data = _with_end(data)
     image = _decode_with_opencv(data, exif=exif)
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
+
+
+def usable_size(data: bytes, suffix: str = "", max_pixels: int = MAX_PIXELS) -> Size:
+    """The size that the header states, if it can be one; see `declared_size`.
+
+    Raises:
+        DecodingError: the file is of no kind that is read, its header is incomplete, or it claims a
+            size that no image has.
+    """
+    if is_heic(data) and _heif_package() is None:
+        raise unread("a HEIC image", otherwise=", or install bottomup[heif]")
+    size = declared_size(data, suffix)
+    _check_size(size, max_pixels)
+    return size
 
 
 def warning(data: bytes) -> str | None:
@@ -96,10 +111,7 @@ def _decode_with_opencv(data: bytes, *, exif: bool) -> UInt8[np.ndarray, "H W 3"
 
 def _decode_heic(data: bytes, max_pixels: int) -> UInt8[np.ndarray, "H W 3"]:
     """HEIC by libheif, which turns the image as the file says."""
-    heif = _heif_package()
-    if heif is None:
-        raise unread("a HEIC image", otherwise=", or install bottomup[heif]")
-    _check_size(declared_size(data), max_pixels)
+    heif: Any = _heif_package()
     try:
         image = heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=True)
         _check_size(image.size, max_pixels)  # of the coded image, which the header may contradict

@@ -33,6 +33,10 @@ class DecodingError(ValueError):
     """Why a file cannot be decoded, in words for its owner."""
 
 
+class IncompleteHeaderError(DecodingError):
+    """The bytes end before the header does."""
+
+
 def declared_size(data: bytes, suffix: str = "") -> Size:
     """Width and height as the header states them, before any EXIF rotation.
 
@@ -58,7 +62,9 @@ def declared_size(data: bytes, suffix: str = "") -> Size:
             except DecodingError:
                 raise
             except (struct.error, LookupError, ValueError) as error:
-                raise DecodingError("truncated or damaged: its header is incomplete") from error
+                raise IncompleteHeaderError(
+                    "truncated or damaged: its header is incomplete"
+                ) from error
     raise unread(unread_kind) if unread_kind else DecodingError(f"not an image: neither {KINDS}")
 
 

@@ -78,7 +78,9 @@ class Grouper:
             `Rules.quarter_offset`, half a cell is added. People are in the order of `match`.
 
         Raises:
-            ValueError: the maps do not have the skeleton's K joints, or their shapes differ.
+            ValueError: the maps do not have the skeleton's K joints, their shapes differ, or
+                `Rules.force_matches` meets a number that is not finite. Without it, a cell of NaN
+                is no joint.
         """
         num_keypoints = self.skeleton.num_keypoints
         if heatmaps.shape[1] != num_keypoints or tags.shape[:4] != heatmaps.shape:
@@ -87,6 +89,9 @@ class Grouper:
                 f"a skeleton of {num_keypoints} joints"
             )
         heatmaps = heatmaps.float()
+        total = heatmaps.sum() + tags.sum(dtype=torch.float32)
+        if self.rules.force_matches and not total.isfinite():
+            raise ValueError("the network gave maps with numbers that are not finite")
         candidates = find_candidates(
             heatmaps,
             tags,
@@ -111,11 +116,7 @@ class Grouper:
         if self.rules.fill_every_joint:
             return matched, fill_every_joint(heatmaps, tags, matched)
         filled = fill_in(
-            candidates,
-            matched,
-            map_size,
-            threshold=self.refine_threshold,
-            tag_threshold=threshold,
+            candidates, matched, map_size, threshold=self.refine_threshold, tag_threshold=threshold
         )
         return matched, filled
 

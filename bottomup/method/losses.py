@@ -70,7 +70,7 @@ def pull_push(
 
     # push: the mean over all ordered pairs of different people
     gaps = (means[:, :, None] - means[:, None]).square().sum(-1)  # B N N
-    closeness = (1 - _safe_sqrt(gaps)).clamp(min=0) if hinge else torch.exp(-gaps)
+    closeness = (1 - gaps.clamp(min=1e-30).sqrt()).clamp(min=0) if hinge else torch.exp(-gaps)
     pairs = person[:, :, None] & person[:, None]
     pairs = pairs & ~torch.eye(person.shape[1], dtype=torch.bool, device=person.device)
     push = 0.5 * (closeness * pairs).sum((1, 2)) / (num_people * (num_people - 1)).clamp(min=1)
@@ -162,6 +162,7 @@ class Criterion:
         outputs: list[HeadOutput],
         keypoints: Float[Tensor, "B N K 3"],
         mask: Bool[Tensor, "B H W"],
+        boxes: Float[Tensor, "B N 4"] | None = None,
         *,
         offset: float = 0.5,
         tag_anchor: float = 0.0,
@@ -172,6 +173,7 @@ class Criterion:
             outputs: of the network, of any resolutions.
             keypoints: x, y in pixels of the network's input, and visibility; padding rows are 0.
             mask: of the input's size, False in ignored regions (crowds, people without keypoints).
+            boxes: not used.
             offset: `Preprocessing.offset` of the network. 0: targets are drawn at exact positions;
                 otherwise at truncated ones, as published.
             tag_anchor: of the network's head, see `TagHead`.
@@ -220,9 +222,3 @@ class Criterion:
 
 def _precise(values: Tensor) -> Tensor:
     return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
-
-
-def _safe_sqrt(squares: Tensor) -> Tensor:
-    """Square root with gradient 0 at 0, where the true gradient is infinite."""
-    positive = squares > 0
-    return torch.where(positive, squares, 1).sqrt() * positive

@@ -150,16 +150,11 @@ def _bounded_cost(
     value: Float[np.ndarray, " M"],
     strength: Float[np.ndarray, " N"],
 ) -> Float[np.ndarray, "M N"]:
-    """A cost below 0 for pairs within the threshold, and 0 for all others.
+    """A cost below 0 for pairs within the threshold, at a `distance` below 1, and 0 for all others.
 
     Two rows that belong to one person have nearly the same mean tag. Rounding to quarters of the
-    threshold makes them equally near, and the joint then goes to the row of larger `strength`.
-    Without this, the joints would be spread at random over two incomplete people.
-
-    Args:
-        distance: between tags, divided by the tag threshold.
-        value: the heatmap at each candidate, clipped to 0..1.
-        strength: the sum of the values of each person's joints.
+    threshold makes them equally near, and the joint then goes to the row of larger `strength`, the
+    sum of its values. Without this, the joints would be spread over two incomplete people.
     """
     cost = np.round(4 * distance) / 4 - 1 - 1e-3 * value[:, None] * strength
     return np.where(distance < 1, cost, 0)

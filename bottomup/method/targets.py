@@ -11,18 +11,20 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+MARGIN = 0.1  # by which boxes around joints are enlarged, as a share of their sides
+
 
 def to_cells(
-    keypoints: Float[Tensor, "B N K 3"], input_hw: Sequence[int], map_hw: Sequence[int], exact: bool
-) -> Float[Tensor, "B N K 3"]:
-    """Keypoints in pixels of an input of height and width `input_hw`, in cells of its map.
+    points: Float[Tensor, "B N K D"], input_hw: Sequence[int], map_hw: Sequence[int], exact: bool
+) -> Float[Tensor, "B N K D"]:
+    """Points x, y, ... in pixels of an input of height and width `input_hw`, in cells of its map.
 
     See `render_heatmaps` for what exact positions are.
     """
     shift = 0.5 if exact else 0.0
-    x = (keypoints[..., 0] + shift) * (map_hw[1] / input_hw[1])
-    y = (keypoints[..., 1] + shift) * (map_hw[0] / input_hw[0])
-    return torch.stack([x, y, keypoints[..., 2]], dim=-1)
+    x = (points[..., :1] + shift) * (map_hw[1] / input_hw[1])
+    y = (points[..., 1:2] + shift) * (map_hw[0] / input_hw[0])
+    return torch.cat([x, y, points[..., 2:]], dim=-1)
 
 
 def locate_joints(
@@ -110,19 +112,25 @@ def render_heatmaps(
 
 
 def joint_boxes(
-    keypoints: Float[Tensor, "B N K 3"],
+    keypoints: Float[Tensor, "B N K 3"], boxes: Float[Tensor, "B N 4"] | None = None
 ) -> tuple[Float[Tensor, "B N 2"], Float[Tensor, "B N 2"]]:
     """Corners x0, y0 and x1, y1 of the box around each person's labelled joints.
 
-    Rows without labelled joints (padding) have x0 = y0 = inf and x1 = y1 = -inf.
+    A single joint has no extent: with one, the given box serves, unless it has no area. Rows
+    without labelled joints (padding) have x0 = y0 = inf and x1 = y1 = -inf.
     """
     labelled, points = keypoints[..., 2:] > 0, keypoints[..., :2]
     low = points.masked_fill(~labelled, torch.inf).amin(2)
-    return low, points.masked_fill(~labelled, -torch.inf).amax(2)
+    high = points.masked_fill(~labelled, -torch.inf).amax(2)
+    if boxes is None:
+        return low, high
+    serves = (labelled.sum(2) == 1) & (boxes[..., 2:] > boxes[..., :2]).all(2, keepdim=True)
+    return torch.where(serves, boxes[..., :2], low), torch.where(serves, boxes[..., 2:], high)
 
 
 def adaptive_sigma(
     keypoints: Float[Tensor, "B N K 3"],
+    boxes: Float[Tensor, "B N 4"] | None = None,
     *,
     sigma: float = 2.0,
     reference: float = 32.0,
@@ -130,40 +138,43 @@ def adaptive_sigma(
 ) -> Float[Tensor, "B N"]:
     """Standard deviations that are smaller for small people (compare SWAHR, CVPR 2021).
 
-    The size of a person is the longer side of the box around its labelled joints. `sigma` belongs
-    to people of at least `reference` cells; for smaller people it shrinks in proportion, to `low`.
+    The size of a person is the longer side of its box of `joint_boxes`. `sigma` belongs to people
+    of at least `reference` cells; for smaller people it shrinks in proportion, to `low`.
 
     Args:
         keypoints: x, y in cells of the map, and visibility.
+        boxes: in cells, see `joint_boxes`.
         sigma: standard deviation in cells for large people, the largest that is returned.
         reference: the size in cells from which on a person is large.
         low: the smallest value in cells, also for people without labelled joints.
     """
-    top_left, bottom_right = joint_boxes(keypoints)
-    side = (bottom_right - top_left).amax(-1)
+    low_corner, high_corner = joint_boxes(keypoints, boxes)
+    side = (high_corner - low_corner).amax(-1)
     return (side * (sigma / reference)).clamp(low, sigma).float()
 
 
 def undefined_joints(
-    keypoints: Float[Tensor, "B N K 3"], height: int, width: int, *, margin: float = 0.1
+    keypoints: Tensor, height: int, width: int, boxes: Tensor | None = None
 ) -> Bool[Tensor, "B K H W"]:
     """Cells that may show an unlabelled joint k: the boxes of people whose joint k is unlabelled.
 
-    Args:
-        keypoints: x, y in cells of the map, and visibility; padding rows have no labelled joint.
-        height: rows of the map.
-        width: columns of the map.
-        margin: how far to enlarge the box around the joints, as a share of its sides.
+    The boxes are those of `joint_boxes`, enlarged by `MARGIN`. The arguments are those of
+    `joint_boxes`, in cells of the map, and its rows and columns.
     """
-    low, high = joint_boxes(keypoints)
-    slack = (high - low).clamp(min=0) * margin
-    low, high = low - slack, high + slack  # B N 2
-    x = torch.arange(width, device=keypoints.device)
-    y = torch.arange(height, device=keypoints.device)
+    low, high = joint_boxes(keypoints, boxes)
+    slack = (high - low).clamp(min=0) * MARGIN
+    return cells_in_boxes(low - slack, high + slack, keypoints[..., 2] <= 0, height, width)
+
+
+def cells_in_boxes(
+    low: Tensor, high: Tensor, counts: Tensor, height: int, width: int, *, shift: float = 0.0
+) -> Bool[Tensor, "B K H W"]:
+    """Cells c of map k with c + `shift` between the corners `low`, `high` (B N 2) of a person.
+
+    Only people that count (B N K) for map k have cells there.
+    """
+    x, y = (torch.arange(side, device=low.device) + shift for side in (width, height))
     columns = (x >= low[..., :1]) & (x <= high[..., :1])  # B N W
     rows = (y >= low[..., 1:]) & (y <= high[..., 1:])  # B N H
-    missing = keypoints[..., 2] <= 0  # B N K
-
-    # sum over people n of (joint k missing) * (row in box) * (column in box)
-    counts = torch.einsum("bnk,bnh,bnw->bkhw", missing.float(), rows.float(), columns.float())
-    return counts > 0
+    parts = (counts.float(), rows.float(), columns.float())
+    return torch.einsum("bnk,bnh,bnw->bkhw", *parts) > 0

@@ -3,7 +3,8 @@
 Every cell is classified as centre or joint with the focal loss of CornerNet (arXiv:1808.01244): the
 cell that holds the point is the positive, and the nearer another cell is, the less it costs.
 Displacements and box sizes are learned at centres only. Their errors are divided by the person's
-size, as in OKS. (CenterNet, arXiv:1904.07850, measures them in cells.)
+size, as in OKS. (CenterNet, arXiv:1904.07850, measures them in cells.) A person's box is the one
+around its joints; a person with a single labelled joint has its annotated box.
 """
 
 import dataclasses
@@ -64,6 +65,7 @@ class VotingCriterion:
         outputs: list[DenseMaps],
         keypoints: Float[Tensor, "B N K 3"],
         mask: Bool[Tensor, "B H W"],
+        boxes: Float[Tensor, "B N 4"] | None = None,
     ) -> dict[str, Tensor]:
         """Compute the losses in `weights`, unweighted and summed over the scales.
 
@@ -74,29 +76,40 @@ class VotingCriterion:
             outputs: of the network, fine to coarse.
             keypoints: x, y in pixels of the network's input, and visibility; padding rows are 0.
             mask: of the input's size, False in ignored regions (crowds, people without keypoints).
+            boxes: x0, y0, x1, y1 of the people, in pixels of the input. Without them, nothing is
+                learned from people with a single labelled joint.
         """
         losses: dict[str, Tensor] = {}
+        boxes = keypoints.new_zeros(*keypoints.shape[:2], 4) if boxes is None else boxes
+        corners = boxes.unflatten(2, (2, 2))  # B N 2 2
+        middle = corners.mean(2, keepdim=True)
+        corners = middle + (corners - middle) / self.box_factor  # as if around the joints
         for scale, maps in enumerate(outputs):
-            height, width = maps.center.shape[2:]
-            people = targets.to_cells(keypoints, mask.shape[1:], (height, width), exact=True)
+            grids = (mask.shape[1:], maps.center.shape[2:])
+            people = targets.to_cells(keypoints, *grids, exact=True)
             people = people * (people[..., 2:] > 0)  # zeros for unlabelled joints
-            suits = self._suits(people, is_finest=scale == 0, is_coarsest=scale + 1 == len(outputs))
+            boxes = targets.to_cells(corners, *grids, exact=True).flatten(2)  # B N 4
+            # which people this scale learns from
+            center, sides = person_boxes(people, boxes)
+            size = sides.amax(2) * self.box_factor
+            has_joints = (people[..., 2] > 0).any(2)
+            suits = has_joints & (size >= (self.smallest if scale else self.tiny))
+            if scale + 1 < len(outputs):
+                suits = suits & (size <= self.largest)
             # ignore cells of which half the pixels are ignored, and people of other sizes
-            valid = F.interpolate(mask[:, None].float(), (height, width), mode="area") > 0.5
-            valid = valid & ~_cover(people, ~suits, height, width)  # B 1 h w
-            found = self._scale_losses(maps, people * suits[..., None, None], valid)
+            valid = F.interpolate(mask[:, None].float(), grids[1], mode="area") > 0.5
+            half = sides * (0.5 + targets.MARGIN) + 0.5
+            others = (center - half, center + half, (has_joints & ~suits)[..., None])
+            valid = valid & ~targets.cells_in_boxes(*others, *grids[1], shift=0.5)  # B 1 h w
+            found = self._scale_losses(maps, people * suits[..., None, None], boxes, valid)
             losses |= {name: losses.get(name, 0) + loss for name, loss in found.items()}
         return losses
 
-    # which people one scale learns from
-    def _suits(self, people: Tensor, *, is_finest: bool, is_coarsest: bool) -> Bool[Tensor, "B N"]:
-        size = person_boxes(people)[1].amax(2) * self.box_factor
-        suits = (people[..., 2] > 0).any(2) & (size >= (self.tiny if is_finest else self.smallest))
-        return suits if is_coarsest else suits & (size <= self.largest)
-
-    def _scale_losses(self, maps: DenseMaps, people: Tensor, valid: Tensor) -> dict[str, Tensor]:
+    def _scale_losses(
+        self, maps: DenseMaps, people: Tensor, boxes: Tensor, valid: Tensor
+    ) -> dict[str, Tensor]:
         height, width = maps.center.shape[2:]
-        center, sides = person_boxes(people)
+        center, sides = person_boxes(people, boxes)
         size = (sides.amax(2) * self.box_factor).clamp(min=4)  # B N, a divisor below
         labelled = people[..., 2] > 0  # B N K
         has_joints = labelled.any(2)  # B N
@@ -108,31 +121,32 @@ class VotingCriterion:
         centers = targets.render_heatmaps(points, height, width, sigma=spread, max_sigma=widest)
         center_loss = focal_loss(maps.center, centers, valid) / has_joints.sum().clamp(min=1)
 
-        # displacements and sizes at the centres; sizes only of people with most joints labelled
+        # displacements and sizes at the centres; sizes of people with a box or most joints labelled
         cells, inside = (part[..., 0] for part in targets.locate_joints(points, height, width))
         found = read_cells(maps.displacements, cells)
         displacement = _displacement_loss(found, cells, width, people, size, inside)
-        is_whole = inside & (labelled.sum(2) * 2 > people.shape[2])
+        num_labelled = labelled.sum(2)
+        is_whole = inside & ((num_labelled * 2 > people.shape[2]) | (num_labelled == 1))
         size_error = (read_cells(maps.box_size, cells).amax(2) - size).abs() / size
 
         losses = {
             "center": center_loss,
-            "heatmap": self._heatmap_loss(maps.heatmaps, people, valid),
+            "heatmap": self._heatmap_loss(maps.heatmaps, people, boxes, valid),
             "displacement": displacement,
             "size": (size_error * is_whole).sum() / is_whole.sum().clamp(min=1),
         }
         if maps.fine_heatmaps is not None:
             finer = people * people.new_tensor([2, 2, 1])
             valid = F.interpolate(valid.float(), scale_factor=2, mode="nearest") > 0
-            losses["fine_heatmap"] = self._heatmap_loss(maps.fine_heatmaps, finer, valid)
+            losses["fine_heatmap"] = self._heatmap_loss(maps.fine_heatmaps, finer, 2 * boxes, valid)
         return losses
 
-    def _heatmap_loss(self, logits: Tensor, people: Tensor, valid: Tensor) -> Tensor:
+    def _heatmap_loss(self, logits: Tensor, people: Tensor, boxes: Tensor, valid: Tensor) -> Tensor:
         height, width = logits.shape[2:]
-        sigma = targets.adaptive_sigma(people, sigma=self.sigma)
+        sigma = targets.adaptive_sigma(people, boxes, sigma=self.sigma)
         joints = targets.render_heatmaps(people, height, width, sigma=sigma, max_sigma=self.sigma)
         # ignore cells that may show an unlabelled joint, except near labelled ones
-        valid = valid & ~(targets.undefined_joints(people, height, width) & (joints == 0))
+        valid = valid & ~(targets.undefined_joints(people, height, width, boxes) & (joints == 0))
         num_joints = (people[..., 2] > 0).sum()
         return focal_loss(logits, joints, valid) / num_joints.clamp(min=1)
 
@@ -151,10 +165,10 @@ def focal_loss(
 
 
 def person_boxes(
-    people: Float[Tensor, "B N K 3"],
+    people: Float[Tensor, "B N K 3"], boxes: Float[Tensor, "B N 4"] | None = None
 ) -> tuple[Float[Tensor, "B N 2"], Float[Tensor, "B N 2"]]:
-    """Centre x, y and sides w, h of the box around each person's labelled joints; 0 without any."""
-    low, high = targets.joint_boxes(people)
+    """Centre x, y and sides w, h of each box of `targets.joint_boxes`; 0 without any joint."""
+    low, high = targets.joint_boxes(people, boxes)
     has_joints = low <= high
     return torch.where(has_joints, (low + high) / 2, 0), torch.where(has_joints, high - low, 0)
 
@@ -174,18 +188,3 @@ def _displacement_loss(
     labelled = (people[..., 2] > 0) & inside[..., None]
     distance = (joints - people[..., :2]).abs().sum(3) / size[..., None]
     return (distance * labelled).sum() / labelled.sum().clamp(min=1)
-
-
-def _cover(
-    people: Tensor, chosen: Tensor, height: int, width: int, *, margin: float = 0.1
-) -> Bool[Tensor, "B 1 h w"]:
-    """Cells in the boxes of the chosen people, enlarged by a share `margin` and half a cell."""
-    center, sides = person_boxes(people)
-    half = sides * (0.5 + margin) + 0.5
-    low, high = center - half, center + half  # B N 2
-    chosen = chosen & (people[..., 2] > 0).any(2)
-    x = torch.arange(width, device=people.device) + 0.5
-    y = torch.arange(height, device=people.device) + 0.5
-    columns = (x >= low[..., :1]) & (x <= high[..., :1]) & chosen[..., None]  # B N w
-    rows = (y >= low[..., 1:]) & (y <= high[..., 1:])  # B N h
-    return (torch.einsum("bnh,bnw->bhw", rows.float(), columns.float()) > 0)[:, None]

@@ -21,44 +21,10 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from bottomup.models.heads import HeadOutput, doubling, resize
-from bottomup.models.mobilenet import Conv, SeparableConv
+from bottomup.models.heads import DenseHead, FineHeatmaps, HeadOutput, doubled, resize, set_start
 
+RARE = -4.6  # the logit of 0.01
 FAINT = 0.1  # smaller heatmap values are faint; the default detection threshold
-
-
-class DenseHead(nn.Module):
-    """Predicts D numbers per cell from features, with one hidden layer."""
-
-    def __init__(self, in_channels: int, out_channels: int, hidden_channels: int):
-        super().__init__()
-        self.hidden = SeparableConv(in_channels, hidden_channels)
-        self.out = Conv(hidden_channels, out_channels, 1)
-
-    def forward(self, features: Float[Tensor, "B C h w"]) -> Float[Tensor, "B D h w"]:
-        """Predict the maps."""
-        return self.out(self.hidden(features))
-
-
-class FineHeatmaps(nn.Module):
-    """Heatmaps at twice the resolution, from features and heatmaps, as in HigherHRNet.
-
-    Before training, they are the interpolated heatmaps of the features' resolution.
-    """
-
-    def __init__(self, in_channels: int, num_keypoints: int, channels: int):
-        super().__init__()
-        self.doubling = doubling(in_channels + num_keypoints, channels)
-        self.out = Conv(channels, num_keypoints, 1)
-        assert self.out.bias is not None
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
-
-    def forward(
-        self, features: Float[Tensor, "B C h w"], heatmaps: Float[Tensor, "B K h w"]
-    ) -> Float[Tensor, "B K 2*h 2*w"]:
-        """Logits at twice the resolution, from features and logits."""
-        return _doubled(heatmaps) + self.out(self.doubling(torch.cat([features, heatmaps], dim=1)))
 
 
 class DenseMaps(NamedTuple):
@@ -162,6 +128,18 @@ class CenterVotingHead(nn.Module):
         self.fine_heatmaps = (
             FineHeatmaps(in_channels, num_keypoints, fine_channels) if fine_channels else None
         )
+        # a new joint is rare, and at the centre of its person
+        set_start(self.heatmaps.out, bias=RARE)
+        set_start(self.displacements.out)
+
+    def joint_channels(self, num_keypoints: int) -> dict[str, list[int]]:
+        """As of `bottomup.models.heads.TagHead`."""
+        each = list(range(num_keypoints))
+        layers = {"heatmaps.out": each, "displacements.out": [k for k in each for _ in "yx"]}
+        if self.fine_heatmaps is not None:
+            fine = self.fine_heatmaps.joint_channels(num_keypoints)
+            layers |= {f"fine_heatmaps.{name}": joints for name, joints in fine.items()}
+        return layers
 
     def forward(self, features: Sequence[Tensor]) -> list[DenseMaps]:
         """Predict at every scale.
@@ -209,14 +187,14 @@ class CenterVotingHead(nn.Module):
             heatmaps.append(self._mix(heats[scale], others) * weight)
             tags.append(centers)
             if (logits := outputs[scale].fine_heatmaps) is not None:
-                fine = self._mix(logits.sigmoid(), list(map(_doubled, others))) * _doubled(weight)
+                fine = self._mix(logits.sigmoid(), list(map(doubled, others))) * doubled(weight)
 
         # every cell takes value and tag from the scale at which its heatmap is largest
         best, best_tags = heatmaps[0], tags[0]
         for heat, centers in zip(heatmaps[1:], tags[1:], strict=True):
             best_tags = torch.where((heat > best)[:, :, None], centers, best_tags)
             best = torch.maximum(heat, best)
-            fine = None if fine is None else torch.maximum(fine, _doubled(heat))
+            fine = None if fine is None else torch.maximum(fine, doubled(heat))
         results = [HeadOutput(self._lift_faint(best), best_tags / voting.tag_unit)]
         return results if fine is None else [*results, HeadOutput(self._lift_faint(fine), None)]
 
@@ -339,7 +317,3 @@ def spread_votes(
     mass = total[:, :, :1] + own
     tags = (total[:, :, 1:] + own * own_xy) / mass
     return mass[:, :, 0].clamp(max=1) ** (1 / sharpness), tags
-
-
-def _doubled(maps: Tensor) -> Tensor:
-    return resize(maps, [2 * side for side in maps.shape[2:]])

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from bottomup.models.hrnet import BasicBlock
+from bottomup.models.mobilenet import Conv, SeparableConv
 
 
 class HeadOutput(NamedTuple):
@@ -23,6 +24,44 @@ class HeadOutput(NamedTuple):
 
     heatmaps: Float[Tensor, "B K h w"]
     tags: Float[Tensor, "B K L h w"] | None
+
+
+class DenseHead(nn.Module):
+    """Predicts D numbers per cell from features, with one hidden layer."""
+
+    def __init__(self, in_channels: int, out_channels: int, hidden_channels: int):
+        super().__init__()
+        self.hidden = SeparableConv(in_channels, hidden_channels)
+        self.out = Conv(hidden_channels, out_channels, 1)
+
+    def forward(self, features: Float[Tensor, "B C h w"]) -> Float[Tensor, "B D h w"]:
+        """Predict the maps."""
+        return self.out(self.hidden(features))
+
+
+class FineHeatmaps(nn.Module):
+    """Heatmaps at twice the resolution, from features and heatmaps, as in HigherHRNet.
+
+    Before training, they are the interpolated heatmaps of the features' resolution.
+    """
+
+    def __init__(self, in_channels: int, num_keypoints: int, channels: int):
+        super().__init__()
+        self.in_channels = in_channels
+        self.doubling = doubling(in_channels + num_keypoints, channels)
+        self.out = Conv(channels, num_keypoints, 1)
+        set_start(self.out)
+
+    def joint_channels(self, num_keypoints: int) -> dict[str, list[int]]:
+        """As of `TagHead`."""
+        each = list(range(num_keypoints))
+        return {"doubling.0": [-1] * self.in_channels + each, "out": each}
+
+    def forward(
+        self, features: Float[Tensor, "B C h w"], heatmaps: Float[Tensor, "B K h w"]
+    ) -> Float[Tensor, "B K 2*h 2*w"]:
+        """Logits at twice the resolution, from features and logits."""
+        return doubled(heatmaps) + self.out(self.doubling(torch.cat([features, heatmaps], dim=1)))
 
 
 class TagHead(nn.Module):
@@ -54,6 +93,19 @@ class TagHead(nn.Module):
     def read(self, outputs: list[HeadOutput]) -> list[HeadOutput]:
         """The outputs unchanged: they are heatmaps and tags already."""
         return outputs
+
+    def joint_channels(self, num_keypoints: int) -> dict[str, list[int]]:
+        """The joint of each channel, along the first axis, of the layers that have such channels.
+
+        Weights of a head for other joints are taken over by it.
+
+        Args:
+            num_keypoints: K of that head.
+
+        Returns:
+            Indices of joints by the layer's name; -1 for channels of no joint.
+        """
+        raise NotImplementedError
 
     def _to_tags(self, maps: Float[Tensor, "B KL h w"]) -> Float[Tensor, "B K L h w"]:
         """Tags per joint, anchored if `tag_anchor` is set."""
@@ -113,13 +165,26 @@ class MultiResolutionHead(TagHead):
 
         self.final_layers = nn.ModuleList([nn.Conv2d(in_channels, num_outputs, 1)])
         self.deconv_layers = nn.ModuleList()
+        self.feature_channels: list[int] = []  # that each of them gets beside the prediction
         for _ in range(num_deconvs):
             blocks = (nn.Sequential(BasicBlock(channels)) for _ in range(num_blocks))
+            self.feature_channels.append(in_channels)
             upsample = doubling(in_channels + num_outputs, channels)
             self.deconv_layers.append(nn.Sequential(upsample, *blocks))
             self.final_layers.append(nn.Conv2d(channels, num_keypoints, 1))
             in_channels, num_outputs = channels, num_keypoints
         _start_empty(*self.final_layers)
+
+    def joint_channels(self, num_keypoints: int) -> dict[str, list[int]]:
+        """As of `TagHead`."""
+        each = list(range(num_keypoints))
+        outputs = each + [k for k in each for _ in range(self.tag_dims)]
+        layers = {"final_layers.0": outputs}
+        for n, channels in enumerate(self.feature_channels):
+            features = [-1] * channels
+            layers |= {f"deconv_layers.{n}.0.0": features + outputs, f"final_layers.{n + 1}": each}
+            outputs = each
+        return layers
 
     def forward(self, features: Float[Tensor, "B C h w"]) -> list[HeadOutput]:
         """Predict at every resolution.
@@ -173,6 +238,11 @@ class SubpixelHead(TagHead):
             self.final.bias[: 4 * num_keypoints], math.log(self.START / (1 - self.START))
         )
 
+    def joint_channels(self, num_keypoints: int) -> dict[str, list[int]]:
+        """As of `TagHead`."""
+        each = range(num_keypoints)
+        return {"final": [k for n in (4, self.tag_dims) for k in each for _ in range(n)]}
+
     def forward(self, features: Float[Tensor, "B C h w"]) -> list[HeadOutput]:
         """Predict at twice the resolution.
 
@@ -194,6 +264,17 @@ def _start_empty(*layers: Any) -> None:
     for layer in layers:
         nn.init.uniform_(layer.weight, -0.001, 0.001)
         nn.init.zeros_(layer.bias)
+
+
+def set_start(layer: Any, *, bias: float = 0.0) -> None:
+    """Initialise a last layer so that its maps are `bias` everywhere."""
+    nn.init.zeros_(layer.weight)
+    nn.init.constant_(layer.bias, bias)
+
+
+def doubled(maps: Float[Tensor, "B C h w"]) -> Float[Tensor, "B C 2*h 2*w"]:
+    """Interpolate maps to twice their height and width."""
+    return resize(maps, [2 * side for side in maps.shape[2:]])
 
 
 def resize(maps: Float[Tensor, "B C h w"], size: Sequence[int]) -> Float[Tensor, "B C H W"]:

@@ -1,10 +1,9 @@
 """Data for top-down methods, as recipes name them: crops of single people, or images with boxes."""
 
-from typing import Literal
-
 from bottomup.data.augment import Augment
 from bottomup.data.datamodule import PoseData
 from bottomup.data.drawings import Drawings, DrawnEvaluation
+from bottomup.data.headers import Missing
 from bottomup.data.photos import Photos
 from bottomup.data.samples import Samples
 from bottomup.data.scenes.crowd import Crowd
@@ -19,7 +18,10 @@ class CropData(PoseData):
         train_images: folder of the training photos.
         val_annotations: JSON file of the photos to validate and test on; None for drawings.
         val_images: folder of these photos.
-        missing: "error" or "skip": what to do about photos that do not exist; both list them.
+        missing: "error" or "skip": what to do about photos that do not exist or are broken; both
+            name them.
+        sigmas: as in `PhotoData`.
+        flip_pairs: as in `PhotoData`.
         augment: how a person becomes a crop.
         photo_turns: how often an epoch visits each person of the photos.
         drawn_crops: the number of crops of drawn people in an epoch.
@@ -42,7 +44,9 @@ class CropData(PoseData):
         val_annotations: str | None = None,
         val_images: str | None = None,
         *,
-        missing: Literal["error", "skip"] = "error",
+        missing: Missing = "error",
+        sigmas: list[float] | None = None,
+        flip_pairs: list[list[int]] | None = None,
         augment: CropAugment = CropAugment(),  # noqa: B008  frozen
         photo_turns: int = 1,
         drawn_crops: int = 0,
@@ -57,9 +61,9 @@ class CropData(PoseData):
             batch_size, num_workers, seed, eval_batch_size,
             drawn=Samples(Drawings(crowd, drawn_crops), augment, seed, stream=4),
             train=(train_annotations, train_images), val=(val_annotations, val_images),
-            missing=missing, photo_turns=photo_turns,
+            missing=missing, sigmas=sigmas, flip_pairs=flip_pairs, photo_turns=photo_turns,
             photo_samples=lambda annotations: Samples(
-                Photos(annotations, one_person=True), augment, seed, stream=3
+                Photos(annotations, one_person=True, missing=missing), augment, seed, stream=3
             ),
             drawn_evaluation=DrawnEvaluation(crowd, val_length),
         )  # fmt: skip
@@ -73,7 +77,8 @@ class BoxData(PoseData):
         train_images: folder of the training photos.
         val_annotations: JSON file of the photos to validate and test on; None for drawings.
         val_images: folder of these photos.
-        missing: "error" or "skip": what to do about photos that do not exist; both list them.
+        missing: "error" or "skip": what to do about photos that do not exist or are broken; both
+            name them.
         augment: how an image becomes a sample; boxes stay upright, so its rotation must be 0.
         empty_images: also learn from photos without labelled people.
         photo_turns: how often an epoch visits each photo.
@@ -96,7 +101,7 @@ class BoxData(PoseData):
         val_annotations: str | None = None,
         val_images: str | None = None,
         *,
-        missing: Literal["error", "skip"] = "error",
+        missing: Missing = "error",
         augment: Augment = Augment(rotation=0.0),  # noqa: B008  frozen
         empty_images: bool = True,
         photo_turns: int = 1,
@@ -115,7 +120,7 @@ class BoxData(PoseData):
             train=(train_annotations, train_images), val=(val_annotations, val_images),
             missing=missing, photo_turns=photo_turns,
             photo_samples=lambda annotations: Samples(
-                Photos(annotations, empty_images), box_augment, seed, stream=5
+                Photos(annotations, empty_images, missing=missing), box_augment, seed, stream=5
             ),
             drawn_evaluation=DrawnEvaluation(crowd, val_length),
         )  # fmt: skip

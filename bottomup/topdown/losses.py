@@ -30,7 +30,11 @@ class PersonCriterion:
     weights = {"heatmap": 1.0, "points": 1.0}  # noqa: RUF012  not a field
 
     def __call__(
-        self, output: PersonOutput, keypoints: Float[Tensor, "B 1 K 3"], mask: Bool[Tensor, "B H W"]
+        self,
+        output: PersonOutput,
+        keypoints: Float[Tensor, "B 1 K 3"],
+        mask: Bool[Tensor, "B H W"],
+        boxes: Float[Tensor, "B 1 4"] | None = None,
     ) -> dict[str, Tensor]:
         """Compute "heatmap", the mean over joints and cells, or "points", in heights of the crop.
 
@@ -38,6 +42,7 @@ class PersonCriterion:
             output: of the network.
             keypoints: x, y in pixels of the crop, and visibility.
             mask: only its size is used, which is that of the crop.
+            boxes: not used.
         """
         labelled = keypoints[:, 0, :, 2] > 0  # B K
         if output.heatmaps is None:
@@ -92,6 +97,7 @@ class DetectorCriterion:
         outputs: list[CenterMaps],
         keypoints: Float[Tensor, "B N 2 3"],
         mask: Bool[Tensor, "B H W"],
+        boxes: Float[Tensor, "B N 4"] | None = None,
     ) -> dict[str, Tensor]:
         """Compute the losses in `weights`, unweighted, summed over the scales, per person.
 
@@ -100,6 +106,7 @@ class DetectorCriterion:
             keypoints: the corners of every box in pixels of the input, with visibility 0 for a box
                 that does not count.
             mask: of the input's size, False in ignored regions.
+            boxes: not used: the keypoints are their corners.
         """
         losses: dict[str, Tensor] = {}
         for scale, maps in enumerate(outputs):

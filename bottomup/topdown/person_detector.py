@@ -14,7 +14,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from bottomup.method.voting_losses import read_cells
-from bottomup.models.center_voting import DenseHead
+from bottomup.models.heads import DenseHead
 from bottomup.models.mobilenet import MobileNetScales
 from bottomup.models.network import MOVENET_MEAN, Network, Preprocessing, Recipe
 from bottomup.skeleton import COCO, Skeleton

@@ -16,7 +16,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from bottomup.coordinates import map_points
-from bottomup.models.center_voting import DenseHead
+from bottomup.models.heads import DenseHead
 from bottomup.models.mobilenet import STRIDE, Conv, MobileNetContext
 from bottomup.models.network import MOVENET_MEAN, Network, Preprocessing, Recipe
 from bottomup.skeleton import COCO, Skeleton
@@ -63,6 +63,11 @@ class JointMaps(nn.Module):
         self.whose = Conv(HIDDEN_CHANNELS, num_keypoints, 1)
         for parameter in self.whose.parameters():
             nn.init.zeros_(parameter)
+
+    def joint_channels(self, num_keypoints: int) -> dict[str, list[int]]:
+        """As of `bottomup.models.heads.TagHead`."""
+        each = list(range(num_keypoints))
+        return {"heatmaps.out": each, "whose": each}
 
     def forward(self, features: tuple[Tensor, Tensor]) -> Float[Tensor, "B K h w"]:
         """Logits from fine and coarse features, B C h w and B D h/8 w/8."""
@@ -135,6 +140,10 @@ class RegressionHead(nn.Module):
         self.out = nn.Linear(REGRESSION_HIDDEN, 2 * num_keypoints)
         nn.init.normal_(self.out.weight, std=1e-3)
         nn.init.zeros_(self.out.bias)
+
+    def joint_channels(self, num_keypoints: int) -> dict[str, list[int]]:
+        """As of `bottomup.models.heads.TagHead`."""
+        return {"out": [k for k in range(num_keypoints) for _ in "xy"]}
 
     def forward(self, features: tuple[Tensor, Tensor], crop_wh: tuple[int, int]) -> PersonOutput:
         """The joints; the layers give them relative to the crop's middle, in units of its sides."""

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from bottomup.data.augment import Augment, similarity, warp
-from bottomup.data.samples import LabelledImage, Sample
+from bottomup.data.samples import LabelledImage
 from bottomup.geometry import Transform
 
 MIN_SHARE = 0.2  # of a box that a sample must show for the person to count
@@ -39,7 +39,7 @@ class CropAugment:
 
     def __call__(
         self, image: LabelledImage, flip_indices: Sequence[int], rng: np.random.Generator
-    ) -> Sample:
+    ) -> LabelledImage:
         """Crop one of the labelled people, or the whole image where nobody is labelled.
 
         The sample holds the joints of that person only; see `Augmentation`.
@@ -90,7 +90,7 @@ class BoxAugment:
 
     def __call__(
         self, image: LabelledImage, flip_indices: Sequence[int], rng: np.random.Generator
-    ) -> Sample:
+    ) -> LabelledImage:
         """Augment one image and its boxes; see `Augmentation`."""
         augment, (height, width) = self.augment, image.mask.shape
         matrix = augment.draw_matrix(width, height, bool(rng.random() < augment.flip), rng)
@@ -108,7 +108,8 @@ class BoxAugment:
             sample.mask[round(y0) : round(y1) + 1, round(x0) : round(x1) + 1] = False
         keypoints = np.concatenate([cut, np.full((len(cut), 2, 1), 2.0)], 2)
         keypoints = (keypoints * counts[:, None, None]).astype(np.float32)
-        return Sample(augment.recolour(sample.image, rng), keypoints, sample.mask)
+        pixels = augment.recolour(sample.image, rng)
+        return LabelledImage(pixels, keypoints, sample.mask, cut.reshape(-1, 4))
 
 
 def _choose(
@@ -118,6 +119,8 @@ def _choose(
     labelled = np.flatnonzero((image.keypoints[..., 2] > 0).any(1))
     if not len(labelled):
         nobody = np.zeros((1, *image.keypoints.shape[1:]), np.float32)
-        return image._replace(keypoints=nobody), np.array([0.0, 0.0, *image.mask.shape[::-1]])
+        whole = np.array([0.0, 0.0, *image.mask.shape[::-1]])
+        return image._replace(keypoints=nobody, boxes=np.zeros((1, 4))), whole
     person = rng.choice(labelled)
-    return image._replace(keypoints=image.keypoints[[person]]), image.boxes[person]
+    one = image._replace(keypoints=image.keypoints[[person]], boxes=image.boxes[[person]])
+    return one, image.boxes[person]

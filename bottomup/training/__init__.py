@@ -8,6 +8,7 @@ __getattr__ = offer(
         "AveragedWeights": "callbacks",
         "ConvMuon": "optimizers",
         "LogPictures": "callbacks",
+        "NewestCheckpoint": "checkpoints",
         "PoseEstimator": "estimator",
     },
 )

@@ -30,6 +30,24 @@ class AveragedWeights(WeightAveraging):
 
     def __init__(self, decay: float = 0.999):
         super().__init__(avg_fn=functools.partial(moving_average, decay=decay))
+        self._is_swapped = False  # whether the network holds the average
+
+    def _swap_models(self, pl_module: LightningModule) -> None:
+        super()._swap_models(pl_module)
+        self._is_swapped = not self._is_swapped
+
+    def on_train_end(self, trainer: Any, pl_module: LightningModule) -> None:
+        """Leave the average in the network; the last weights stay for the checkpoint."""
+        self._swap_models(pl_module)
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Save the average as the weights, and what training goes on from beside them."""
+        super().on_save_checkpoint(trainer, pl_module, checkpoint)
+        if self._is_swapped:
+            average, current = checkpoint["current_model_state"], checkpoint["state_dict"]
+            checkpoint |= {"state_dict": average, "current_model_state": current}
 
 
 def moving_average(
@@ -83,11 +101,14 @@ class LogPictures(Callback):
             return
         assert isinstance(pl_module, PoseEstimator)
         images = trainer.datamodule.evaluation_set  # type: ignore[attr-defined]
-        for number in range(min(self.num_images, len(images))):
+        chosen = (images[number] for number in range(min(self.num_images, len(images))))
+        for number, one in enumerate(chosen):
+            if one is None:  # a broken photo
+                continue
             log_picture(
                 trainer.loggers,
                 f"image_{number}",
-                picture_of(pl_module, images[number].image),
+                picture_of(pl_module, one.image),
                 step=trainer.global_step,
                 folder=trainer.log_dir,
             )

@@ -33,7 +33,7 @@ class Estimator(LightningModule):
 
     Args:
         network: the network to train.
-        criterion: computes unweighted named losses from outputs, keypoints and mask.
+        criterion: computes unweighted named losses from outputs, keypoints, mask and boxes.
         weights: the weight of each loss in the total, by name.
         optimizer: makes the optimiser from the parameters.
         schedule: makes the learning rate schedule; None keeps the rate.
@@ -102,29 +102,48 @@ class Estimator(LightningModule):
                 message names the images.
         """
         outputs = self.network(batch.image.contiguous(memory_format=torch.channels_last))
-        losses = self.criterion(outputs, batch.keypoints, batch.mask)
+        losses = self.criterion(outputs, batch.keypoints, batch.mask, batch.boxes)
         weighted = {name: self.weights[name] * loss for name, loss in losses.items()}
         total = torch.stack(list(weighted.values())).sum()
-        self._stop_unless_finite(total.detach(), batch_idx)
+        is_delayed = total.device.type != "cpu"
+        self._stop_unless_finite(self._watch(total.detach(), batch_idx, is_delayed=is_delayed))
         logged = {f"train/{name}": loss.detach() for name, loss in losses.items()}
         logged |= {f"train/weighted_{name}": loss.detach() for name, loss in weighted.items()}
         self.log_dict(logged, batch_size=len(batch.image))
         self.log("train/loss", total.detach(), prog_bar=True, batch_size=len(batch.image))
         return total
 
-    def _stop_unless_finite(self, total: Tensor, batch_idx: int) -> None:
-        failed = self._watch(total, batch_idx, is_delayed=total.device.type != "cpu")
+    def _stop_unless_finite(self, failed: tuple[float, int] | None) -> None:
         if failed is None:
             return
         value, number = failed
         loader, names = self.trainer.train_dataloader, ["unknown"]
-        if isinstance(loader, ResumableLoader) and number <= batch_idx:  # in this epoch
+        if isinstance(loader, ResumableLoader):
             names = loader.names(number)
         images = "\n  ".join(names)
         raise FloatingPointError(
             f"the loss is {value} in epoch {self.current_epoch}, batch {number}; "
             f"its images:\n  {images}\nlook at their annotations, or lower the learning rate"
         )
+
+    def on_train_epoch_start(self) -> None:
+        """Let the last epoch end with a validation, whatever the interval between them is."""
+        trainer = self.trainer
+        is_last = trainer.should_stop or self.current_epoch + 1 == trainer.max_epochs
+        if is_last and trainer.check_val_every_n_epoch is not None:
+            trainer.check_val_every_n_epoch = 1
+
+    on_train_start = on_train_epoch_start  # where a training goes on within an epoch
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """The same for the last step, also amid an epoch."""
+        self.trainer.should_stop |= self.trainer.global_step == self.trainer.max_steps
+        if self.trainer.should_stop:
+            self.on_train_epoch_start()
+
+    def on_train_epoch_end(self) -> None:
+        """Check the last loss of the epoch, of which no later batch is in time."""
+        self._stop_unless_finite(self._watch.last())
 
     def on_validation_epoch_start(self) -> None:
         """Discard the results of the previous validation."""
@@ -139,7 +158,8 @@ class Estimator(LightningModule):
         prefix = "test" if self.trainer.testing else "val"
         for name, value in figures.items():
             # NaN: nobody to find. Callbacks that monitor it need it; loggers complain about it.
-            self.log(f"{prefix}/{name}", value, logger=not math.isnan(value))
+            is_known = not math.isnan(value)
+            self.log(f"{prefix}/{name}", value, logger=is_known, prog_bar=name == "AP")
 
     def evaluate(self, found: list[dict[str, Any]], truth: dict[str, Any]) -> dict[str, float]:
         """Compute figures such as AP, by name.
@@ -161,7 +181,12 @@ class Estimator(LightningModule):
         self.on_validation_epoch_end()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Store a description of the network, so that `load_model` needs only the checkpoint."""
+        """Store a description of the network, so that `load_model` needs only the checkpoint.
+
+        Raises:
+            FloatingPointError: the last loss is not finite.
+        """
+        self._stop_unless_finite(self._watch.last())
         checkpoint["bottomup"] = describe(self.network)
 
 
@@ -262,6 +287,8 @@ class PoseEstimator(Estimator):
 
     def validation_step(self, batch: list[EvaluationImage], batch_idx: int) -> None:
         """Find the people of some images in float32, with the same code as prediction."""
+        if not batch:  # all of its photos are left out
+            return
         with torch.autocast(self.device.type, enabled=False):
             people = self.predictor(len(batch))([image.image for image in batch])
         assert isinstance(people, list)
@@ -300,8 +327,13 @@ class LossWatch:
             number: the number of this batch.
             is_delayed: check the loss of the previous batch, which the device has computed by now.
         """
-        previous, self._previous = self._previous, (total, number)
-        checked = previous if is_delayed else self._previous
+        failed = self.last() if is_delayed else None
+        self._previous = (total, number)
+        return failed if is_delayed else self.last()
+
+    def last(self) -> tuple[float, int] | None:
+        """The same for the last loss, once: it waits for the device."""
+        checked, self._previous = self._previous, None
         if checked is None or torch.isfinite(checked[0]):
             return None
         return checked[0].item(), checked[1]

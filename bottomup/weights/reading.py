@@ -1,9 +1,12 @@
 """Reading checkpoint files of any origin, without trusting them.
 
 A checkpoint is a pickle (of the public HigherHRNet release, MMPose 0.x or Lightning) or a
-safetensors file. Pickles are opened with `weights_only=True`: they can hold tensors, numbers and
-text, but run no code. No file can claim more memory than it has bytes. A file that cannot be used
-gives one sentence that says why and what to do.
+safetensors file. Of pickles only tensors, numbers and text are read, and no code runs: see
+`pickles`. Names may share memory, but no file can claim much more of it than it has bytes. A file
+that cannot be used gives one sentence that says why and what to do.
+
+Many trainings keep two sets of weights, the current ones and their average, and files of them can
+hold both. The second set has names of its own (ema_*), or an entry of its own (`AVERAGES`).
 """
 
 import dataclasses
@@ -18,6 +21,8 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from bottomup.weights.pickles import UnsafeError, load_pickle
+
 MAX_HEADER = 16 * 2**20  # bytes of a safetensors header; that of HigherHRNet-W48 has 0.2 MB
 RENAMES = (
     # wrappers off: DDP, half precision, Lightning (two of them), torch.compile
@@ -31,6 +36,10 @@ RENAMES = (
     # MMPose's head with a single resolution
     (r"^head\.final_layer\.", "head.final_layers.0."),
 )  # names in checkpoints to those in `PoseNet.state_dict`, one after the other
+# entries with a second set of weights
+AVERAGES = ("ema_state_dict", "state_dict_ema", "model_ema", "ema_model", "ema", "ema_weights")
+COUNTERS = ("n_averaged", "steps")  # what averages count beside the weights
+MAX_SHARING = 8  # how many times the bytes of a file its names may claim, by sharing memory
 DOWNLOAD_AGAIN = "download it again and compare its size with the source's"
 
 
@@ -47,12 +56,14 @@ class Checkpoint:
         tensors: by their names in `PoseNet.state_dict`: trunk.*, head.*, mean, std.
         description: of the network, as `describe` returns it; None if the file has none.
         config: the text that the training program left in the file, or "".
+        second: the second set of weights, by the same names; empty if there is one set only.
     """
 
     path: Path
     tensors: Mapping[str, Tensor]
     description: Mapping[str, Any] | None
     config: str
+    second: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -71,10 +82,11 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise WeightsError(f"{path}: cannot be read ({error.strerror})") from error
 
     # the first bytes tell the kind of file
+    second: dict[str, Tensor] = {}
     if head[8:9] == b"{":  # a safetensors file has a JSON header after eight bytes of length
         tensors, description, config = _read_safetensors(path, head)
     elif head.startswith((b"PK\x03\x04", b"\x80")):  # a zip archive, as since torch 1.6, or not
-        tensors, description, config = _read_pickle(path, is_zip=head.startswith(b"PK"))
+        tensors, second, description, config = _read_pickle(path, is_zip=head.startswith(b"PK"))
     else:
         raise WeightsError(f"{path}: {_what_it_is(head)}")
 
@@ -82,8 +94,11 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise WeightsError(
             f"{path}: its description of itself is a {type(description).__name__}; {DOWNLOAD_AGAIN}"
         )
-    _check_sizes(path, tensors)
-    return Checkpoint(path, _standard_names(path, tensors), description, config)
+    for one_set in (tensors, second):
+        _check_sizes(path, one_set)
+    tensors, twins = _split_twins(tensors)
+    second = _standard_names(path, twins or second)
+    return Checkpoint(path, _standard_names(path, tensors), description, config, second)
 
 
 def _what_it_is(head: bytes) -> str:
@@ -132,39 +147,71 @@ def _read_safetensors(path: Path, head: bytes) -> tuple[dict[str, Tensor], Any, 
         ) from error
 
 
-def _read_pickle(path: Path, *, is_zip: bool) -> tuple[dict[str, Tensor], Any, str]:
-    """Tensors by name, description (not checked yet) and configuration."""
+def _read_pickle(
+    path: Path, *, is_zip: bool
+) -> tuple[dict[str, Tensor], dict[str, Tensor], Any, str]:
+    """Tensors by name, the second set, description (not checked yet) and configuration."""
     if is_zip:
         _check_zip(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
+        content = load_pickle(path, mmap=is_zip)
+    except UnsafeError as error:
+        raise WeightsError(
+            f"{path}: asks for {error}, which can do harm; only tensors, numbers and text are "
+            "read. If you trust the file, save its state_dict alone with torch.save"
+        ) from error
     except Exception as error:  # a damaged or hostile pickle can raise anything
-        if asked_for := re.search(r"GLOBAL\s+(\S+)", str(error)):
-            raise WeightsError(
-                f"{path}: asks for {asked_for[1]}; only tensors, numbers and text are read, since "
-                "anything else can run code. If you trust the file, save its state_dict alone "
-                "with torch.save"
-            ) from error
         raise WeightsError(
             f"{path}: not a checkpoint of torch.save, or a damaged one ({in_short(error)}); "
             f"{DOWNLOAD_AGAIN}"
         ) from error
     if not isinstance(content, Mapping):
-        raise WeightsError(f"{path}: holds a {type(content).__name__}, not a dict of named tensors")
+        raise WeightsError(
+            f"{path}: holds a {type(content).__name__}, not a dict of named tensors; save its "
+            "state_dict with torch.save"
+        )
 
     # the tensors are in one of two known entries, or are the entries themselves
     nested = [content.get(key) for key in ("state_dict", "model")]
     state = next((value for value in nested if isinstance(value, Mapping)), content)
-    tensors = {
+    tensors, second = _tensors_of(state), _second_set(content)
+    tensors = tensors or second
+    if not tensors:
+        raise WeightsError(
+            f"{path}: holds no tensors; its entries are {some(map(str, state))}; save a state_dict "
+            "with torch.save"
+        )
+    if "averaging_state" in content:  # Lightning stores the average as the weights themselves
+        second = tensors
+    meta = content.get("meta")
+    config = " ".join(map(str, meta.values())) if isinstance(meta, Mapping) else ""
+    return tensors, second, content.get("bottomup"), config
+
+
+def _tensors_of(state: Mapping[Any, Any]) -> dict[str, Tensor]:
+    return {
         name: value
         for name, value in state.items()
         if isinstance(value, Tensor) and isinstance(name, str)
     }
-    if not tensors:
-        raise WeightsError(f"{path}: holds no tensors; its entries are {some(map(str, state))}")
-    meta = content.get("meta")
-    config = " ".join(map(str, meta.values())) if isinstance(meta, Mapping) else ""
-    return tensors, content.get("bottomup"), config
+
+
+def _second_set(content: Mapping[Any, Any]) -> dict[str, Tensor]:
+    """The tensors of the first of `AVERAGES` that has any, perhaps one level further down."""
+    for key in AVERAGES:
+        entry = content.get(key)
+        for state in (entry, *(entry.values() if isinstance(entry, Mapping) else ())):
+            if isinstance(state, Mapping) and (found := _tensors_of(state)):
+                return {name: t for name, t in found.items() if name not in COUNTERS}
+    return {}
+
+
+def _split_twins(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Tensors without their twins, and the twins: ema_a_b is the twin of a.b."""
+    bare = {name: re.sub(*RENAMES[0], name) for name in tensors}
+    twin_of = {f"ema_{own.replace('.', '_')}": name for name, own in bare.items()}
+    twins = {twin_of[bare[name]]: t for name, t in tensors.items() if bare[name] in twin_of}
+    return {name: t for name, t in tensors.items() if bare[name] not in twin_of}, twins
 
 
 def _check_zip(path: Path) -> None:
@@ -183,7 +230,7 @@ def _check_zip(path: Path) -> None:
 
 
 def _check_sizes(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Tensors must be dense ones on the CPU, no larger in all than the file."""
+    """Tensors must be dense ones on the CPU, in all not much larger than the file."""
     odd = [
         name
         for name, t in tensors.items()
@@ -192,7 +239,7 @@ def _check_sizes(path: Path, tensors: Mapping[str, Tensor]) -> None:
     if odd:
         raise WeightsError(f"{path}: sparse or quantised tensors cannot be read: {some(odd)}")
     claimed, size = sum(t.numel() * t.element_size() for t in tensors.values()), path.stat().st_size
-    if claimed > size:
+    if claimed > MAX_SHARING * size:
         raise WeightsError(
             f"{path}: claims {claimed} bytes of tensors and has {size}; {DOWNLOAD_AGAIN}"
         )

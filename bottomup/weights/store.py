@@ -23,6 +23,7 @@ from bottomup.models.network import Network
 from bottomup.models.pose_net import BUILDERS, PoseNet
 from bottomup.skeleton import Skeleton
 from bottomup.weights.description import assemble, describe, network_name
+from bottomup.weights.joints import take_joints
 from bottomup.weights.published import PUBLISHED, cached_path
 from bottomup.weights.reading import Checkpoint, WeightsError, fitted, read_checkpoint, some
 from bottomup.weights.recognition import recognise
@@ -69,7 +70,9 @@ def find(weights: str | Path) -> Path:
     )
 
 
-def load_model(weights: str | Path = "default", *, skeleton: Skeleton | None = None) -> PoseNet:
+def load_model(
+    weights: str | Path = "default", *, skeleton: Skeleton | None = None, ema: bool = False
+) -> PoseNet:
     """Load a bottom-up network with its weights: on the CPU, in eval mode, in float32.
 
     Args:
@@ -78,11 +81,13 @@ def load_model(weights: str | Path = "default", *, skeleton: Skeleton | None = N
             (HigherHRNet, HRNet with associative embedding).
         skeleton: the joints, needed if the file does not describe them and has neither the 17 of
             COCO nor the 14 of CrowdPose.
+        ema: take the second set of weights (ema_*) of a file that holds two. Files of MMCV and
+            MMEngine hold the averaged weights as the first set, others as the second.
 
     Raises:
         WeightsError: the file does not exist or cannot be used; the message names the remedy.
     """
-    return load_network(weights, BUILDERS, skeleton=skeleton)
+    return load_network(weights, BUILDERS, skeleton=skeleton, ema=ema)
 
 
 def load_network(
@@ -90,9 +95,10 @@ def load_network(
     builders: Mapping[str, Callable[..., N]],
     *,
     skeleton: Skeleton | None = None,
+    ema: bool = False,
 ) -> N:
     """As `load_model`, for networks of the given builders, such as those of top-down methods."""
-    return _rebuild(read_checkpoint(find(weights)), builders, skeleton)
+    return _rebuild(_choose_set(read_checkpoint(find(weights)), ema=ema), builders, skeleton)
 
 
 def read_description(weights: str | Path) -> dict[str, Any]:
@@ -126,6 +132,9 @@ class Start(NamedTuple):
 def start_from(net: Network, weights: str | Path) -> Start:
     """Copy every tensor of a weights file that fits the network by name and shape.
 
+    If the network has other joints than the file, those of the same name, however it is spelled,
+    take over their channels. The others keep their initial values.
+
     Args:
         net: the network to fill.
         weights: as in `load_model`, or the trunk of an ImageNet classifier.
@@ -135,7 +144,9 @@ def start_from(net: Network, weights: str | Path) -> Start:
         ValueError: no tensor but mean and std fits.
     """
     own = net.state_dict()
-    given = _all_tensors(read_checkpoint(find(weights)), own)
+    checkpoint = read_checkpoint(find(weights))
+    given = _all_tensors(checkpoint, own)
+    take_joints(net, given, checkpoint)
     loaded = [name for name in own if name in given and given[name].shape == own[name].shape]
     if set(loaded) <= {"mean", "std"}:
         raise ValueError(
@@ -200,6 +211,7 @@ def convert(
     *,
     skeleton: Skeleton | None = None,
     builders: Mapping[str, Callable[..., Network]] = BUILDERS,
+    ema: bool = False,
 ) -> str:
     """Convert any checkpoint that `load_model` reads to our own format.
 
@@ -208,6 +220,7 @@ def convert(
         target: the .safetensors file to write.
         skeleton: as in `load_model`.
         builders: as in `load_network`.
+        ema: as in `load_model`.
 
     Returns:
         One line about both files and the network.
@@ -219,18 +232,30 @@ def convert(
     if target.exists() and target.samefile(source):
         raise WeightsError(f"{target}: is the source itself; give the new file another name")
     checkpoint = read_checkpoint(source)
-    net = _rebuild(checkpoint, builders, skeleton)
+    net = _rebuild(_choose_set(checkpoint, ema=ema), builders, skeleton)
     try:
         save_model(net, target, notes=(checkpoint.description or {}).get("notes"))
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise WeightsError(f"{target}: cannot be written ({reason})") from error
+    others = [n for n, t in checkpoint.second.items() if t is not checkpoint.tensors.get(n)]
+    taken = "taken" if ema else "left out (--ema takes it)"
+    second = f", its second set of {len(others)} ema tensors {taken}" if others else ""
     millions = sum(parameter.numel() for parameter in net.parameters()) / 1e6
     return (
         f"{source} -> {target}: {network_name(describe(net))}, "
         f"{net.skeleton.num_keypoints} joints, {millions:.3f} M parameters, "
-        f"{target.stat().st_size / 1e6:.1f} MB"
+        f"{target.stat().st_size / 1e6:.1f} MB{second}"
     )
+
+
+def _choose_set(checkpoint: Checkpoint, *, ema: bool) -> Checkpoint:
+    """The checkpoint with its first or second set of weights; what only one has stays."""
+    if not ema:
+        return checkpoint
+    if not checkpoint.second:
+        raise WeightsError(f"{checkpoint.path}: holds one set of weights only; leave --ema out")
+    return dataclasses.replace(checkpoint, tensors={**checkpoint.tensors, **checkpoint.second})
 
 
 def _description(checkpoint: Checkpoint, skeleton: Skeleton | None = None) -> Mapping[str, Any]:

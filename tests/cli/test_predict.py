@@ -330,7 +330,7 @@ def test_an_interrupted_run_finishes_what_is_under_way_and_goes_on(
     trunk, net.trunk = net.trunk, SignallingTrunk(1, number)
     handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     out = tmp_path / "out"
-    assert run(photos, out, "--batch-size", "1") == 130
+    assert run(photos, out, "--batch-size", "1") == 128 + number
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
     assert sorted(os.listdir(out)) == RUN_FILES
     images = load(out / "images.json")["images"]

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bottomup import COCO
-from bottomup.data.augment import Augment, warp
+from bottomup.data.augment import Augment, similarity, warp
 from bottomup.data.samples import LabelledImage
 from tests.support.labelled_images import labelled
 
@@ -109,3 +109,20 @@ def test_impossible_augmentation_is_refused(arguments):
     (name,) = arguments
     with pytest.raises(ValueError, match=f"{name} must be"):
         Augment(**arguments)
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_boxes_go_the_way_of_the_image_and_stay_upright(mirrored):
+    image = labelled(
+        np.zeros((100, 120, 3), np.uint8),
+        np.zeros((2, 17, 3), np.float32),
+        boxes=np.array([[30.0, 40, 50, 60], [100, 10, 119, 90]]),
+    )
+    for degrees, sides in ((90.0, 10.0), (45.0, 10 * np.sqrt(2))):
+        linear = similarity(0.5, degrees, mirrored)
+        matrix = np.column_stack([linear, [32, 32] - linear @ [40, 50]])  # the first box is inside
+        moved = warp(image, matrix, (64, 64), COCO.flip_indices if mirrored else None).boxes
+        np.testing.assert_allclose(moved[0, :2], 32 - sides / 2)
+        np.testing.assert_allclose(moved[0, 2:], 32 + sides / 2)
+        assert moved[1].min() >= -0.5  # cut at the border
+        assert moved[1].max() <= 63.5

@@ -80,7 +80,7 @@ def test_crowdpose_and_own_joints_are_recognised(folder):
     skeleton = read_skeleton(write(folder, content))
     assert skeleton.flip_indices == (1, 0, 2)
     assert skeleton.edges == ((0, 2),)
-    assert skeleton.sigmas == (0.05,) * 3
+    assert skeleton.sigmas == (0.035, 0.035, 0.05)
     assert read_skeleton(write(folder, content), (0.1, 0.1, 0.2)).sigmas == (0.1, 0.1, 0.2)
 
 

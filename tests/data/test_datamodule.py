@@ -28,7 +28,7 @@ def files(tmp_path):
     )
 
 
-def test_photos_become_batches_of_image_keypoints_and_mask(files):
+def test_photos_become_batches_of_image_keypoints_mask_and_boxes(files):
     names, folder = files
     data = PhotoData(
         names["full"],
@@ -41,7 +41,7 @@ def test_photos_become_batches_of_image_keypoints_and_mask(files):
     )
     data.setup("fit")
     batch = next(iter(data.train_dataloader()))
-    assert batch._fields == ("image", "keypoints", "mask")
+    assert batch._fields == ("image", "keypoints", "mask", "boxes")
     assert batch.image.shape == (1, 3, 32, 32)
     (images,) = data.val_dataloader()
     assert images[0].image_id == 1

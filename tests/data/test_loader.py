@@ -4,19 +4,18 @@ import torch
 
 from bottomup.data.drawings import Drawings, draw_samples
 from bottomup.data.loader import EpochSampler, ResumableLoader
-from bottomup.data.samples import Draw, Sample, Samples
+from bottomup.data.samples import Draw, LabelledImage, Samples
 from bottomup.data.scenes.crowd import Crowd
+from tests.support.labelled_images import labelled
 
 
 class Numbers(Samples):
     """Samples whose pixels say which draw they are."""
 
-    def __getitem__(self, draw: Draw) -> Sample:
+    def __getitem__(self, draw: Draw) -> LabelledImage:
         image = np.zeros((4, 4, 3), np.uint8)
         image[0, 0] = draw.epoch, draw.position, 0
-        return Sample(
-            image, np.zeros((draw.position % 3, 17, 3), np.float32), np.ones((4, 4), bool)
-        )
+        return labelled(image, np.zeros((draw.position % 3, 17, 3), np.float32))
 
     def name(self, position: int) -> str:
         return f"number {position}"

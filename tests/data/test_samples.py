@@ -9,7 +9,7 @@ from bottomup import COCO, CROWDPOSE
 from bottomup.data.augment import Augment
 from bottomup.data.drawings import draw_samples
 from bottomup.data.photos import Photos
-from bottomup.data.samples import Draw, LabelledImage, Sample, Samples, Together, collate
+from bottomup.data.samples import Draw, LabelledImage, Samples, Together, collate
 from bottomup.data.scenes.crowd import Crowd
 from tests.support.labelled_images import labelled
 
@@ -36,17 +36,21 @@ class Noise:
         return f"noise {position} of seed {seed}"
 
 
-def add_noise(image: LabelledImage, flip_indices, rng: np.random.Generator) -> Sample:
+def add_noise(image: LabelledImage, flip_indices, rng: np.random.Generator) -> LabelledImage:
     noise = rng.integers(0, 256, (4, 4, 3), np.uint8)
-    return Sample(image.image ^ noise, image.keypoints, image.mask)
+    return image._replace(image=image.image ^ noise)
 
 
 def test_people_are_filled_up_with_zeros():
     image, mask = np.zeros((4, 4, 3), np.uint8), np.ones((4, 4), bool)
-    samples = [Sample(image, np.ones((n, 17, 3), np.float32), mask) for n in (1, 2, 0)]
+    samples = [
+        labelled(image, np.ones((n, 17, 3), np.float32), mask=mask, boxes=np.full((n, 4), 5.0))
+        for n in (1, 2, 0)
+    ]
     batch = collate(samples)
     assert batch.keypoints.shape == (3, 2, 17, 3)
     assert batch.keypoints[:, :, 0, 0].tolist() == [[1, 0], [1, 1], [0, 0]]
+    assert batch.boxes[:, :, 0].tolist() == [[5, 0], [5, 5], [0, 0]]
     assert batch.image.shape == (3, 3, 4, 4)
     assert batch.mask.dtype == torch.bool
     empty = collate(samples[2:] * 2)

@@ -260,6 +260,26 @@ def test_numbers_that_are_not_finite_are_an_error():
     assert prediction.poses is None or np.isfinite(prediction.poses.scores).all()
 
 
+class _Spoiled(torch.nn.Module):
+    """Turns pictures with a white corner into numbers that are not finite."""
+
+    def forward(self, images):
+        white = images[:, :, :1, :1].amax(1, keepdim=True) == 1
+        return torch.where(white, torch.nan, images)
+
+
+def test_in_official_mode_an_image_whose_maps_are_not_finite_fails_alone():
+    net = dot_net()
+    net.trunk = torch.nn.Sequential(_Spoiled(), net.trunk)
+    pictures = [
+        picture((256, 256), crowd((256, 256), 2, np.random.default_rng(i))) for i in range(3)
+    ]
+    pictures[1][0, 0] = 255
+    found = list(Predictor(net, mode="official", batch_size=3).stream(pictures))
+    assert [prediction.poses is None for prediction in found] == [False, True, False]
+    assert "not finite" in (found[1].error or "")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

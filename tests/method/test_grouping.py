@@ -188,6 +188,16 @@ def test_maps_of_garbage_do_not_crash():
         assert np.isfinite(poses.keypoints).all()
 
 
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("which", ["heatmaps", "tags"])
+def test_official_rules_refuse_maps_that_are_not_finite(value, which):
+    maps = {"heatmaps": torch.rand(2, 17, 16, 16), "tags": torch.rand(2, 17, 16, 16, 1)}
+    maps[which][1, 3, 5, 5] = value
+    with pytest.raises(ValueError, match="maps with numbers that are not finite"):
+        Grouper(rules=OFFICIAL)(**maps)
+    assert len(Grouper(rules=OFFICIAL)(*(part[:1] for part in maps.values()))) == 1
+
+
 def test_any_skeleton_will_do():
     ball = Skeleton(("ball",), (), (0.1,), (0,))
     heatmaps = torch.zeros(1, 1, 16, 16)

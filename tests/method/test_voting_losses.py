@@ -2,10 +2,14 @@ import numpy as np
 import pytest
 import torch
 
+from bottomup import Skeleton
 from bottomup.method import targets
+from bottomup.method.aggregation import combine
 from bottomup.method.grouping import Grouper
 from bottomup.method.voting_losses import VotingCriterion, focal_loss, person_boxes, read_cells
 from bottomup.models.center_voting import CenterVotingHead, DenseMaps
+from bottomup.models.network import Preprocessing
+from bottomup.models.pose_net import PoseNet
 
 NAMES = ["center", "heatmap", "displacement", "size"]
 
@@ -150,6 +154,97 @@ def test_unlabelled_joints_masked_regions_and_padding_are_left_free():
     assert heat[:, :50].abs().sum() > 0
     assert ways[[10, 11]].abs().sum() == 0
     assert ways[[12, 13]].abs().sum() > 0
+
+
+def test_a_person_with_one_labelled_joint_is_learned_from_by_its_box():
+    """Centre and size are those of the box; other joints may be anywhere in it."""
+    criterion, mask = VotingCriterion(), torch.ones(1, 256, 256, dtype=torch.bool)
+    keypoints = torch.zeros(1, 1, 17, 3)
+    keypoints[0, 0, 7] = torch.tensor([110.0, 60.0, 2])
+    box = torch.tensor([[[80.0, 40.0, 140.0, 160.0]]])  # centre 110, 100 and 120 pixels long
+    maps = DenseMaps(*(torch.zeros(1, n, 64, 64, requires_grad=True) for n in (1, 17, 34, 2)))
+    sum(criterion([maps], keypoints, mask, box).values()).backward()
+    # the centre's cell, and displacements y, x from its middle in cells, 30 cells long
+    center, x, y = maps.center.grad[0, 0], 27, 25
+    assert (center[y, x], center[0, 0], center[y + 3, x]) < (0, center[0, 0], 0)
+    assert (center < 0).sum() == 1
+    away = maps.displacements.grad.abs().sum(1)[0]
+    assert away[y, x] > 0
+    assert away.sum() == away[y, x]
+    right = torch.zeros(1, 34, 64, 64)
+    right[0, 14:16, y, x] = torch.tensor([60.5 / 4 - 25.5, 110.5 / 4 - 27.5])
+    length = torch.full((1, 2, 64, 64), 30.0)
+    found = criterion([maps._replace(displacements=right, box_size=length)], keypoints, mask, box)
+    assert found["displacement"] == pytest.approx(0, abs=1e-6)
+    assert found["size"] == pytest.approx(0, abs=1e-6)
+    # the labelled joint has a map of its own; the others are left free where they may be
+    heat = maps.heatmaps.grad[0]
+    assert heat[7, 15, 27] < 0
+    assert (heat[6, 15:36, 22:34] == 0).all()
+    assert heat[6, 5, 5] > 0
+
+
+def test_a_box_changes_nothing_for_people_with_more_joints_and_none_is_as_before():
+    criterion, mask = VotingCriterion(), torch.ones(1, 256, 256, dtype=torch.bool)
+    keypoints = torch.cat([crowd((100.0, 100.0, 90.0)), torch.zeros(1, 2, 17, 3)], dim=1)
+    keypoints[0, 1, :2] = torch.tensor([[150.0, 90, 2], [160, 120, 1]])  # two joints
+    keypoints[0, 2, 5] = torch.tensor([30.0, 200, 2])  # one
+    maps = perfect_maps(crowd((100.0, 90.0, 80.0)), 256, 4, criterion)
+    boxes = torch.tensor([[[1.0, 2, 250, 200], [0, 0, 200, 200], [30, 200, 30, 200]]])
+    before = criterion([maps, maps], keypoints, mask)
+    after = criterion([maps, maps], keypoints, mask, boxes)  # the last one has no area
+    assert {name: float(loss) for name, loss in after.items()} == {
+        name: float(loss) for name, loss in before.items()
+    }
+    boxes[0, 2] += torch.tensor([-10.0, -20, 20, 30])
+    assert criterion([maps, maps], keypoints, mask, boxes)["center"] != before["center"]
+
+
+class Pixels(torch.nn.Module):
+    """A tiny trunk: features at stride 4, of one scale."""
+
+    def __init__(self):
+        super().__init__()
+        layers = [torch.nn.Conv2d(3, 16, 4, stride=4)]
+        layers += [torch.nn.Conv2d(16, 16, 3, padding=1) for _ in range(2)]
+        self.layers = torch.nn.ModuleList(layers)
+
+    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
+        for layer in self.layers:
+            images = torch.relu(layer(images))
+        return [images]
+
+
+def test_a_skeleton_of_one_joint_trains_and_its_people_are_found():
+    torch.manual_seed(0)
+    ball = Skeleton(("ball",), (), (0.1,), (0,))
+    size, places = 128, [[(30, 40), (90, 30)], [(60, 90), (100, 100)]]
+    images, keypoints = torch.zeros(2, 3, size, size), torch.zeros(2, 2, 1, 3)
+    for number, people in enumerate(places):
+        for row, (x, y) in enumerate(people):
+            images[number, :, y - 12 : y + 13, x - 12 : x + 13] = 200
+            images[number, 0, y - 4 : y + 5, x - 4 : x + 5] = 0
+            keypoints[number, row, 0] = torch.tensor([x, y, 2])
+    boxes = torch.cat([keypoints[:, :, 0, :2] - 12, keypoints[:, :, 0, :2] + 12], dim=2)
+    net = PoseNet(
+        Pixels(), CenterVotingHead(16, 1), skeleton=ball, preprocessing=Preprocessing(size, "long")
+    )
+    criterion, mask = VotingCriterion(), torch.ones(2, size, size, dtype=torch.bool)
+    optimizer = torch.optim.Adam(net.parameters(), 3e-3)
+    totals = []
+    for _ in range(150):
+        losses = criterion(net(images), keypoints, mask, boxes)
+        total = sum(criterion.weights[name] * loss for name, loss in losses.items())
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+        totals.append(total.item())
+    assert totals[-1] < 0.1 * totals[0]
+    with torch.no_grad():
+        maps = combine(net.read(net(images)))
+    for people, poses in zip(places, Grouper(skeleton=ball)(*maps), strict=True):
+        found = sorted((poses.keypoints[:, 0] * 4 + 1.5).tolist())
+        np.testing.assert_allclose(found, sorted(people), atol=3)
 
 
 def test_an_image_without_people_teaches_only_that_nobody_is_there():

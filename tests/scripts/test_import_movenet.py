@@ -4,6 +4,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+
+from bottomup.weights.store import load_model
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "import_movenet.py"
 
@@ -58,3 +61,27 @@ def test_every_layer_has_its_own_place_in_the_network(script):
     assert len(set(names)) == len(names)
     parameters = [id(parameter) for conv in convs for parameter in conv.parameters()]
     assert sorted(parameters) == sorted(id(parameter) for parameter in net.parameters())
+
+
+def test_balanced_layers_give_the_same_outputs_to_the_bit(script):
+    net = load_model("mobile")
+    smooth = net.trunk.smooth[0]
+    image = torch.rand(1, 3, 128, 128, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.no_grad():
+        smooth.depthwise.weight *= 2.0**7  # as folded batch norm had left them
+        smooth.pointwise.weight *= 2.0**-7
+        before = net(image)
+        script.balance(net)
+        after = net(image)
+    for old, new in zip(before, after, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(old[:4], new[:4], strict=True))
+    ratio = smooth.depthwise.weight.square().mean() / smooth.pointwise.weight.square().mean()
+    assert 0.25 < ratio < 4
+
+
+def test_the_bundled_weights_are_balanced():
+    pairs = [module for module in load_model("mobile").modules() if hasattr(module, "pointwise")]
+    assert len(pairs) == 7
+    for pair in pairs:
+        squares = [layer.weight.square().mean() for layer in (pair.depthwise, pair.pointwise)]
+        assert 0.1 < squares[0] / squares[1] < 10

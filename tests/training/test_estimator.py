@@ -36,7 +36,9 @@ def test_a_criterion_that_needs_anchored_tags_refuses_others():
 def test_frozen_norms_stay_as_they_are():
     estimator = PoseEstimator(networks.compact(width=4), freeze_norm=True).train()
     image, keypoints = torch.zeros(1, 3, 32, 32, dtype=torch.uint8), torch.zeros(1, 0, 17, 3)
-    estimator.on_train_batch_start(Batch(image, keypoints, torch.ones(1, 32, 32) > 0), 0)
+    estimator.on_train_batch_start(
+        Batch(image, keypoints, torch.ones(1, 32, 32) > 0, torch.zeros(1, 0, 4)), 0
+    )
     kinds = {type(m).__name__: m.training for m in estimator.network.modules()}
     assert kinds["BatchNorm2d"] is False
     assert kinds["Conv2d"] is True
@@ -86,3 +88,16 @@ def test_on_a_cpu_a_loss_that_is_not_finite_is_noticed_at_once():
     watch = LossWatch()
     assert watch(torch.tensor(1.0), 0, is_delayed=False) is None
     assert watch(torch.tensor(float("-inf")), 1, is_delayed=False) == (float("-inf"), 1)
+
+
+def test_the_criterion_gets_the_boxes_of_the_batch(monkeypatch):
+    estimator, seen = PoseEstimator(networks.compact(width=4)), []
+    losses = {"heatmap": torch.zeros(()), "pull": torch.zeros(()), "push": torch.zeros(())}
+    monkeypatch.setattr(estimator, "criterion", lambda *given: seen.append(given[1:]) or losses)
+    for name in ("log", "log_dict"):
+        monkeypatch.setattr(estimator, name, lambda *_, **__: None)
+    image, mask = torch.zeros(1, 3, 64, 64, dtype=torch.uint8), torch.ones(1, 64, 64) > 0
+    batch = Batch(image, torch.zeros(1, 2, 17, 3), mask, torch.rand(1, 2, 4))
+    estimator.training_step(batch, 0)
+    assert [part.shape for part in seen[0]] == [(1, 2, 17, 3), (1, 64, 64), (1, 2, 4)]
+    assert seen[0][2] is batch.boxes

@@ -79,6 +79,4 @@ def test_a_recipe_takes_two_steps(recipe, tmp_path, capsys):
         for kind in ("train", "val"):
             arguments += [f"--data.{kind}_annotations={path}", f"--data.{kind}_images={tmp_path}"]
         arguments.append("--data.augment.height=128" if is_crop else "--data.augment.size=64")
-        if recipe == "custom_keypoints":
-            arguments += [f"--model.network.skeleton={path}"]
     assert main(["fit", "--config", recipe, *arguments]) == 0, capsys.readouterr().err

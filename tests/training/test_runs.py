@@ -143,8 +143,7 @@ def test_joints_tolerances_and_category_are_those_of_the_annotation_file(tmp_pat
         f"--data.val_images={tmp_path}",
         "--data.sigmas=[0.1,0.2,0.3]",
     ]
-    network = [f"--model.network.skeleton={path}", "--trainer.limit_val_batches=1.0"]
-    network += [f"--trainer.default_root_dir={tmp_path}"]
+    network = ["--trainer.limit_val_batches=1.0", f"--trainer.default_root_dir={tmp_path}"]
     (tmp_path / "photos.yaml").write_text(
         yaml.safe_dump({"model": SMALL["model"], "trainer": SMALL["trainer"]})
     )
@@ -161,6 +160,31 @@ def test_joints_tolerances_and_category_are_those_of_the_annotation_file(tmp_pat
     assert keywords["skeleton"].sigmas == (0.1, 0.2, 0.3)
     assert {person["category_id"] for person in (*found, *truth["annotations"])} == {7}
     assert len(found) == 4
+
+
+def test_pairs_and_tolerances_of_own_joints_are_printed(tmp_path, capsys, caplog):
+    """The annotation file is given once; a skeleton that is given as well must fit it."""
+    path = make_photos(tmp_path, ("LEye", "REye", "tail", "paw_left"))
+    data = ["--data=bottomup.data.PhotoData", "--data.num_workers=0", "--data.batch_size=2"]
+    data += [f"--data.train_annotations={path}", f"--data.train_images={tmp_path}"]
+    data += ["--data.augment.size=64", "--trainer.max_steps=1", "--trainer.logger=false"]
+    data += ["--trainer.enable_checkpointing=false"]
+    content = {"model": SMALL["model"], "trainer": SMALL["trainer"]}
+    (tmp_path / "photos.yaml").write_text(yaml.safe_dump(content))
+    fit = ["fit", "--config", str(tmp_path / "photos.yaml"), *data]
+    assert main(fit) == 0
+    sigmas = "sigmas: as in COCO and CrowdPose, 0.05 for tail, paw_left"
+    assert f"pairs: LEye/REye; alone: tail, paw_left; {sigmas}\n" in capsys.readouterr().out
+    assert "place: paw_left;" in caplog.text
+    caplog.clear()
+    assert main([*fit, "--data.flip_pairs=[[3,4]]", "--data.sigmas=[0.1,0.1,0.1,0.1]"]) == 0
+    told = "pairs: tail/paw_left; alone: LEye, REye; sigmas: as given\n"
+    assert told in capsys.readouterr().out
+    assert "place:" not in caplog.text
+    assert main([*fit, "--data.flip_pairs=[[3,3]]"]) == 2
+    assert "flip_pairs must be pairs" in capsys.readouterr().err
+    assert main([*fit, "--model.network.skeleton=coco"]) == 2
+    assert "set model.network.skeleton" in capsys.readouterr().err
 
 
 def _one_person() -> Poses:

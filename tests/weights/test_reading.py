@@ -1,9 +1,17 @@
+import argparse
+import collections
+import datetime
 import json
 import os
+import pathlib
 import pickle
 import struct
+import subprocess
+import sys
+import types
 import zipfile
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -72,6 +80,88 @@ def test_unreadable_files(tmp_path):
     path.write_bytes(b"x")
     path.chmod(0)
     refused(path, "cannot be read")
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_what_training_programs_leave_is_read_or_skipped(tmp_path, monkeypatch, zipped):
+    theirs = types.ModuleType("strange_trainer")
+    made = {
+        name: type(name, bases, {"__module__": theirs.__name__})
+        for name, bases in {"History": (), "Config": (dict,), "Losses": (list,)}.items()
+    }
+    vars(theirs).update(made)
+    monkeypatch.setitem(sys.modules, theirs.__name__, theirs)
+    history = theirs.History()
+    history.values = np.arange(5)
+    settings = theirs.Config(lr=0.1)
+    settings.note = "an attribute beside the entries"
+    left = {
+        "best": np.float64(0.5), "step": np.int64(3), "half": np.float16(1.5),
+        "yes": np.bool_(True), "history": history, "settings": settings, "losses": theirs.Losses(),
+        "ordered": collections.OrderedDict(a=1), "by_name": collections.defaultdict(list, a=[1]),
+        "recent": collections.deque([1]), "time": datetime.datetime(2024, 1, 1),
+        "folder": pathlib.PurePosixPath("/x"), "arguments": argparse.Namespace(a=1),
+        "size": torch.Size([1]), "array": np.array(["a", None], object), "complex": np.complex64(1),
+    }  # fmt: skip
+    torch.save(
+        {"state_dict": {"conv1.weight": torch.ones(2)}, "meta": left, "message_hub": history},
+        tmp_path / "weights.pth",
+        _use_new_zipfile_serialization=zipped,
+    )
+    monkeypatch.delitem(sys.modules, theirs.__name__)
+    checkpoint = read_checkpoint(tmp_path / "weights.pth")
+    assert checkpoint.tensors["trunk.conv1.weight"].tolist() == [1, 1]
+    assert checkpoint.config.startswith("0.5 3 1.5 True ")
+    assert theirs.__name__ not in sys.modules
+
+
+@pytest.mark.parametrize(
+    "call", [(eval, "1"), (subprocess.Popen, "ls"), (__import__, "this"), (open, "x", "w")]
+)
+def test_files_that_ask_for_functions_of_python_are_refused(tmp_path, call):
+    class Calls:
+        def __reduce__(self):
+            return call[0], call[1:]
+
+    content = {"state_dict": {"conv1.weight": torch.ones(2)}, "meta": {"best": Calls()}}
+    torch.save(content, tmp_path / "evil.pth")
+    refused(tmp_path / "evil.pth", r"asks for .*harm")
+
+
+def test_tensors_may_share_memory(tmp_path):
+    flat = torch.arange(60_000.0)
+    parts = {"a.weight": flat[:30_000], "b.weight": flat[30_000:], "c.weight": flat[::2]}
+    tied = parts | {"d.weight": parts["a.weight"], "e.weight": parts["a.weight"].view(300, 100).T}
+    torch.save({"state_dict": tied, "ema": dict(tied)}, tmp_path / "weights.pth")
+    tensors = read_checkpoint(tmp_path / "weights.pth").tensors
+    for name, tensor in tied.items():
+        assert torch.equal(tensors[f"trunk.{name}"], tensor)
+
+
+TWO = {"backbone.conv1.weight": torch.zeros(2), "backbone.bn1.running_mean": torch.zeros(2)}
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        {"state_dict": {**TWO, "ema_backbone_conv1_weight": torch.ones(2)}},
+        {"state_dict": {f"module.{n}": t for n, t in TWO.items()}
+         | {"module.ema_backbone_conv1_weight": torch.ones(2)}},
+        {"state_dict": TWO, "ema_state_dict": {"module.backbone.conv1.weight": torch.ones(2),
+                                               "steps": torch.tensor(5)}},
+        {"model": TWO, "state_dict_ema": {"backbone.conv1.weight": torch.ones(2)}},
+        {"model": TWO, "ema": {"module": {"backbone.conv1.weight": torch.ones(2)}, "updates": 3}},
+        {"model": TWO, "model_ema": {"module.backbone.conv1.weight": torch.ones(2),
+                                     "n_averaged": torch.tensor(5)}},
+    ],
+)  # fmt: skip
+def test_a_second_set_of_weights_is_told_from_the_first(tmp_path, second):
+    torch.save(second, tmp_path / "weights.pth")
+    checkpoint = read_checkpoint(tmp_path / "weights.pth")
+    assert sorted(checkpoint.tensors) == ["trunk.bn1.running_mean", "trunk.conv1.weight"]
+    assert checkpoint.tensors["trunk.conv1.weight"].tolist() == [0, 0]
+    assert [*checkpoint.second] == ["trunk.conv1.weight"]
+    assert checkpoint.second["trunk.conv1.weight"].tolist() == [1, 1]
 
 
 @pytest.mark.parametrize("zipped", [True, False])

@@ -1,6 +1,7 @@
 import json
 import os
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -296,6 +297,26 @@ def test_tensors_of_another_shape_are_left_as_they_were(net, tmp_path):
     assert torch.equal(
         fresh.state_dict()["trunk.conv1.weight"], net.state_dict()["trunk.conv1.weight"]
     )
+
+
+def test_the_second_set_of_weights_is_taken_where_asked_for(net, tmp_path):
+    state = official(net)
+    name = "stage4.2.branches.0.0.conv1.weight"
+    state[f"ema_{name.replace('.', '_')}"] = state[name] + 1
+    torch.save({"state_dict": state, "meta": {"best_score": np.float64(0.7)}}, tmp_path / "net.pth")
+    first, second = (load_model(tmp_path / "net.pth", ema=ema) for ema in (False, True))
+    assert_same(net, first)
+    changed = {
+        k for k, v in second.state_dict().items() if not torch.equal(v, first.state_dict()[k])
+    }
+    assert changed == {f"trunk.{name}"}
+    out = tmp_path / "out.safetensors"
+    assert "second set of 1 ema tensors left out" in convert(tmp_path / "net.pth", out)
+    assert_same(first, load_model(out))
+    assert "second set of 1 ema tensors taken" in convert(tmp_path / "net.pth", out, ema=True)
+    assert_same(second, load_model(out))
+    with pytest.raises(WeightsError, match="one set of weights only"):
+        load_model(out, ema=True)
 
 
 def test_bundled_names(net, tmp_path, monkeypatch):
