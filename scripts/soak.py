@@ -133,7 +133,7 @@ def disturb(
         # every fifth is killed early: while it starts, or reads its journal
         is_early = number % 5 == 4
         left = max(arguments.images - num_lines(out), 0)
-        share = 0 if is_early else chance.uniform(0, 1.5 * left / (arguments.kills - number))
+        share = 0 if is_early else chance.uniform(0, left / (arguments.kills - number))
         wait = chance.uniform(0, 4) if is_early else chance.uniform(0, 0.1)
         stops[kill(command, out, which, round(share), wait)] += 1
         if number in full_after:

@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
         summary = collect(folders, out, annotated, parquet=arguments.parquet)
     print_failures(summary, out)
     if annotated and summary.unmatched:
-        print(matching(annotated, annotations, summary.unmatched, summary.num_images))
+        print(matching(annotated, str(annotations), summary.unmatched, summary.num_images))
     problems, engines = problems_of(parts), engines_of(parts)
     for line in problems:
         print(line)
