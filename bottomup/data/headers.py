@@ -69,7 +69,7 @@ def check_headers(
     Raises:
         PhotoError: with "error", a photo cannot be used.
     """
-    cache = cache or platformdirs.user_cache_path("bottomup") / "headers"
+    cache = cache or platformdirs.user_cache_path("bottomup", appauthor=False) / "headers"
     key = hashlib.sha256(f"{Path(folder).absolute()} {folder}".encode(errors="surrogateescape"))
     with _remembered(cache / f"{key.hexdigest()[:32]}.json") as verdicts:
         parts = [

@@ -45,7 +45,8 @@ class NewestCheckpoint(Checkpoint):
     Checkpoints are written whole or not at all, also those of other callbacks.
 
     last.ckpt lies beside the files of the first `ModelCheckpoint`, else in the folder checkpoints
-    of the log. `ModelCheckpoint.save_last` is turned off, since it means the same file.
+    of the log. `ModelCheckpoint.save_last` is turned off, since it means the same file. The best
+    state is saved right after its validation too.
 
     Args:
         minutes: the longest time between two savings.
@@ -72,6 +73,8 @@ class NewestCheckpoint(Checkpoint):
         others = [one for one in trainer.checkpoint_callbacks if isinstance(one, ModelCheckpoint)]
         for other in others:
             other.save_last = False
+            if trainer.enable_validation:  # else the best state would be known after this save
+                other._save_on_train_epoch_end = False
         log_dir = trainer.log_dir or trainer.default_root_dir  # all processes must ask for it
         folder = next((other.dirpath for other in others if other.dirpath), None)
         self.path = Path(folder or Path(log_dir) / "checkpoints") / "last.ckpt"

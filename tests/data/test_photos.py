@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from bottomup.data.augment import Augment
+from bottomup.data.loader import EpochSampler, EvaluationLoader, ResumableLoader
 from bottomup.data.photos import PastedPhotos, PhotoEvaluation, Photos, read_image
 from bottomup.data.samples import Draw, Samples
 from tests.support import picture_files
@@ -80,3 +81,79 @@ def test_a_photo_that_was_annotated_as_it_is_shown_is_turned(annotations, tmp_pa
     assert read_image(annotations.records[0]).shape == (48, 64, 3)
     record = dataclasses.replace(annotations.records[0], width=48, height=64)
     assert read_image(record).shape == (64, 48, 3), "stored pixels come first"
+
+
+def cut(path) -> None:
+    """Leave a file whose header is whole."""
+    path.write_bytes(path.read_bytes()[:60])
+
+
+def test_a_broken_photo_is_replaced_by_the_next_one(annotations, tmp_path, caplog):
+    """In every process alike, so that batches and a resumed training stay the same."""
+    cut(tmp_path / "0.png")
+    data = Samples(Photos(annotations, empty_images=True, missing="skip"), None)
+    assert same(data[Draw(0, 0)], data[Draw(0, 1)])
+    assert data.name(0).endswith("1.png"), "the image that was in the batch"
+    assert data.source.files.num_broken == 1
+
+    cut(tmp_path / "2.png")
+    data = Samples(Photos(annotations, empty_images=True, missing="skip"), None)
+    assert same(data[Draw(0, 2)], data[Draw(0, 1)]), "after the last comes the first"
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_broken_photo_is_told_once(annotations, tmp_path, caplog, num_workers):
+    cut(tmp_path / "0.png")
+    photos = Photos(annotations, empty_images=True, missing="skip")
+    loader = ResumableLoader(
+        Samples(photos, None), EpochSampler(3, 1), num_workers=num_workers, photos=photos.files
+    )
+    for epoch in range(2):
+        loader.order.set_epoch(epoch)
+        assert len(list(loader)) == 3
+    assert caplog.text.count("left out: ") == 1
+    assert "0.png: truncated" in caplog.text
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("missing", ["error", "skip"])
+def test_nothing_but_broken_photos_stops_in_one_message(
+    annotations, tmp_path, num_workers, missing
+):
+    for number in range(3):
+        cut(tmp_path / f"{number}.png")
+    photos = Photos(annotations, empty_images=True, missing=missing)
+    loader = ResumableLoader(
+        Samples(photos, None), EpochSampler(3, 1), num_workers=num_workers, photos=photos.files
+    )
+    with pytest.raises(ValueError, match="truncated") as caught:
+        list(loader)
+    assert "Traceback" not in str(caught.value)
+
+
+def test_people_of_a_broken_photo_are_not_pasted(annotations, tmp_path):
+    for number in (1, 2):
+        cut(tmp_path / f"{number}.png")
+    plain = Samples(PastedPhotos(annotations, missing="skip"), None)
+    pasted = Samples(PastedPhotos(annotations, missing="skip", probability=1.0), None)
+    draws = [Draw(epoch, 0) for epoch in range(6)]
+    assert {len(pasted[draw].keypoints) for draw in draws} <= {1, 2}
+    assert any(same(pasted[draw], plain[draw]) for draw in draws)
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_broken_photo_is_left_out_of_the_evaluation(annotations, tmp_path, num_workers, caplog):
+    cut(tmp_path / "1.png")
+    data = PhotoEvaluation(annotations, "skip")
+    loader = EvaluationLoader(
+        data, range(3), batch_size=1, num_workers=num_workers, photos=data.files
+    )
+    assert [[image.image_id for image in images] for images in loader] == [[0], [], [2]]
+    assert caplog.text.count("1.png: truncated") == 1
+
+    data = PhotoEvaluation(annotations)
+    loader = EvaluationLoader(
+        data, range(3), batch_size=1, num_workers=num_workers, photos=data.files
+    )
+    with pytest.raises(ValueError, match=r"1\.png: truncated.*\n.*--data\.missing skip"):
+        list(loader)

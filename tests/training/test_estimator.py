@@ -84,6 +84,16 @@ def test_a_device_that_computes_ahead_is_asked_for_the_loss_of_the_batch_before(
     assert watch(good, 3, is_delayed=True) is None
 
 
+def test_the_last_loss_is_asked_for_by_itself():
+    watch = LossWatch()
+    assert watch.last() is None
+    assert watch(torch.tensor(float("nan")), 4, is_delayed=True) is None
+    failed = watch.last()
+    assert failed is not None
+    assert failed[1] == 4
+    assert watch.last() is None, "once"
+
+
 def test_on_a_cpu_a_loss_that_is_not_finite_is_noticed_at_once():
     watch = LossWatch()
     assert watch(torch.tensor(1.0), 0, is_delayed=False) is None

@@ -1,15 +1,20 @@
-"""Every recipe in configs/ parses and takes two steps, on a handful of tiny images."""
+"""Every recipe in configs/ trains, stops and goes on, on a handful of tiny images."""
 
 import json
+import shlex
+import signal
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import torch
+import yaml
 
 from bottomup import COCO, CROWDPOSE
 from bottomup.cli import main
 from bottomup.cli.configs import recipes
+from bottomup.training.estimator import Estimator
 
 ALL = {
     "synthetic",
@@ -57,26 +62,96 @@ def test_all_recipes_are_there():
     assert set(recipes()) >= ALL
 
 
-@pytest.mark.parametrize("recipe", recipes())
-def test_a_recipe_takes_two_steps(recipe, tmp_path, capsys):
+def tiny_data(recipe: str, folder: Path) -> list[str]:
+    """Arguments that make data and images of a recipe tiny."""
     arguments = [
-        "--data.num_workers=0", "--data.batch_size=2", "--trainer.max_steps=2",
-        "--trainer.limit_val_batches=0", "--trainer.accelerator=cpu", "--trainer.devices=1",
-        "--trainer.precision=32-true", "--trainer.enable_progress_bar=false",
-        "--trainer.enable_checkpointing=false", "--trainer.callbacks=[]", "--trainer.logger=false",
-        "--trainer.enable_model_summary=false",
+        "--data.num_workers=0", "--data.batch_size=2", "--trainer.accelerator=cpu",
+        "--trainer.devices=1", "--trainer.precision=32-true", "--trainer.enable_progress_bar=false",
     ]  # fmt: skip
     is_crop = recipe.startswith("topdown_")
     arguments.append("--model.network.height=128" if is_crop else "--model.network.input_size=64")
     if recipe == "synthetic":
-        arguments += ["--data.train_length=4", "--data.crowd.width=64", "--data.crowd.height=64"]
-    else:
-        names = {
-            "custom_keypoints": ("left_ear", "right_ear", "tail"),
-            "higherhrnet_w32_crowdpose": CROWDPOSE.keypoints,
-        }
-        path = make_photos(tmp_path, names.get(recipe, COCO.keypoints))
-        for kind in ("train", "val"):
-            arguments += [f"--data.{kind}_annotations={path}", f"--data.{kind}_images={tmp_path}"]
-        arguments.append("--data.augment.height=128" if is_crop else "--data.augment.size=64")
-    assert main(["fit", "--config", recipe, *arguments]) == 0, capsys.readouterr().err
+        crowd = ["--data.train_length=4", "--data.crowd.width=64", "--data.crowd.height=64"]
+        return [*arguments, *crowd, "--data.val_length=2"]
+    names = {
+        "custom_keypoints": ("left_ear", "right_ear", "tail"),
+        "higherhrnet_w32_crowdpose": CROWDPOSE.keypoints,
+    }
+    path = make_photos(folder, names.get(recipe, COCO.keypoints))
+    for kind in ("train", "val"):
+        arguments += [f"--data.{kind}_annotations={path}", f"--data.{kind}_images={folder}"]
+    arguments.append("--data.augment.height=128" if is_crop else "--data.augment.size=64")
+    if "drawn_crops" in (text := recipes()[recipe].read_text()):
+        arguments.append("--data.drawn_crops=0")
+    if "drawn_images" in text:
+        arguments.append("--data.drawn_images=0")
+    return arguments
+
+
+@pytest.mark.parametrize("recipe", recipes())
+def test_a_stopped_recipe_goes_on_and_ends_with_its_newest_state(
+    recipe, tmp_path, monkeypatch, capsys
+):
+    """With its own callbacks: SIGTERM in the first step, before any validation."""
+    arguments = tiny_data(recipe, tmp_path)
+    step = Estimator.training_step
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            Estimator,
+            "training_step",
+            lambda self, *batch: signal.raise_signal(signal.SIGTERM) or step(self, *batch),
+        )
+        assert main(["fit", "--config", recipe, *arguments, "--trainer.max_steps=3"]) == 143
+    out = capsys.readouterr().out
+    (line,) = [line for line in out.splitlines() if "bottomup fit" in line]
+    _, *words = shlex.split(line.partition(": ")[2])
+    assert torch.load(words[-1], weights_only=True)["global_step"] == 1
+
+    assert main(words) == 0, capsys.readouterr().err
+    out = capsys.readouterr().out
+    assert "val/AP" in out
+    newest = next(line for line in out.splitlines() if line.startswith("newest state: "))
+    saved = torch.load(newest.removeprefix("newest state: "), weights_only=True)
+    assert saved["global_step"] == 3
+    assert ("bottomup predict" in out) == ("topdown" not in recipe and recipe != "person_detector")
+
+
+@pytest.mark.parametrize("recipe", ["mobile_coco", "topdown_regression", "person_detector"])
+@pytest.mark.parametrize("missing", ["error", "skip"])
+def test_broken_photos_stop_a_training_or_are_left_out(recipe, missing, tmp_path, capfd, caplog):
+    """One that its header tells, and one that only decoding tells."""
+    arguments = [*tiny_data(recipe, tmp_path), "--trainer.max_steps=2", "--data.num_workers=1"]
+    arguments.append(f"--data.missing={missing}")
+    (tmp_path / "0.png").write_bytes((tmp_path / "0.png").read_bytes()[:5000])
+    assert main(["fit", "--config", recipe, *arguments]) == (2 if missing == "error" else 0)
+    out, err = capfd.readouterr()
+    assert "0.png: truncated" in err + caplog.text
+    assert "Traceback" not in err
+    if missing == "skip":
+        assert "left out of train: 1 of 4 photos" in out
+        assert "left out of val: 1 of 4 photos" in out
+
+    (tmp_path / "1.png").write_bytes(b"")
+    assert main(["fit", "--config", recipe, *arguments]) == (2 if missing == "error" else 0)
+    out, err = capfd.readouterr()
+    assert "1.png: empty" in err + caplog.text
+    if missing == "skip":
+        assert "left out of train: 2 of 4 photos" in out
+
+
+def test_every_recipe_validates_ten_times(recipe_settings):
+    """A recipe by epochs every tenth of them; one by steps every tenth of these."""
+    trainer = recipe_settings["trainer"]
+    if "max_epochs" in trainer:
+        assert trainer["max_epochs"] // trainer["check_val_every_n_epoch"] >= 10
+    elif "val_check_interval" in trainer:
+        assert trainer["check_val_every_n_epoch"] is None
+        assert trainer["max_steps"] // trainer["val_check_interval"] >= 10
+    else:  # after every epoch
+        data = recipe_settings["data"]["init_args"]
+        assert trainer["max_steps"] * data["batch_size"] // data["train_length"] >= 10
+
+
+@pytest.fixture(params=recipes())
+def recipe_settings(request) -> dict:
+    return yaml.safe_load(recipes()[request.param].read_text())

@@ -13,7 +13,7 @@ from bottomup import Poses, Predictor, Skeleton
 from bottomup.cli import main
 from bottomup.evaluation import keypoints as metrics
 from bottomup.training import callbacks
-from bottomup.training.estimator import PoseEstimator
+from bottomup.training.estimator import LossWatch, PoseEstimator
 from bottomup.weights.store import load_model
 from tests.support.training_runs import SMALL, config, here, losses, start, weights
 from tests.training.test_recipes import make_photos
@@ -108,7 +108,7 @@ def test_validation_repeats_from_a_checkpoint_and_settings_given_win(tmp_path, c
     ]
     pictures = "--trainer.callbacks+=bottomup.training.callbacks.LogPictures"
     here("fit", fitted, *best, AVERAGING, pictures, "--trainer.max_epochs=1")
-    (checkpoint,) = (fitted / "checkpoints").glob("*.ckpt")
+    (checkpoint,) = (fitted / "checkpoints").glob("epoch*.ckpt")  # beside last.ckpt
     assert len(list((fitted / "log" / "pictures").glob("image_*_step0000008.jpg"))) == 4
     capsys.readouterr()
     here("validate", again, "--trainer.limit_val_batches=1.0", "--ckpt_path", checkpoint)
@@ -301,6 +301,20 @@ def test_fit_refuses_a_file_in_the_words_of_data_check(tmp_path, capsys, change,
     assert place in line
     assert main(photo_run(tmp_path, path)) == 2
     assert line in capsys.readouterr().err
+
+
+def test_the_last_loss_is_checked_on_devices_that_compute_ahead(tmp_path, monkeypatch, capsys):
+    """No later batch is in time for it, and no checkpoint holds its weights."""
+    watch = LossWatch.__call__
+    monkeypatch.setattr(
+        LossWatch, "__call__", lambda self, total, number, **_: watch(
+            self, total * float("nan") if number == 1 else total, number, is_delayed=True
+        )
+    )  # fmt: skip
+    arguments = ["fit", "--config", str(config(tmp_path)), "--trainer.max_steps=2"]
+    assert main(arguments) == 1
+    assert "the loss is nan in epoch 0, batch 1" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("*.ckpt"))
 
 
 @pytest.mark.parametrize(
