@@ -3,6 +3,7 @@
 python scripts/benchmark.py decode    # heatmaps and tags -> people, and the reference algorithm
 python scripts/benchmark.py loss      # pull and push, and a loop over people
 python scripts/benchmark.py train     # the data path; whole steps, and the bare network's
+python scripts/benchmark.py journal   # the part of a run that its journal takes
 python scripts/benchmark.py threads   # predict on a busy and on an idle machine
 python scripts/benchmark.py sizes     # large images: cost per pixel, memory, cost by people
 """
@@ -14,6 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import benchmark_journal
 import benchmark_sizes
 import benchmark_threads
 import benchmark_training
@@ -81,6 +83,10 @@ def main() -> None:
     command.add_argument("--people", type=int, nargs="+", default=[1, 5, 30, 100])
     command.add_argument("--repeats", type=int, default=15)
     command.set_defaults(run=benchmark_training.loss)
+    command = commands.add_parser("journal", help=benchmark_journal.journal.__doc__)
+    command.add_argument("--images", type=int, default=1000)
+    command.add_argument("--repeats", type=int, default=3)
+    command.set_defaults(run=benchmark_journal.journal)
     command = commands.add_parser("train", help=benchmark_training.train.__doc__)
     command.add_argument("--size", type=int, default=256)
     command.add_argument("--batch-size", type=int, default=4)

@@ -5,4 +5,4 @@ set -euo pipefail
 # shellcheck source=scripts/setup_env.sh
 source "$(dirname "${BASH_SOURCE[0]}")/setup_env.sh"
 
-exec bottomup predict --out out "$@"
+exec bottomup predict --out out --overwrite "$@"

@@ -41,7 +41,7 @@ from comparison.timing import (
 from torch.utils.flop_counter import FlopCounterMode
 
 from bottomup.files import read_json
-from bottomup.images.sources import Frame
+from bottomup.images.frames import Frame
 from bottomup.inference.predictor import Prediction, Predictor
 from bottomup.topdown.detectors import CenterDetector, Detector
 from bottomup.topdown.predictor import TopDownPredictor

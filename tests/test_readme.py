@@ -46,7 +46,8 @@ def commands(page):
     lines += [span for span in spans(page) if span.startswith(starts)]
     found = [shlex.split(line, comments=True) for line in lines]
     found = [words[words.index("-m") + 1 :] if "-m" in words else words for words in found]
-    return [words[1:] if words[0] == "python" else words for words in found if words]
+    starters = ("python", "srun")
+    return [words[1:] if words[0] in starters else words for words in found if words]
 
 
 def options(words):

@@ -20,12 +20,23 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from bottomup.cli import configs, convert, data, evaluate, exit_codes, predict, training, weights
+from bottomup.cli import (
+    collect,
+    configs,
+    convert,
+    data,
+    evaluate,
+    exit_codes,
+    predict,
+    training,
+    weights,
+)
 from bottomup.cli.parser import Parser, overview, unknown_verb
 from bottomup.threads import sleep_while_waiting
 
 VERBS: dict[str, ModuleType] = {
     "predict": predict,
+    "collect": collect,
     "evaluate": evaluate,
     "convert": convert,
     "weights": weights,

@@ -11,8 +11,8 @@ EXPLANATION = f"""exit codes:
   {DONE}  all went well
   {FAILED}  it failed: a full disk, a broken transfer, a loss that is not finite
   {WRONG_USAGE}  wrong usage: an option, a path, weights or annotations that do not exist or fit
-  {SOME_FAILED}  some files failed; the others are done
-  {INTERRUPTED}  interrupted; predict leaves what was done so far, fit saves its state
+  {SOME_FAILED}  some files failed, or shards are missing; the others are done
+  {INTERRUPTED}  interrupted: the same command of predict goes on, fit saves its state
   {TERMINATED}  the same after SIGTERM"""
 
 

@@ -9,9 +9,10 @@ from typing import Any
 
 
 class Interruption:
-    """Lets SIGINT and SIGTERM raise KeyboardInterrupt, except in blocks that must be finished.
+    """Notes SIGINT and SIGTERM, so that what is under way can be finished; a context manager.
 
-    Its argument is the number of the signal.
+    A second signal raises KeyboardInterrupt, and so does the first in a block of `at_once`. Its
+    argument is the number of the signal.
 
     Attributes:
         came: the number of the signal that has come; 0 before.
@@ -19,7 +20,7 @@ class Interruption:
 
     def __init__(self) -> None:
         self.came = 0
-        self._is_held_back = False
+        self._is_at_once = False
         self._earlier: dict[int, Any] = {}
 
     def __enter__(self) -> "Interruption":
@@ -36,25 +37,19 @@ class Interruption:
             signal.signal(number, handler)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self.came = number
-        if not self._is_held_back:
+        came_before, self.came = self.came, number
+        if came_before or self._is_at_once:
             raise KeyboardInterrupt(number)
 
     @contextlib.contextmanager
-    def held_back(self, *, ignore: bool = False) -> Iterator[None]:
-        """Let a block finish before a signal interrupts it.
-
-        Args:
-            ignore: let a signal that comes meanwhile not interrupt at all.
+    def at_once(self) -> Iterator[None]:
+        """Let a signal interrupt a block in which nothing can be lost, such as one that waits.
 
         Raises:
-            KeyboardInterrupt: after the block, if a signal came during it.
+            KeyboardInterrupt: a signal came.
         """
-        came_before = self.came
-        self._is_held_back = True
+        self._is_at_once = True
         try:
             yield
         finally:
-            self._is_held_back = False
-        if self.came and not came_before and not ignore:
-            raise KeyboardInterrupt(self.came)
+            self._is_at_once = False

@@ -83,7 +83,12 @@ def run_lightning(verb: str, words: Sequence[str], typed: Sequence[str]) -> None
         logging.getLogger(name).setLevel(logging.WARNING)
     torch.set_num_threads(default_threads())
     sys.argv[1:] = [verb, *words]  # what Lightning reads, also in the processes that it starts
-    with Interruption(), _one_kind_of_error(verb), _one_kind_of_stop(typed):
+    with (
+        Interruption() as interruption,
+        interruption.at_once(),
+        _one_kind_of_error(verb),
+        _one_kind_of_stop(typed),
+    ):
         _CommandLine(
             LightningModule,
             PoseData,

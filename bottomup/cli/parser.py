@@ -4,6 +4,7 @@ import argparse
 import difflib
 import itertools
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NoReturn
 
@@ -105,6 +106,15 @@ def count(word: str) -> int:
     if not word.isascii() or not word.isdigit() or int(word) < 1:
         raise argparse.ArgumentTypeError(f"{word!r} is not a whole number from 1")
     return int(word)
+
+
+def shard(word: str) -> tuple[int, int]:
+    """An argument type: I/N, the I-th of N parts."""
+    match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", word, re.ASCII)
+    part = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not 1 <= part[0] <= part[1]:
+        raise argparse.ArgumentTypeError(f"{word!r} is not one of 1/N, 2/N up to N/N")
+    return part
 
 
 def _is_number(word: str) -> bool:

@@ -2,8 +2,8 @@
 
 import argparse
 
-from bottomup.cli.parser import count, number
-from bottomup.images import KEYPOINT_THRESHOLD, SCORE_THRESHOLD
+from bottomup.cli.parser import count, number, shard
+from bottomup.images import KEYPOINT_THRESHOLD, MAX_PIXELS, SCORE_THRESHOLD
 from bottomup.inference import MAX_MEGAPIXELS, MOST_MEGAPIXELS
 
 SUMMARY = "Find people in images."
@@ -13,7 +13,8 @@ EPILOG = """DIR then holds:
   overlays/      the images with people drawn on them
   results.json   COCO keypoint results, with low-scoring people too
   images.json    id, file name, width and height of each image, perhaps a warning
-  failures.json  what could not be read, and why"""
+  failures.json  what could not be read, and why
+  journal.log    what is done: after a kill or a full disk the same command goes on"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,13 +23,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "sources",
         nargs="*",
         metavar="SOURCE",
-        help="image, folder (subfolders too) or 'glob'; the sample images if none is given",
+        help="image, folder (subfolders too), 'glob', .tar, .txt with a path on each line, or - "
+        "for such lines on the standard input; the sample images if none is given",
     )
     parser.add_argument(
         "--out",
         required=True,
         metavar="DIR",
-        help="where the results go; files of an earlier run are replaced",
+        help="where the results go; what an earlier run has done there is kept",
     )
     parser.add_argument(
         "--annotations", metavar="FILE", help="COCO file that gives image ids by file name"
@@ -40,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add_network_arguments(parser)
     _add_drawing_arguments(parser)
+    _add_run_arguments(parser)
 
 
 def _size(word: str) -> int | str:
@@ -140,4 +143,34 @@ def _add_drawing_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--no-overlays", action="store_true", help="draw only the small images of the page"
+    )
+
+
+def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--overwrite", action="store_true", help="do everything anew")
+    parser.add_argument(
+        "--retry-failed", action="store_true", help="do the files again that failed before"
+    )
+    parser.add_argument(
+        "--shard",
+        type=shard,
+        metavar="I/N",
+        help="do only the I-th of N parts, from 1/N to N/N; bottomup collect merges them",
+    )
+    parser.add_argument(
+        "--isolate",
+        action="store_true",
+        help="read files in processes of their own, so that a crash costs one image",
+    )
+    parser.add_argument(
+        "--pixel-limit",
+        type=number(0.001, 10_000),
+        default=MAX_PIXELS / 1e6,
+        metavar="MEGAPIXELS",
+        help="refuse larger images before they are decoded (%(default)g)",
+    )
+    parser.add_argument(
+        "--parquet",
+        action="store_true",
+        help="write results.parquet and images.parquet too; needs pyarrow",
     )

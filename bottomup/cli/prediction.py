@@ -1,51 +1,56 @@
 """What `bottomup predict` does: from sources to a folder of results, with a summary."""
 
 import argparse
+import collections
 import contextlib
 import dataclasses
+import functools
 import importlib.resources
+import itertools
 import os
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import cv2
 
 from bottomup.cli import exit_codes
 from bottomup.cli.interruption import Interruption
+from bottomup.cli.native_messages import native_messages_off
 from bottomup.cli.progress import progress
-from bottomup.data.image_ids import Annotated, ImageIds, closest, read_annotated
-from bottomup.images.sources import Frame, map_ahead, scan
-from bottomup.inference.predictor import Predictor
-from bottomup.inference.run_folder import OVERLAYS, Row, RunFolder, holds_overlays
-
-MAX_LISTED = 20  # failures in the summary; failures.json has them all
+from bottomup.cli.report import counted, matching, print_failures, printable
+from bottomup.cli.settings import engine_of, settings_of
+from bottomup.data.image_ids import Annotated, ImageIds, read_annotated
+from bottomup.images.frames import Frame, Stamp, map_ahead, read
+from bottomup.images.isolation import IsolatedReader
+from bottomup.images.sources import scan
+from bottomup.inference.journal import JOURNAL, End, Journal, Record, Session, State, read_state
+from bottomup.inference.lists import MAX_LISTED, Summary, are_newer, collect
+from bottomup.inference.locking import locked
+from bottomup.inference.predictor import Prediction, Predictor
+from bottomup.inference.run_folder import OVERLAYS, Renderer, holds_overlays
+from bottomup.inference.shards import belongs_to, difference
+from bottomup.inference.tables import require_pyarrow
 
 
 @dataclasses.dataclass
 class Tally:
-    """What has been done so far.
+    """How far the run has come.
 
     Attributes:
-        num_images: in the whole source.
-        failures: the first few.
+        num_listed: images that the source has named.
+        num_kept: those of them that were done before.
+        num_done: those of them that are done now.
+        num_people: in the latter.
     """
 
-    num_images: int
+    num_listed: int = 0
+    num_kept: int = 0
     num_done: int = 0
     num_people: int = 0
-    num_failed: int = 0
-    failures: list[Row] = dataclasses.field(default_factory=list)
     start: float = dataclasses.field(default_factory=time.monotonic)
-
-    def add(self, row: Row) -> None:
-        """Count one more image."""
-        self.num_done += 1
-        self.num_people += row.num_shown or 0
-        if row.error is not None:
-            self.num_failed += 1
-            self.failures += [row] if len(self.failures) < MAX_LISTED else []
 
     @property
     def seconds(self) -> float:
@@ -54,7 +59,7 @@ class Tally:
 
     def __str__(self) -> str:
         speed = self.num_done / max(self.seconds, 1e-3)
-        return f"{speed:.1f} images/s, {_counted(self.num_people, 'person', 'people')} found"
+        return f"{speed:.1f} images/s, {counted(self.num_people, 'person', 'people')} found"
 
 
 class _Overlays:
@@ -62,16 +67,20 @@ class _Overlays:
 
     def __init__(self, out: Path) -> None:
         self._own = os.path.realpath(out / OVERLAYS)
+        self._is_new = not os.path.exists(self._own)
         self._found: set[str] = set()
 
     def __call__(self, folder: str) -> bool:
-        is_one = os.path.realpath(folder) == self._own or holds_overlays(folder)
+        is_own = os.path.realpath(folder) == self._own
+        if is_own and self._is_new:
+            return True
+        is_one = is_own or holds_overlays(folder)
         self._found |= {folder} if is_one else set()
         return is_one
 
     def report(self) -> None:
         """Print in one line which were found."""
-        folders = [_printable(folder) for folder in sorted(self._found)]
+        folders = [printable(folder) for folder in sorted(self._found)]
         if folders:
             more = f" and {len(folders) - MAX_LISTED} more" if len(folders) > MAX_LISTED else ""
             print(f"left out, written by earlier runs: {', '.join(folders[:MAX_LISTED])}{more}")
@@ -87,87 +96,211 @@ def predict(arguments: argparse.Namespace) -> int:
     out = Path(arguments.out)
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {str(out)!r} is a file: name a folder")
-    sources = arguments.sources or [str(importlib.resources.files("bottomup") / "samples")]
-
-    left_out = _Overlays(out)
-
-    # The source is listed twice: first to claim ids, then to read the images.
-    def frames() -> Iterator[Frame]:
-        return scan(sources, exclude=left_out)
-
+    if arguments.parquet:
+        require_pyarrow()
+    samples = str(importlib.resources.files("bottomup") / "samples")
+    arguments.sources = arguments.sources or [samples]
     annotated = read_annotated(arguments.annotations) if arguments.annotations else None
-    ids = ImageIds(annotated and annotated.ids)
-    num_images = _claim_ids(frames(), ids)
-    left_out.report()
-    if annotated:
-        _match_ids(ids, annotated, arguments.annotations, num_images)
-    predictor = _predictor(arguments)
-    folder = RunFolder(
-        out,
-        overlays=not arguments.no_overlays,
-        score_threshold=arguments.score_threshold,
-        keypoint_threshold=arguments.keypoint_threshold,
-        category_id=annotated.category_id if annotated else 1,
-    )
-
-    # A row is written whole or not at all, and the folder is completed after an interruption too.
-    tally = Tally(num_images)
-    with Interruption() as interruption, _native_messages_off():
+    left_out = _Overlays(out)
+    frames = _something_to_read(scan(arguments.sources, exclude=left_out))
+    if annotated and "-" not in arguments.sources:
+        names = (frame.name for frame in scan(arguments.sources, exclude=_Overlays(out)))
+        _check_annotations(annotated, arguments.annotations, names)
+    with contextlib.ExitStack() as stack:
+        predictor = _predictor(arguments, stack)
+        settings = settings_of(arguments, predictor)
+        out.mkdir(parents=True, exist_ok=True)
+        stack.enter_context(locked(out))
+        state = _state(arguments, out, settings)
+        interruption = stack.enter_context(Interruption())
+        run = _Run(arguments, state, interruption)
         try:
-            with contextlib.suppress(KeyboardInterrupt), progress() as show:
-                for row in _rows(predictor, frames(), folder):
-                    with interruption.held_back():
-                        folder.add(row, ids(row.name))
-                        tally.add(row)
-                    show(tally.num_done, num_images, f"{tally.num_done} of {num_images}, {tally}")
-            with interruption.held_back(ignore=True):
-                folder.close()
-        finally:
-            folder.discard()
-    return _summarise(tally, out, signal_number=interruption.came)
+            is_new = run.write(frames, predictor, Session(settings, engine_of(predictor)))
+            left_out.report()
+            if not is_new and are_newer(out, out / JOURNAL, parquet=arguments.parquet):
+                return _nothing_to_do(run.tally, len(state.failed), out)
+            summary = collect([out], out, annotated, parquet=arguments.parquet)
+        except KeyboardInterrupt:
+            print("interrupted; the same command goes on where it was")
+            return exit_codes.after(interruption.came)
+        except BrokenPipeError:  # the reader of the output has closed it
+            raise
+        except OSError as error:
+            raise OSError(f"{error}; once that is mended, the same command goes on") from error
+    return _summarise(run.tally, summary, out, signal_number=interruption.came)
 
 
-def _claim_ids(frames: Iterator[Frame], ids: ImageIds) -> int:
-    """Claim the ids of all images before any is read; returns the number of images.
+class _Run:
+    """From frames to records in the journal.
+
+    Args:
+        arguments: of the command line.
+        state: what was done before.
+        interruption: stops the run after the images that are under way.
+
+    Attributes:
+        tally: how far it has come.
+    """
+
+    def __init__(
+        self, arguments: argparse.Namespace, state: State, interruption: Interruption
+    ) -> None:
+        self.tally = Tally()
+        self._arguments, self._state, self._interruption = arguments, state, interruption
+        self._out = Path(arguments.out)
+        # of each image under way: its place in the source, and its stamp
+        self._under_way: collections.deque[tuple[int, Stamp]] = collections.deque()
+
+    def write(self, frames: Iterator[Frame], predictor: Predictor, session: Session) -> bool:
+        """Do the images that were not done before; whether there was anything to do.
+
+        Raises:
+            OSError: the disk is full, or the like.
+            KeyboardInterrupt: a second signal came, or one before there was anything to do.
+        """
+        todo = self._todo(frames)
+        first = next(todo, None)
+        if first is None and self._interruption.came:
+            raise KeyboardInterrupt(self._interruption.came)
+        if first is None and self._state.is_finished:
+            return False
+        todo = itertools.chain([] if first is None else [first], todo)
+        with (
+            Journal(self._out / JOURNAL, self._state.end) as journal,
+            native_messages_off(),
+            progress() as show,
+            contextlib.closing(predictor.stream(todo)) as predictions,
+        ):
+            journal.append(session)
+            total = self._count()
+            for record in self._records(predictions):
+                journal.append(record)
+                self.tally.num_done += 1
+                self.tally.num_people += record.shown or 0
+                done = self.tally.num_kept + self.tally.num_done
+                of_total = f"{done} of {total[0]}" if total else f"{done} images"
+                show(done, total[0] if total else None, f"{of_total}, {self.tally}")
+            if not self._interruption.came:
+                journal.append(End(self.tally.num_listed))
+        return True
+
+    def _todo(self, frames: Iterator[Frame]) -> Iterator[Frame]:
+        """The frames that are to be done, until a signal comes."""
+        while True:
+            try:
+                with self._interruption.at_once():
+                    frame = next(frames, None)
+            except KeyboardInterrupt:
+                frame = None
+            if self._interruption.came:
+                message = "stopping after the images that are under way; once more stops at once"
+                print(message, file=sys.stderr)
+            if frame is None or self._interruption.came:
+                return
+            if not belongs_to(frame.name, self._arguments.shard):
+                continue
+            # the size and the time are those of before it is read: if it changes then, they differ
+            stamp = frame.stamp
+            self.tally.num_listed += 1
+            if self._state.stamps.get(hash(frame.name)) == hash(stamp):
+                self.tally.num_kept += 1
+            else:
+                self._under_way.append((self.tally.num_listed - 1, stamp))
+                yield frame
+
+    def _records(self, predictions: Iterator[Prediction]) -> Iterator[Record]:
+        """The records in order; threads draw images while the network sees the next ones."""
+        renderer = Renderer(
+            self._out,
+            overlays=not self._arguments.no_overlays,
+            score_threshold=self._arguments.score_threshold,
+            keypoint_threshold=self._arguments.keypoint_threshold,
+        )
+        numbered = ((prediction, *self._under_way.popleft()) for prediction in predictions)
+        last = time.monotonic()
+        for record, (size, changed) in map_ahead(
+            lambda item: (renderer(item[0], item[1]), item[2]), numbered
+        ):
+            seconds, last = time.monotonic() - last, time.monotonic()
+            yield dataclasses.replace(record, size=size, time=changed, seconds=round(seconds, 4))
+
+    def _count(self) -> list[int]:
+        """A list that gets the number of images of the source, once a thread has counted them."""
+        total: list[int] = []
+        if "-" not in self._arguments.sources:
+            frames = scan(self._arguments.sources, exclude=_Overlays(self._out))
+            shard = self._arguments.shard
+            threading.Thread(
+                target=lambda: total.append(sum(belongs_to(frame.name, shard) for frame in frames)),
+                daemon=True,
+            ).start()
+        return total
+
+
+def _something_to_read(frames: Iterator[Frame]) -> Iterator[Frame]:
+    """The same frames.
 
     Raises:
-        ValueError: there is nothing to read.
+        ValueError: none of them can be read.
     """
-    num_images, num_good, problems = 0, 0, []
+    seen: list[Frame] = []
     for frame in frames:
-        ids.claim(frame.name)
-        num_images += 1
+        seen.append(frame)
         if frame.error is None:
-            num_good += 1
-        elif len(problems) < MAX_LISTED:
-            problems.append(f"{_printable(frame.name)}: {frame.error}")
-    if num_good == 0:
-        reasons = "\n  ".join(problems or ["no source is left"])
-        raise ValueError(f"there is nothing to read:\n  {reasons}")
-    return num_images
+            return itertools.chain(seen, frames)
+    problems = [f"{printable(frame.name)}: {frame.error}" for frame in seen[:MAX_LISTED]]
+    reasons = "\n  ".join(problems or ["no source is left"])
+    raise ValueError(f"there is nothing to read:\n  {reasons}")
 
 
-def _match_ids(ids: ImageIds, annotated: Annotated, path: str, num_images: int) -> None:
-    """Match images with annotations, and say which have none.
+def _check_annotations(annotated: Annotated, path: str, names: Iterable[str]) -> None:
+    """Say which images have no annotation, before the run.
 
     Raises:
-        ValueError: no image is annotated.
+        ValueError: none has.
     """
+    ids, num_images = ImageIds(annotated.ids), 0
+    for name in names:
+        ids.claim(name)
+        num_images += 1
     ids.match()
-    if not ids.unmatched:
-        return
-    name = ids.unmatched[0]
-    told = (
-        f"--annotations {path!r} names {num_images - len(ids.unmatched)} of {num_images} images. "
-        f"The source has {name!r}, the file has {closest(name, annotated.ids)!r}"
-    )
-    if len(ids.unmatched) == num_images:
-        raise ValueError(f"{told}: predict the folder that the names of the file are relative to")
-    print(f"bottomup: {told}: the others get other ids", file=sys.stderr)
+    if ids.unmatched:
+        told = matching(annotated, path, ids.unmatched, num_images)
+        if len(ids.unmatched) == num_images:
+            remedy = "predict the folder that the names of the file are relative to"
+            raise ValueError(f"{told}: {remedy}")
+        print(f"bottomup: {told}: the others get other ids", file=sys.stderr)
 
 
-def _predictor(arguments: argparse.Namespace) -> Predictor:
+def _state(arguments: argparse.Namespace, out: Path, settings: dict[str, object]) -> State:
+    """What was done before, and is to be kept.
+
+    Raises:
+        ValueError: the folder holds a run with other settings.
+    """
+    if arguments.overwrite:
+        return State()
+    state = read_state(out / JOURNAL, overlays=out)
+    problem = None
+    if state.session is not None:
+        problem = difference(state.session.settings, settings)
+    elif state.stamps:
+        problem = "settings that cannot be read"
+    if problem is not None:
+        raise ValueError(
+            f"--out {str(out)!r} holds a run with {problem}: "
+            "choose another folder, or start anew with --overwrite"
+        )
+    if arguments.retry_failed:
+        for name in state.failed:
+            state.stamps.pop(name, None)
+    return state
+
+
+def _predictor(arguments: argparse.Namespace, stack: contextlib.ExitStack) -> Predictor:
     cv2.setNumThreads(1)  # files are read and drawn in threads already
+    exif = not arguments.no_exif
+    reader = functools.partial(read, exif=exif, max_pixels=round(arguments.pixel_limit * 1e6))
     return Predictor(
         arguments.weights,
         device=arguments.device,
@@ -178,69 +311,29 @@ def _predictor(arguments: argparse.Namespace) -> Predictor:
         flip=arguments.flip,
         threads=arguments.threads,
         batch_size=arguments.batch_size,
-        exif=not arguments.no_exif,
+        exif=exif,
+        reader=stack.enter_context(IsolatedReader(reader)) if arguments.isolate else reader,
     )
 
 
-def _rows(predictor: Predictor, frames: Iterator[Frame], folder: RunFolder) -> Iterator[Row]:
-    """The rows of the run in order; threads draw them while the network sees the next images."""
-    with contextlib.closing(predictor.stream(frames)) as predictions:
-        yield from map_ahead(
-            lambda numbered: folder.render(numbered[1], numbered[0]), enumerate(predictions)
-        )
+def _nothing_to_do(tally: Tally, num_failed: int, out: Path) -> int:
+    """Say that the run is finished; returns the exit code."""
+    failed = f", {num_failed:,} of them failed" if num_failed else ""
+    print(f"nothing to do: {counted(tally.num_kept, 'image', 'images')} done before{failed}")
+    print(f"look at {printable(str(out / 'index.html'))}")
+    return exit_codes.SOME_FAILED if num_failed else exit_codes.DONE
 
 
-@contextlib.contextmanager
-def _native_messages_off() -> Iterator[None]:
-    """Hide what libpng, libjpeg and the like print about bad files: the summary names those files.
-
-    They write to file descriptor 2 themselves; Python's own messages go on to where it pointed.
-    """
-    shown = sys.stderr
-    try:
-        is_native = shown.fileno() == 2
-        kept = os.dup(2)
-    except (OSError, ValueError, AttributeError):  # captured by a test, or closed
-        yield
-        return
-    shown.flush()
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    if is_native:
-        sys.stderr = os.fdopen(
-            kept, "w", 1, encoding=shown.encoding, errors="backslashreplace", closefd=False
-        )
-    try:
-        yield
-    finally:
-        sys.stderr = shown
-        os.dup2(kept, 2)
-        os.close(kept)
-
-
-def _summarise(tally: Tally, out: Path, *, signal_number: int) -> int:
+def _summarise(tally: Tally, summary: Summary, out: Path, *, signal_number: int) -> int:
     """Print what was done; returns the exit code."""
     if signal_number:
-        print(f"interrupted after {tally.num_done} of {tally.num_images} images")
-    if tally.num_failed:
-        print(f"{_counted(tally.num_failed, 'file', 'files')} failed:")
-        for row in tally.failures:
-            print(f"  {_printable(row.name)}: {row.error}")
-        if num_more := tally.num_failed - len(tally.failures):
-            print(f"  and {num_more} more, see {out / 'failures.json'}")
-    print(f"{_counted(tally.num_done, 'image', 'images')} in {tally.seconds:.1f} s, {tally}")
-    print(f"look at {_printable(str(out / 'index.html'))}")
+        done = counted(summary.num_images, "image", "images")
+        print(f"interrupted after {done}; the same command goes on")
+    print_failures(summary, out)
+    if tally.num_kept:
+        print(f"{counted(tally.num_kept, 'image', 'images')} kept from before")
+    print(f"{counted(tally.num_done, 'image', 'images')} in {tally.seconds:.1f} s, {tally}")
+    print(f"look at {printable(str(out / 'index.html'))}")
     if signal_number:
         return exit_codes.after(signal_number)
-    return exit_codes.SOME_FAILED if tally.num_failed else exit_codes.DONE
-
-
-def _counted(number: int, one: str, many: str) -> str:
-    return f"{number:,} {one if number == 1 else many}"
-
-
-def _printable(name: str) -> str:
-    """A file name on one line, whatever is in it."""
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in name
-    )
+    return exit_codes.SOME_FAILED if summary.num_failed else exit_codes.DONE

@@ -9,11 +9,11 @@ SECONDS_PER_LINE = 10.0  # where there is no terminal
 
 
 @contextlib.contextmanager
-def progress() -> Iterator[Callable[[float, float, str], None]]:
+def progress() -> Iterator[Callable[[float, float | None, str], None]]:
     """Show how far some work has come: a bar on a terminal, a line of text now and then elsewhere.
 
-    Gives a function to call after each piece of work, with how much is done, the total, and a text
-    that says so.
+    Gives a function to call after each piece of work, with how much is done, the total (None if
+    it is not known yet), and a text that says so.
     """
     if sys.stderr.isatty():
         from rich.console import Console
@@ -33,7 +33,7 @@ def progress() -> Iterator[Callable[[float, float, str], None]]:
         return
     last = time.monotonic()
 
-    def show(done: float, total: float, text: str) -> None:
+    def show(done: float, total: float | None, text: str) -> None:
         nonlocal last
         if time.monotonic() - last >= SECONDS_PER_LINE:
             last = time.monotonic()

@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
+from bottomup.images import MAX_PIXELS
 from bottomup.images.formats import (
     DecodingError,
     Size,
@@ -31,12 +32,13 @@ from bottomup.images.formats import (
     unread,
 )
 
-MAX_PIXELS = 1 << 28  # 0.8 GB decoded; the largest phone cameras make 200 million
 END_MISSING = "the end mark of the JPEG is missing; its rows are complete"
 JPEG_END = b"\xff\xd9"
 
 
-def decode(data: bytes, *, exif: bool = True, suffix: str = "") -> UInt8[np.ndarray, "H W 3"]:
+def decode(
+    data: bytes, *, exif: bool = True, suffix: str = "", max_pixels: int = MAX_PIXELS
+) -> UInt8[np.ndarray, "H W 3"]:
     """Decode an image file.
 
     A file that ends too early is refused, since people would be lost silently. A JPEG whose end
@@ -47,6 +49,7 @@ def decode(data: bytes, *, exif: bool = True, suffix: str = "") -> UInt8[np.ndar
         data: the whole content of the file.
         exif: turn the image as its EXIF orientation says.
         suffix: of the file's name, for the kinds that the content does not tell.
+        max_pixels: an image whose header claims more is refused before it is decoded.
 
     Returns:
         RGB.
@@ -54,9 +57,9 @@ def decode(data: bytes, *, exif: bool = True, suffix: str = "") -> UInt8[np.ndar
     Raises:
         DecodingError: it is not an image of a known kind, is damaged, or is too large.
     """
-    usable_size(data, suffix)
+    usable_size(data, suffix, max_pixels)
     if is_heic(data):
-        return _decode_heic(data)
+        return _decode_heic(data, max_pixels)
     if _is_cut_short(data):
         raise DecodingError("truncated: the file ends before its image does")
     if warning(data):
@@ -65,7 +68,7 @@ def decode(data: bytes, *, exif: bool = True, suffix: str = "") -> UInt8[np.ndar
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
 
 
-def usable_size(data: bytes, suffix: str = "") -> Size:
+def usable_size(data: bytes, suffix: str = "", max_pixels: int = MAX_PIXELS) -> Size:
     """The size that the header states, if it can be one; see `declared_size`.
 
     Raises:
@@ -75,7 +78,7 @@ def usable_size(data: bytes, suffix: str = "") -> Size:
     if is_heic(data) and _heif_package() is None:
         raise unread("a HEIC image", otherwise=", or install bottomup[heif]")
     size = declared_size(data, suffix)
-    _check_size(size)
+    _check_size(size, max_pixels)
     return size
 
 
@@ -86,12 +89,12 @@ def warning(data: bytes) -> str | None:
     return END_MISSING if is_jpeg and data.rfind(JPEG_END) < jpeg_frame_header(data) else None
 
 
-def _check_size(size: Size) -> None:
+def _check_size(size: Size, max_pixels: int) -> None:
     claim = f"its header claims {size[0]} x {size[1]} pixels"
     if min(size) < 1:
         raise DecodingError(claim)
-    if size[0] * size[1] > MAX_PIXELS:
-        raise DecodingError(f"{claim}, more than {MAX_PIXELS:,}")
+    if size[0] * size[1] > max_pixels:
+        raise DecodingError(f"{claim}, more than {max_pixels:,}")
 
 
 def _decode_with_opencv(data: bytes, *, exif: bool) -> UInt8[np.ndarray, "H W 3"]:
@@ -106,12 +109,12 @@ def _decode_with_opencv(data: bytes, *, exif: bool) -> UInt8[np.ndarray, "H W 3"
     return image
 
 
-def _decode_heic(data: bytes) -> UInt8[np.ndarray, "H W 3"]:
+def _decode_heic(data: bytes, max_pixels: int) -> UInt8[np.ndarray, "H W 3"]:
     """HEIC by libheif, which turns the image as the file says."""
     heif: Any = _heif_package()
     try:
         image = heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=True)
-        _check_size(image.size)  # of the coded image, which the header may contradict
+        _check_size(image.size, max_pixels)  # of the coded image, which the header may contradict
         return np.array(image.to_pillow().convert("RGB"))
     except DecodingError:
         raise

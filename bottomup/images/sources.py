@@ -1,123 +1,34 @@
-"""Where images come from: paths, folders, globs, lists of them, arrays, generators of arrays.
+"""Where images come from: paths, folders, globs, text files, tar files, lists of them, arrays.
 
-A source is listed lazily and in a fixed order as frames without pixels. Threads then read the
-frames a little ahead. What is wrong with a file becomes the `error` of its frame, so the run goes
-on.
+A source is listed lazily and in a fixed order as frames without pixels. It is never held whole.
+What cannot be found becomes a frame with an error, so the run goes on.
 """
 
-import collections
-import concurrent.futures
 import dataclasses
 import glob
+import itertools
 import os
 import re
-import stat
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import cv2
 import numpy as np
-from jaxtyping import UInt8
 
-from bottomup.images.decoding import decode, warning
-from bottomup.images.formats import SUFFIXES, DecodingError
-from bottomup.threads import num_cpus
+from bottomup.images.archives import read_list, read_tar
+from bottomup.images.formats import SUFFIXES
+from bottomup.images.frames import Frame
 
-MAX_BYTES = 1 << 30  # of a file
-NUM_WORKERS = min(4, num_cpus())
+MAX_SORTED = 10_000  # entries of a folder that are sorted at once
 # what systems leave in folders of photos
 DEBRIS = re.compile(r"\._.*|\.DS_Store|(eh)?thumbs\.db|desktop\.ini", re.IGNORECASE | re.DOTALL)
 
 Source = Any
 """A path, a folder, a glob, an RGB uint8 array, or an iterable of these or of frames.
 
-The iterable may be infinite.
+The path may be that of a text file (.txt) with the path of an image on each line, "-" for such
+lines on the standard input, or a tar file (.tar). The iterable may be infinite.
 """
-
-T = TypeVar("T")
-R = TypeVar("R")
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Frame:
-    """One image of a source.
-
-    Attributes:
-        name: unique within the source: the path relative to the source's folder, with forward
-            slashes, or #INDEX.
-        path: the file; None for an array.
-        image: (H, W, 3) uint8 RGB; None if it is not read yet, or cannot be.
-        error: why it cannot be read; None if all is well.
-        warning: what is wrong with a file that was read all the same.
-    """
-
-    name: str
-    path: Path | None = None
-    image: UInt8[np.ndarray, "H W 3"] | None = None
-    error: str | None = None
-    warning: str | None = None
-
-
-def read(frame: Frame, *, exif: bool = True) -> Frame:
-    """The frame with its pixels, or with the reason why it has none.
-
-    Args:
-        frame: of a file. One with an image or an error is returned as it is.
-        exif: turn the image as its EXIF orientation says.
-    """
-    if frame.path is None or not is_unread(frame):
-        return frame
-    try:
-        data = _read_bytes(frame.path)
-        image = decode(data, exif=exif, suffix=frame.path.suffix)
-        return dataclasses.replace(frame, image=image, warning=warning(data))
-    except DecodingError as error:
-        return dataclasses.replace(frame, error=str(error))
-    except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
-        reason = getattr(error, "strerror", None) or error
-        return dataclasses.replace(frame, error=f"cannot be read: {reason}")
-    except (MemoryError, cv2.error):
-        return dataclasses.replace(frame, error="too large for the memory of this computer")
-
-
-def is_unread(frame: Frame) -> bool:
-    """Whether the frame still has to be read from a file."""
-    return frame.image is None and frame.error is None
-
-
-def map_ahead(
-    function: Callable[[T], R],
-    items: Iterable[T],
-    *,
-    wanted: Callable[[T], bool] = lambda item: True,
-    num_workers: int = NUM_WORKERS,
-) -> Iterator[R]:
-    """`map` in threads: the results in order, a few items ahead of the caller.
-
-    Args:
-        function: called in one of the threads.
-        items: pulled in the caller's thread.
-        wanted: which items are worth a thread. The others are computed when it is their turn, and
-            no item after them is pulled before, so a camera's frame does not wait for the next.
-        num_workers: the number of threads.
-    """
-    pool = concurrent.futures.ThreadPoolExecutor(num_workers, thread_name_prefix="bottomup")
-    running: collections.deque[concurrent.futures.Future[R]] = collections.deque()
-    try:
-        for item in items:
-            if wanted(item):
-                running.append(pool.submit(function, item))
-                if len(running) > num_workers + 2:
-                    yield running.popleft().result()
-            else:
-                while running:
-                    yield running.popleft().result()
-                yield function(item)
-        while running:
-            yield running.popleft().result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def scan(
@@ -125,10 +36,10 @@ def scan(
 ) -> Iterator[Frame]:
     """List a source without reading any file.
 
-    The order is that of the source, with names sorted within a folder or a glob. Folders are
-    searched recursively for files with one of `SUFFIXES`; hidden files and folders are passed over.
-    What cannot be found, a folder that cannot be opened, and a folder or a glob without images each
-    give one frame with an error.
+    The order is that of the source, with names sorted within a glob or a folder (in parts, where it
+    has more than `MAX_SORTED` entries). Folders are searched recursively for files with one of
+    `SUFFIXES`; hidden files and folders are passed over. What cannot be found, a folder that cannot
+    be opened, and a folder or a glob without images each give one frame with an error.
 
     Args:
         source: see `Source`.
@@ -137,16 +48,16 @@ def scan(
     Raises:
         ValueError: the source is of another type.
     """
-    if isinstance(source, str | os.PathLike):
-        # the names are unique already, and remembering millions of them would cost memory
-        yield from _scan_paths([source], exclude)
-    elif isinstance(source, np.ndarray):
+    source = [source] if isinstance(source, str | os.PathLike) else source
+    if isinstance(source, np.ndarray):
         yield from [_array_frame(source, 0)] if source.ndim < 4 else _scan_mixed(source, exclude)
     elif isinstance(source, list | tuple) and all(
         isinstance(item, str | os.PathLike) for item in source
     ):
         frames = _scan_paths(source, exclude)
-        yield from frames if len(source) == 1 else map(_UniqueNames(), frames)
+        # the names in one folder are unique, and remembering millions of them would cost memory
+        is_folder = len(source) == 1 and os.path.isdir(source[0])
+        yield from frames if is_folder else map(_UniqueNames(), frames)
     elif isinstance(source, Iterable):
         yield from _scan_mixed(source, exclude)
     else:
@@ -182,31 +93,50 @@ def _scan_paths(
     paths: Iterable[str | os.PathLike[str]], exclude: Callable[[str], bool]
 ) -> Iterator[Frame]:
     """Files, named relative to the deepest folder that holds all of the given paths."""
-    found: list[tuple[str, bool, str | None]] = []  # path, whether it is a folder, error
+    found: list[tuple[str, str, str | None]] = []  # path, kind, error
     for path in (os.fspath(path) for path in paths):
-        if os.path.lexists(path):
-            found.append((path, os.path.isdir(path), None))
+        if path == "-" or os.path.lexists(path):
+            found.append((path, _kind(path), None))
         else:
-            files = [(match, False, None) for match in _glob(path, exclude)]
+            files = [
+                (match, "tar" if _kind(match) == "tar" else "file", None)
+                for match in _glob(path, exclude)
+            ]
             error = "no file matches" if glob.has_magic(path) else "no such file or folder"
-            found += files or [(path, False, error)]
+            found += files or [(path, "file", error)]
 
-    found = [item for item in found if item[1] or not DEBRIS.fullmatch(os.path.basename(item[0]))]
+    found = [item for item in found if item[1] != "file" or not _is_debris(item[0])]
     folders = {
-        os.path.abspath(path) if is_folder else os.path.dirname(os.path.abspath(path))
-        for path, is_folder, _ in found
+        absolute if kind in ("folder", "tar") else os.path.dirname(absolute)
+        for absolute, kind in ((os.path.abspath(path), kind) for path, kind, _ in found)
+        if kind != "list"
     }
     try:
         base = os.path.commonpath(folders)
     except ValueError:  # nothing in common, as for two drives of Windows
         base = os.sep
-    for path, is_folder, error in found:
+    for path, kind, error in found:
         if error is not None:
             yield Frame(_relative(path, base) if len(found) > 1 else path, error=error)
-        elif is_folder:
+        elif kind == "folder":
             yield from _walk(path, base, exclude)
+        elif kind == "tar":
+            yield from _scan_tar(path, base)
+        elif kind == "list":
+            yield from _scan_list(path)
         else:
             yield Frame(_relative(path, base), Path(path))
+
+
+def _kind(path: str) -> str:
+    if os.path.isdir(path):
+        return "folder"
+    suffix = os.path.splitext(path)[1].lower()
+    return "list" if path == "-" else {".txt": "list", ".tar": "tar"}.get(suffix, "file")
+
+
+def _is_debris(path: str) -> bool:
+    return DEBRIS.fullmatch(os.path.basename(path)) is not None
 
 
 def _glob(pattern: str, exclude: Callable[[str], bool]) -> list[str]:
@@ -243,9 +173,16 @@ def _walk(top: str, base: str, exclude: Callable[[str], bool]) -> Iterator[Frame
     """
     is_empty = True
     visited: set[tuple[int, int]] = set()
-    ahead = [iter([(top, True)])]  # what is left of each folder on the path to the current one
+    # the folders on the path to the current one, with what is left of each
+    ahead = [(top, iter([(top, True)]))]
     while ahead:
-        path, is_folder = next(ahead[-1], (None, False))
+        folder, entries = ahead[-1]
+        try:
+            path, is_folder = next(entries, (None, False))
+        except OSError as error:
+            path, is_folder, is_empty = None, False, False
+            reason = f"the folder cannot be opened: {error.strerror}"
+            yield Frame(_own_name(folder, base), error=reason)
         if path is None:
             ahead.pop()
         elif is_folder:
@@ -254,27 +191,21 @@ def _walk(top: str, base: str, exclude: Callable[[str], bool]) -> Iterator[Frame
                 continue
             if identity is not None:
                 visited.add(identity)
-            try:
-                ahead.append(iter(_list_folder(path)))
-            except OSError as error:
-                is_empty = False
-                yield Frame(
-                    _relative(path, base), error=f"the folder cannot be opened: {error.strerror}"
-                )
+            ahead.append((path, _list_folder(path)))
         elif os.path.splitext(path)[1].lower() in SUFFIXES:
             is_empty = False
             yield Frame(_relative(path, base), Path(path))
     if is_empty:
-        yield Frame(
-            _relative(top, base) if base != os.path.abspath(top) else top,
-            error="no images in this folder",
-        )
+        yield Frame(_own_name(top, base), error="no images in this folder")
 
 
-def _list_folder(folder: str) -> list[tuple[str, bool]]:
-    """Paths in a folder that are not hidden, sorted, and whether each is (a link to) a folder."""
+def _list_folder(folder: str) -> Iterator[tuple[str, bool]]:
+    """Paths in a folder that are not hidden, and whether each is (a link to) a folder.
+
+    They are sorted in parts.
+    """
     with os.scandir(folder) as entries:
-        return sorted(
+        paths = (
             (
                 entry.path,
                 entry.is_dir(follow_symlinks=False)
@@ -283,6 +214,42 @@ def _list_folder(folder: str) -> list[tuple[str, bool]]:
             for entry in entries
             if not entry.name.startswith(".")
         )
+        # the folder is closed before its last part is gone through: folders may be deep
+        while len(part := sorted(itertools.islice(paths, MAX_SORTED))) == MAX_SORTED:
+            yield from part
+    yield from part
+
+
+def _scan_list(path: str) -> Iterator[Frame]:
+    """The images that a text file names, by their paths; `-` is the standard input."""
+    is_empty = True
+    try:
+        with open(0 if path == "-" else path, "rb", closefd=path != "-") as file:
+            for line in read_list(file):
+                is_empty = False
+                if not _is_debris(line):
+                    yield Frame(_without_parents(os.path.normpath(line)), Path(line))
+    except OSError as error:
+        yield Frame(path, error=f"the list cannot be read: {error.strerror}")
+    else:
+        if is_empty:
+            yield Frame(path, error="no paths in this list")
+
+
+def _scan_tar(path: str, base: str) -> Iterator[Frame]:
+    """The images in a tar file, named as if it were a folder."""
+    is_empty, folder, file = True, _relative(path, base), Path(path)
+    for member in read_tar(path):
+        name = _without_parents(os.path.normpath(f"{folder}/{member.name}"))
+        is_hidden = any(part.startswith(".") for part in name.split("/"))
+        if not member.name:
+            is_empty = False
+            yield Frame(_own_name(path, base), error=member.error)
+        elif os.path.splitext(name)[1].lower() in SUFFIXES and not is_hidden:
+            is_empty = False
+            yield Frame(name, file, error=member.error, member=member)
+    if is_empty:
+        yield Frame(_own_name(path, base), error="no images in this tar file")
 
 
 class _UniqueNames:
@@ -302,8 +269,16 @@ class _UniqueNames:
 
 
 def _relative(path: str, base: str) -> str:
-    relative = os.path.relpath(os.path.abspath(path), base)
-    return re.sub(r"^(\.\./)+", "", relative.replace(os.sep, "/"))
+    return _without_parents(os.path.relpath(os.path.abspath(path), base))
+
+
+def _own_name(path: str, base: str) -> str:
+    """The name of a folder or a tar file itself: as it was given if it is the base of all names."""
+    return path if base == os.path.abspath(path) else _relative(path, base)
+
+
+def _without_parents(path: str) -> str:
+    return re.sub(r"^(\.{0,2}/)+", "", path.replace(os.sep, "/"))
 
 
 def _identity(path: str | Path) -> tuple[int, int] | None:
@@ -313,15 +288,3 @@ def _identity(path: str | Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
-
-
-def _read_bytes(path: Path) -> bytes:
-    """The content of a regular file; a pipe or a device is refused without waiting for it."""
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    with open(os.open(path, flags), "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise DecodingError("not a file")
-        if status.st_size > MAX_BYTES:
-            raise DecodingError(f"too large: {status.st_size:,} bytes, more than {MAX_BYTES:,}")
-        return file.read(MAX_BYTES + 1)

@@ -4,11 +4,12 @@ The page needs no network and no other scripts. Thumbnails of the first images a
 other images are the files of overlays/, which the browser loads when they are looked at.
 """
 
-import base64
 import os
 import urllib.parse
 from pathlib import Path
 from typing import Any
+
+from bottomup.inference.journal import Record
 
 MAX_THUMBNAILS = 1000  # about 8 MB
 MAX_ROWS = 20_000  # the page says that images beyond are in the lists only
@@ -24,23 +25,20 @@ def split_page() -> tuple[str, str]:
     return before + _LIST[:1], _LIST[1:] + after
 
 
-def entry(
-    name: str,
-    num_people: int | None,
-    wh: tuple[int, int] | None,
-    overlay: str | None,
-    thumbnail: bytes | None,
-    error: str | None,
-) -> dict[str, Any]:
-    """What the page shows of one image, under short keys since there may be many."""
-    width, height = wh or (None, None)
+def entry(record: Record, overlay: str | None) -> dict[str, Any]:
+    """What the page shows of one image, under short keys since there may be many.
+
+    Args:
+        record: of the image.
+        overlay: path of its overlay from the page, with forward slashes; None without one.
+    """
     values = {
-        "f": name.encode("utf-8", "replace").decode(),
-        "n": num_people,
-        "w": width,
-        "h": height,
+        "f": record.name.encode("utf-8", "replace").decode(),
+        "n": record.shown,
+        "w": record.width,
+        "h": record.height,
         "o": None if overlay is None else urllib.parse.quote(os.fsencode(overlay)),
-        "t": None if thumbnail is None else base64.b64encode(thumbnail).decode(),
-        "e": error,
+        "t": record.thumbnail,
+        "e": record.error,
     }
     return {key: value for key, value in values.items() if value is not None}

@@ -7,6 +7,7 @@ come in the order of the source.
 
 import contextlib
 import dataclasses
+import functools
 import math
 import os
 import re
@@ -21,7 +22,8 @@ import torch
 from jaxtyping import UInt8
 
 from bottomup.geometry import Transform
-from bottomup.images.sources import Frame, Source, is_unread, map_ahead, read, scan
+from bottomup.images.frames import Frame, is_unread, map_ahead, read
+from bottomup.images.sources import Source, scan
 from bottomup.inference import MAX_MEGAPIXELS, pyramid, sizing
 from bottomup.inference.batching import map_batches
 from bottomup.method.aggregation import Maps, aggregate, combine
@@ -113,6 +115,7 @@ class Predictor:
             slower: what lies between two layers no longer fits the caches.
         grouper: assembles people; None is the one of `mode` with its default thresholds.
         exif: turn images as their EXIF orientation says.
+        reader: reads the file of a frame, in several threads at once; None is `sources.read`.
         stages: entered with "read" (of an image), "pose", "aggregate" and "group" (of a batch), to
             time them.
 
@@ -134,6 +137,7 @@ class Predictor:
         batch_size: int | None = None,
         grouper: Grouper | None = None,
         exif: bool = True,
+        reader: Callable[[Frame], Frame] | None = None,
         stages: Callable[[str], AbstractContextManager] = contextlib.nullcontext,
     ) -> None:
         if mode not in RULES:
@@ -156,6 +160,7 @@ class Predictor:
         self.flip = flip
         self.batch_size = batch_size or (1 if self.device.type == "cpu" else 8)
         self.exif, self.stages, self.threads = exif, stages, threads
+        self.reader = reader or functools.partial(read, exif=exif)
         self.grouper = grouper or Grouper(rules=RULES[mode], skeleton=net.skeleton)
         one_scale = mode == "robust" and self.scales == [1]
         self.can_tile = one_scale and pyramid.can_read(net, self.grouper)
@@ -185,7 +190,7 @@ class Predictor:
 
     def _read(self, frame: Frame) -> _Prepared | Prediction:
         with self.stages("read"):
-            frame = read(frame, exif=self.exif)
+            frame = self.reader(frame)
             if frame.image is None:
                 return failed(frame, frame.error)
             try:

@@ -13,7 +13,8 @@ import torch
 from jaxtyping import Float, UInt8
 
 from bottomup.geometry import Transform
-from bottomup.images.sources import Frame, Source, is_unread, map_ahead, read, scan
+from bottomup.images.frames import Frame, is_unread, map_ahead, read
+from bottomup.images.sources import Source, scan
 from bottomup.inference.predictor import (
     FAILURES,
     Prediction,

@@ -189,7 +189,7 @@ def save_model(
     # leave out the tensors of the bundled weights
     if shared is not None:
         common = _in_common(state, shared)
-        description["shared"] = {"weights": shared, "sha256": _digest(common)}
+        description["shared"] = {"weights": shared, "sha256": digest(common)}
         state = {name: tensor for name, tensor in state.items() if name not in common}
 
     # float16 only for weights of linear layers (2 axes) and convolutions (4)
@@ -309,7 +309,7 @@ def _all_tensors(checkpoint: Checkpoint, wanted: Iterable[str]) -> dict[str, Ten
         for key in wanted
         if key not in checkpoint.tensors and key in theirs
     }
-    if _digest(common) != shared.get("sha256"):
+    if digest(common) != shared.get("sha256"):
         raise WeightsError(
             f"{checkpoint.path}: was made with other weights {name!r} than the bundled ones; "
             "take both files from one version of bottomup"
@@ -340,9 +340,9 @@ def _in_common(state: Mapping[str, Tensor], weights: str) -> dict[str, Tensor]:
     return common
 
 
-def _digest(tensors: Mapping[str, Tensor]) -> str:
+def digest(tensors: Mapping[str, Tensor]) -> str:
     """SHA-256 of the names and bytes of tensors, in the order of names."""
-    digest = hashlib.sha256()
+    sha256 = hashlib.sha256()
     for name in sorted(tensors):
-        digest.update(name.encode() + tensors[name].contiguous().numpy().tobytes())
-    return digest.hexdigest()
+        sha256.update(name.encode() + tensors[name].cpu().contiguous().numpy().tobytes())
+    return sha256.hexdigest()

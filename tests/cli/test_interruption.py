@@ -7,36 +7,29 @@ from bottomup.cli.interruption import Interruption
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_interrupts_and_handlers_come_back(number):
+def test_the_first_signal_is_noted_the_second_interrupts_and_handlers_come_back(number):
     before = signal.getsignal(number)
     with Interruption() as interruption:
         assert not interruption.came
+        signal.raise_signal(number)
+        assert interruption.came
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(number)
-        assert interruption.came
     assert signal.getsignal(number) == before
 
 
-def test_a_held_back_block_is_finished_first():
-    done = []
-
-    def work() -> None:
-        with interruption.held_back():
-            signal.raise_signal(signal.SIGINT)
-            done.append("block")
-
+def test_a_block_that_waits_is_interrupted_at_once():
     with Interruption() as interruption:
-        with pytest.raises(KeyboardInterrupt):
-            work()
-        with interruption.held_back():
-            done.append("no new signal, no interruption")
-    assert len(done) == 2
-
-
-def test_a_signal_in_the_last_block_can_be_ignored():
-    with Interruption() as interruption:
-        with interruption.held_back(ignore=True):
+        with pytest.raises(KeyboardInterrupt), interruption.at_once():
             signal.raise_signal(signal.SIGINT)
+        assert interruption.came
+
+
+def test_after_such_a_block_signals_wait_again():
+    with Interruption() as interruption:
+        with interruption.at_once():
+            pass
+        signal.raise_signal(signal.SIGINT)
         assert interruption.came
 
 

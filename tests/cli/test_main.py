@@ -89,7 +89,7 @@ def test_errors_of_a_verb_become_exit_codes(monkeypatch, capsys, error, code, te
 def test_an_unknown_verb_names_the_closest(capsys):
     assert "did you mean bottomup predict?" in usage_error(capsys, "predikt")
     assert "did you mean bottomup validate?" in usage_error(capsys, "valdate")
-    assert "choose one of predict, evaluate, convert" in usage_error(capsys, "xyz")
+    assert "choose one of predict, collect, evaluate" in usage_error(capsys, "xyz")
 
 
 def test_a_path_in_place_of_a_verb(tmp_path, capsys):

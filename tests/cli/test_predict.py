@@ -1,26 +1,35 @@
 import contextlib
+import functools
 import io
 import json
 import os
+import re
 import signal
 import sys
+import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from bottomup import Poses
-from bottomup.cli import main, predict, progress
+from bottomup.cli import main, predict, prediction, progress
 from bottomup.cli.parser import Parser
 from bottomup.images.drawing import KEYPOINT_THRESHOLD, SCORE_THRESHOLD
-from bottomup.inference import predictor
-from bottomup.inference.run_folder import RunFolder
+from bottomup.images.frames import map_ahead
+from bottomup.images.sources import scan
+from bottomup.inference import lists, predictor
+from bottomup.inference.journal import JOURNAL, Journal, Record, read
+from bottomup.inference.lists import LISTS
+from bottomup.inference.locking import locked
+from bottomup.inference.run_folder import Renderer
 from tests.support.dots import DOTS, crowd, dot_net, picture
 from tests.support.picture_files import encode
+from tests.support.run_folders import load
 from tests.support.signals import SignallingTrunk
 from tests.support.terminals import Terminal
 
-RUN_FILES = ["failures.json", "images.json", "index.html", "overlays", "results.json"]
+RUN_FILES = sorted([*LISTS, ".lock", JOURNAL, "overlays"])
 
 
 @pytest.fixture(autouse=True)
@@ -54,10 +63,6 @@ def test_default_thresholds_are_those_of_drawing(capsys):
     text = capsys.readouterr().out
     assert f"({SCORE_THRESHOLD})" in text
     assert f"({KEYPOINT_THRESHOLD})" in text
-
-
-def load(path: Path):
-    return json.loads(path.read_text())
 
 
 def test_a_run_from_end_to_end(photos, tmp_path, capsys):
@@ -115,19 +120,11 @@ def test_options_reach_the_predictor(photos, tmp_path, options):
     assert len(load(tmp_path / "out" / "results.json")) >= 16
 
 
-def test_a_second_run_is_the_same_and_does_not_see_the_first(photos, tmp_path):
-    out = photos / "out"
+@pytest.mark.parametrize("inner", ["out", "."])
+def test_the_results_are_not_seen_as_images(photos, inner):
     for _ in range(2):
-        assert main(["predict", str(photos), "--out", str(out)]) == 0
-        results = (out / "results.json").read_bytes()
-    assert len(load(out / "images.json")["images"]) == 8
-    assert (
-        main(["predict", str(photos), "--out", str(photos)]) == 0
-    )  # into the folder of the pictures itself
-    assert main(["predict", str(photos), "--out", str(photos), "--batch-size", "3"]) == 0
-    names = [image["file_name"] for image in load(photos / "images.json")["images"]]
-    assert not [name for name in names if name.startswith("overlays")]
-    assert len(results) > 2
+        assert main(["predict", str(photos), "--out", str(photos / inner), "--overwrite"]) == 0
+        assert len(load(photos / inner / "images.json")["images"]) == 8
 
 
 def test_overlays_of_earlier_runs_are_left_out_and_named_in_one_line(photos, tmp_path, capsys):
@@ -140,7 +137,8 @@ def test_overlays_of_earlier_runs_are_left_out_and_named_in_one_line(photos, tmp
         assert len(lines) <= 1
         counts.append("".join(lines).count("/overlays"))
     assert counts == [0, 1, 1, 2, 2, 2]
-    assert main(["predict", str(photos / "**" / "*.*"), "--out", str(outs[0])]) == 3
+    words = ["predict", str(photos / "**" / "*.*"), "--out", str(outs[0]), "--overwrite"]
+    assert main(words) == 3
     assert len(load(outs[0] / "images.json")["images"]) == 8
     assert "left out" in capsys.readouterr().out
 
@@ -211,9 +209,9 @@ def test_images_without_annotations_are_told_before_the_first_one(
 ):
     path = named_file(tmp_path / "a.json", ["other/1.png", "else.png"])
     told = []
-    add = RunFolder.add
+    append = Journal.append
     monkeypatch.setattr(
-        RunFolder, "add", lambda *a: told.append(capsys.readouterr().err) or add(*a)
+        Journal, "append", lambda *a: told.append(capsys.readouterr().err) or append(*a)
     )
     assert predict_with(path, photos, tmp_path / "out") == 0
     assert "names 1 of 8 images. The source has 'sub/3.png', the file has 'other/1.png'" in told[0]
@@ -313,67 +311,295 @@ def test_many_failures_are_counted(tmp_path, capsys):
     assert len(load(tmp_path / "out" / "failures.json")) == 31
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupted_run_is_completed_as_far_as_it_came(
-    photos, tmp_path, net, capsys, number, code
+def run(photos: Path, out: Path, *options: str) -> int:
+    return main(["predict", str(photos), "--out", str(out), *options])
+
+
+def names_in(out: Path) -> list[str]:
+    """Of the records, in their order."""
+    return [entry.name for _, entry in read(out / JOURNAL) if isinstance(entry, Record)]
+
+
+def lists_of(out: Path) -> list[bytes]:
+    return [(out / name).read_bytes() for name in LISTS]
+
+
+@pytest.fixture
+def undisturbed(photos, tmp_path) -> list[bytes]:
+    """The lists of a run that was not interrupted."""
+    assert run(photos, tmp_path / "undisturbed") == 0
+    return lists_of(tmp_path / "undisturbed")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_finishes_what_is_under_way_and_goes_on(
+    photos, tmp_path, net, undisturbed, monkeypatch, capsys, number
 ):
-    net.trunk = SignallingTrunk(8, number)
+    monkeypatch.setattr(predictor, "map_ahead", functools.partial(map_ahead, num_workers=1))
+    trunk, net.trunk = net.trunk, SignallingTrunk(1, number)
     handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     out = tmp_path / "out"
-    assert main(["predict", str(photos), "--out", str(out), "--batch-size", "1"]) == code
+    assert run(photos, out, "--batch-size", "1") == 128 + number
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
     assert sorted(os.listdir(out)) == RUN_FILES
     images = load(out / "images.json")["images"]
-    assert len(images) < 8
+    assert [image["file_name"] for image in images] == names_in(out)
+    assert 1 <= len(images) < 8
     assert {person["image_id"] for person in load(out / "results.json")} == {
         image["id"] for image in images
     }
-    assert f"interrupted after {len(images)} of 8" in capsys.readouterr().out
+    told = capsys.readouterr()
+    assert f"interrupted after {len(images)} image" in told.out
+    assert told.err.count("stopping after the images that are under way") == 1
+
+    net.trunk = trunk
+    assert run(photos, out) == 0
+    assert lists_of(out) == undisturbed
+    assert len(set(names_in(out))) == len(names_in(out)) == 8
+    assert f"{len(images)} images kept from before" in capsys.readouterr().out
 
 
-def test_an_interruption_amid_a_row_waits_for_its_end(photos, tmp_path, monkeypatch):
-    add = RunFolder.add
+def test_a_second_signal_stops_at_once_and_loses_nothing(
+    photos, tmp_path, undisturbed, monkeypatch, capsys
+):
+    append = Journal.append
 
-    def interrupted_add(self, row, image_id):
-        if image_id == 5:
+    def interrupted_append(self, entry):
+        append(self, entry)
+        if isinstance(entry, Record) and entry.name == "sub/5.png":
             signal.raise_signal(signal.SIGINT)
-        add(self, row, image_id)
+            signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(RunFolder, "add", interrupted_add)
     out = tmp_path / "out"
-    assert main(["predict", str(photos), "--out", str(out)]) == 130
-    assert [image["id"] for image in load(out / "images.json")["images"]] == [1, 3, 5]
-    assert len(load(out / "results.json")) == 6
+    with monkeypatch.context() as patches:
+        patches.setattr(Journal, "append", interrupted_append)
+        assert run(photos, out) == 130
+    assert names_in(out) == ["sub/1.png", "sub/3.png", "sub/5.png"]
+    assert "the same command goes on" in capsys.readouterr().out
+    assert run(photos, out) == 0
+    assert lists_of(out) == undisturbed
 
 
-def test_an_interruption_before_the_first_image_leaves_valid_files(photos, tmp_path, net):
-    net.trunk = SignallingTrunk(1)
-    assert main(["predict", str(photos), "--out", str(tmp_path / "out")]) == 130
-    assert load(tmp_path / "out" / "results.json") == []
+def test_a_finished_run_ends_at_once(photos, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "out"
+    assert run(photos, out) == 0
+    before = {path: path.stat().st_mtime_ns for path in out.iterdir() if path.name != ".lock"}
+    monkeypatch.setattr(predictor.Predictor, "_predict", lambda *_: {}["not needed"])
+    assert run(photos, out) == 0
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert "nothing to do: 8 images done before" in capsys.readouterr().out
+    (out / "results.json").unlink()
+    assert run(photos, out) == 0
+    assert len(load(out / "results.json")) == 16
 
 
-@pytest.mark.parametrize("where", ["render", "add", "close"])
-def test_a_full_disk_is_one_line_and_leaves_the_earlier_run(
-    photos, tmp_path, monkeypatch, capsys, where
+def test_a_signal_while_a_finished_run_is_listed(photos, tmp_path, monkeypatch, capsys):
+    assert run(photos, tmp_path / "out") == 0
+
+    def interrupted_scan(*arguments, **options):
+        for frame in scan(*arguments, **options):
+            yield frame
+            signal.raise_signal(signal.SIGINT)
+
+    capsys.readouterr()
+    monkeypatch.setattr(prediction, "scan", interrupted_scan)
+    assert run(photos, tmp_path / "out") == 130
+    assert "nothing to do" not in capsys.readouterr().out
+
+
+def test_a_torn_record_is_done_again(photos, tmp_path, undisturbed):
+    out = tmp_path / "out"
+    assert run(photos, out) == 0
+    lines = (out / JOURNAL).read_bytes().splitlines(keepends=True)
+    (out / JOURNAL).write_bytes(b"".join(lines[:4]) + lines[4][:-20])
+    assert names_in(out) == ["sub/1.png", "sub/3.png", "sub/5.png"]
+    assert run(photos, out) == 0
+    assert len(names_in(out)) == 8
+    assert lists_of(out) == undisturbed
+
+
+def test_what_changed_is_done_again_and_what_is_new_is_done(photos, tmp_path):
+    out = tmp_path / "out"
+    assert run(photos, out) == 0
+    (photos / "sub/1.png").write_bytes((photos / "sub/3.png").read_bytes())
+    (photos / "sub/2.png").write_bytes((photos / "sub/3.png").read_bytes())
+    (out / "overlays/sub/7.png.jpg").unlink()
+    os.utime(photos / "sub/5.png", ns=(0, 0))
+    assert run(photos, out) == 0
+    assert names_in(out)[8:] == ["sub/1.png", "sub/2.png", "sub/5.png", "sub/7.png"]
+    images = {image["file_name"]: image for image in load(out / "images.json")["images"]}
+    assert len(images) == 9
+    assert images["sub/1.png"]["width"] == images["sub/3.png"]["width"]
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        (["--size", "128"], "size 256, not 128"),
+        (["--scales", "0.5"], r"scales \[1.0\], not \[0.5\]"),
+        (["--flip"], "flip false, not true"),
+        (["--mode", "official"], 'mode "robust", not "official"'),
+        (["--score-threshold", "0.5"], "score threshold 0.21, not 0.5"),
+        (["--keypoint-threshold", "0.5"], "keypoint threshold"),
+        (["--no-exif"], "exif true, not false"),
+        (["--no-overlays"], "overlays true, not false"),
+        (["--pixel-limit", "1"], "pixel limit"),
+        (["--shard", "1/2"], r"shard null, not \[1, 2\]"),
+    ],
+)
+def test_other_settings_are_refused_by_their_name(photos, tmp_path, capsys, options, name):
+    out = tmp_path / "out"
+    assert run(photos, out) == 0
+    before = lists_of(out)
+    capsys.readouterr()
+    assert run(photos, out, *options) == 2
+    message = capsys.readouterr().err
+    assert re.search(f"holds a run with {name}", message)
+    assert "--overwrite" in message
+    assert lists_of(out) == before
+
+
+def test_other_sources_are_refused(photos, tmp_path, capsys):
+    assert run(photos, tmp_path / "out") == 0
+    assert run(photos / "sub", tmp_path / "out") == 2
+    assert "holds a run with sources" in capsys.readouterr().err
+
+
+def test_other_weights_and_other_annotations_are_refused(photos, tmp_path, net, capsys):
+    annotations = tmp_path / "a.json"
+    annotations.write_text(json.dumps({"images": [{"id": 90, "file_name": "1.png"}]}))
+    out = tmp_path / "out"
+    assert run(photos, out, "--annotations", str(annotations)) == 0
+    annotations.write_text(json.dumps({"images": [{"id": 91, "file_name": "1.png"}]}))
+    assert run(photos, out, "--annotations", str(annotations)) == 2
+    assert "annotations' SHA-256" in capsys.readouterr().err
+    assert run(photos, out) == 2
+    assert "with annotations " in capsys.readouterr().err
+    assert run(photos, out, "--overwrite") == 0
+    net.mean += 0.1
+    assert run(photos, out) == 2
+    assert "weights' SHA-256" in capsys.readouterr().err
+
+
+def test_settings_that_were_lost_are_not_guessed(photos, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert run(photos, out) == 0
+    (out / JOURNAL).write_bytes((out / JOURNAL).read_bytes()[1:])
+    assert run(photos, out) == 2
+    assert "settings that cannot be read" in capsys.readouterr().err
+    assert run(photos, out, "--overwrite") == 0
+
+
+def test_failed_files_are_done_again_if_asked(photos, tmp_path, capsys):
+    bad = photos / "bad.jpg"
+    good = (photos / "sub/1.png").read_bytes()
+    bad.write_bytes(bytes(len(good)))
+    stamp = bad.stat()
+    out = tmp_path / "out"
+    assert run(photos, out) == 3
+    assert run(photos, out) == 3
+    assert "9 images done before, 1 of them failed" in capsys.readouterr().out
+    assert run(photos, out, "--retry-failed") == 3
+    assert names_in(out).count("bad.jpg") == 2
+    assert [entry["file"] for entry in load(out / "failures.json")] == ["bad.jpg"]
+    bad.write_bytes(good)
+    os.utime(bad, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    assert run(photos, out) == 3  # its size and its time are as before
+    assert run(photos, out, "--retry-failed") == 0
+    assert load(out / "failures.json") == []
+
+
+def test_a_folder_in_use_is_refused(photos, tmp_path, capsys):
+    (tmp_path / "out").mkdir()
+    with locked(tmp_path / "out"):
+        assert run(photos, tmp_path / "out") == 2
+    assert f"in use by process {os.getpid()}" in capsys.readouterr().err
+
+
+def test_shards_together_are_the_run(photos, tmp_path, undisturbed, capsys):
+    outs = [tmp_path / f"{i}" for i in (1, 2, 3)]
+    for i, out in enumerate(outs):
+        assert run(photos, out, "--shard", f"{i + 1}/3") == 0
+    assert sorted(name for out in outs for name in names_in(out)) == sorted(
+        names_in(tmp_path / "undisturbed")
+    )
+    assert main(["collect", *map(str, outs), "--out", str(tmp_path / "all")]) == 0
+    assert lists_of(tmp_path / "all")[:3] == undisturbed[:3]
+    assert "8 images, 16 people found" in capsys.readouterr().out
+
+
+def test_a_shard_without_images_is_a_run(photos, tmp_path):
+    codes = [run(photos, tmp_path / f"{i}", "--shard", f"{i}/40") for i in range(1, 41)]
+    assert codes == [0] * 40
+    assert sum(len(names_in(tmp_path / f"{i}")) for i in range(1, 41)) == 8
+    assert run(photos, tmp_path / "1", "--shard", "1/40") == 0
+
+
+def test_a_source_that_is_a_tar_file_and_one_that_is_a_list(photos, tmp_path, undisturbed):
+    paths = sorted(path for path in photos.rglob("*") if path.is_file())
+    with tarfile.open(tmp_path / "photos.tar", "w") as tar:
+        for path in paths[::-1]:
+            tar.add(path, path.relative_to(photos))
+    out = tmp_path / "out"
+    assert run(tmp_path / "photos.tar", out) == 0
+    assert lists_of(out)[:3] == undisturbed[:3]
+    assert run(tmp_path / "photos.tar", out) == 0
+    assert len(names_in(out)) == 8
+    (tmp_path / "list.txt").write_text("".join(f"{path}\n" for path in paths))
+    assert run(tmp_path / "list.txt", tmp_path / "out2") == 0
+    assert len(load(tmp_path / "out2" / "images.json")["images"]) == 8
+
+
+def test_reading_in_other_processes_gives_the_same(photos, tmp_path, undisturbed):
+    assert run(photos, tmp_path / "out", "--isolate") == 0
+    assert lists_of(tmp_path / "out") == undisturbed
+
+
+def test_the_limit_of_pixels(photos, tmp_path):
+    assert run(photos, tmp_path / "out", "--pixel-limit", "0.04") == 3
+    reasons = {entry["reason"] for entry in load(tmp_path / "out" / "failures.json")}
+    assert reasons == {"its header claims 256 x 192 pixels, more than 40,000"}
+    assert len(load(tmp_path / "out" / "images.json")["images"]) == 3
+
+
+def test_parquet_files_are_there_if_asked_for(photos, tmp_path):
+    pytest.importorskip("pyarrow")
+    assert run(photos, tmp_path / "out") == 0
+    assert run(photos, tmp_path / "out", "--parquet") == 0
+    assert (tmp_path / "out" / "results.parquet").is_file()
+
+
+@pytest.mark.parametrize(
+    ("owner", "function"), [(Renderer, "__call__"), (Journal, "append"), (lists, "_index")]
+)
+def test_a_full_disk_is_one_line_and_the_run_goes_on_later(
+    photos, tmp_path, undisturbed, monkeypatch, capsys, owner, function
 ):
     out = tmp_path / "out"
-    assert main(["predict", str(photos), "--out", str(out)]) == 0
-    before = {path: path.read_bytes() for path in out.glob("*.*")}
+    whole, calls = getattr(owner, function), []
 
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
+    def full(*arguments):
+        calls.append(1)
+        if len(calls) > (0 if owner is lists else 4):
+            raise OSError(28, "No space left on device")
+        return whole(*arguments)
 
-    monkeypatch.setattr(RunFolder, where, full)
-    assert main(["predict", str(photos), "--out", str(out)]) == 1
-    assert "No space left on device" in capsys.readouterr().err
-    assert {path: path.read_bytes() for path in out.glob("*.*")} == before
+    with monkeypatch.context() as patches:
+        patches.setattr(owner, function, full)
+        assert run(photos, out) == 1
+    error = capsys.readouterr().err
+    assert "No space left on device; once that is mended, the same command goes on" in error
+    assert "results.json" not in os.listdir(out)
+    assert run(photos, out) == 0
+    assert lists_of(out) == undisturbed
+    assert len(names_in(out)) == 8
 
 
 def test_a_failure_of_ours_is_not_hidden_and_leaves_no_parts(photos, tmp_path, monkeypatch):
-    monkeypatch.setattr(RunFolder, "add", lambda *_: {}["bug"])
+    monkeypatch.setattr(lists, "_index", lambda *_: {}["bug"])
     with pytest.raises(KeyError):
-        main(["predict", str(photos), "--out", str(tmp_path / "out")])
-    assert os.listdir(tmp_path / "out") == ["overlays"]
+        run(photos, tmp_path / "out")
+    assert sorted(os.listdir(tmp_path / "out")) == [".lock", JOURNAL, "overlays"]
 
 
 def test_progress_in_a_pipe_is_a_line_now_and_then(photos, tmp_path, monkeypatch, capsys):

@@ -1,13 +1,12 @@
-import itertools
 import os
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from bottomup.images.sources import Frame, is_unread, map_ahead, read, scan
+from bottomup.images.frames import Frame, is_unread, map_ahead, read
+from bottomup.images.sources import scan
 from tests.support.picture_files import HALVES, encode
 
 PNG = encode(HALVES, ".png")
@@ -186,42 +185,6 @@ def test_a_glob_follows_links_but_not_in_circles(tmp_path):
     assert len(names_of(str(tmp_path / "**/b/**/*.png"))) == 3
 
 
-def test_a_warning_comes_with_the_image(tmp_path):
-    (tmp_path / "1.jpg").write_bytes(encode(HALVES, ".jpg")[:-2])
-    (frame,) = iterate(tmp_path)
-    assert frame.image is not None
-    assert frame.error is None
-    assert "end mark" in (frame.warning or "")
-
-
-def test_pipes_and_devices_do_not_block(tmp_path):
-    os.mkfifo(tmp_path / "pipe.jpg")
-    (frame,) = iterate(tmp_path)
-    assert frame.error == "not a file"
-    (frame,) = iterate("/dev/zero")
-    assert frame.error == "not a file"
-
-
-def test_a_file_too_large_is_not_read(tmp_path):
-    with open(tmp_path / "huge.jpg", "wb") as file:
-        file.truncate(1 << 34)
-    (frame,) = iterate(tmp_path)
-    assert "too large" in (frame.error or "")
-
-
-def test_a_folder_in_place_of_a_file_is_an_error(tmp_path):
-    assert read(Frame("1.png", tmp_path)).error == "cannot be read: Is a directory"
-
-
-def test_a_file_that_vanishes_is_an_error(tmp_path):
-    put(tmp_path, "1.png", "2.png")
-    frames = list(scan(tmp_path))
-    (tmp_path / "1.png").unlink()
-    first, second = map(read, frames)
-    assert "No such file" in (first.error or "")
-    assert second.error is None
-
-
 def test_no_permission(tmp_path):
     put(tmp_path, "1.png", "locked/2.png").joinpath("1.png").chmod(0)
     if os.access(tmp_path / "1.png", os.R_OK):
@@ -231,15 +194,6 @@ def test_no_permission(tmp_path):
     (tmp_path / "locked").chmod(0o700)
     assert all("Permission denied" in (frame.error or "") for frame in frames)
     assert len(frames) == 2
-
-
-def test_permission_errors_have_their_own_words(tmp_path, monkeypatch):
-    put(tmp_path, "1.png")
-    monkeypatch.setattr(
-        os, "open", lambda *_: (_ for _ in ()).throw(PermissionError(13, "Permission denied"))
-    )
-    (frame,) = map(read, scan(tmp_path))
-    assert frame.error == "cannot be read: Permission denied"
 
 
 def test_names_in_any_script(tmp_path):
@@ -264,58 +218,3 @@ def test_deep_folders(tmp_path):
         deep = deep / "d"
     put(deep, "1.png")
     assert names_of(tmp_path) == ["d/" * 60 + "1.png"]
-
-
-def test_an_infinite_generator_is_pulled_as_needed():
-    pulled = itertools.count()
-    frames = iterate(HALVES for _ in pulled)
-    for _ in range(5):
-        assert next(frames).image is not None
-    assert next(pulled) <= 6
-
-
-def test_files_are_listed_little_ahead(tmp_path):
-    put(tmp_path, *(f"{i:03}.png" for i in range(100)))
-    pulled = []
-    ahead = map_ahead(read, (pulled.append(1) or frame for frame in scan(tmp_path)), num_workers=2)
-    next(ahead)
-    assert len(pulled) <= 6
-    ahead.close()
-
-
-def test_map_ahead_keeps_the_order_and_raises_what_is_raised():
-    gate = threading.Event()
-
-    def work(i: int) -> int:
-        if i == 0:
-            gate.wait(5)
-        else:
-            gate.set()
-        if i == 7:
-            raise KeyError(i)
-        return i
-
-    results = map_ahead(work, range(10), num_workers=2)
-    assert list(itertools.islice(results, 7)) == list(range(7))
-    with pytest.raises(KeyError):
-        next(results)
-
-
-def test_map_ahead_does_unwanted_items_in_their_turn():
-    threads = []
-
-    def work(i: int) -> int:
-        threads.append(threading.current_thread() is threading.main_thread())
-        return i
-
-    assert list(map_ahead(work, range(6), wanted=lambda i: i % 2 == 0)) == list(range(6))
-    assert sorted(threads) == [False] * 3 + [True] * 3
-
-
-def test_read_passes_arrays_and_failures_through():
-    for frame in (
-        Frame("x", image=HALVES),
-        Frame("x", error="bad"),
-        Frame("x", Path("x"), error="bad"),
-    ):
-        assert read(frame) is frame

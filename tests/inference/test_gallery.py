@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from bottomup.inference import gallery
+from bottomup.inference.journal import Record
 
 PAGE = Path(gallery.__file__).with_name("gallery.html").read_text()
 LIST = re.compile(r'<script id="rows" type="application/json">(.*?)</script>', re.DOTALL)
@@ -30,20 +31,21 @@ def test_the_page_needs_nothing_from_elsewhere():
 
 
 def test_an_entry_has_what_is_known():
-    assert gallery.entry("a.jpg", 0, (60, 40), "overlays/a.jpg", b"\xff\xd8", None) == {
+    record = Record("a.jpg", 1, 2, 60, 40, [], 0, "overlays/a.jpg", "/9g=", seconds=0.1)
+    assert gallery.entry(record, "../1/overlays/a.jpg") == {
         "f": "a.jpg",
         "n": 0,
         "w": 60,
         "h": 40,
-        "o": "overlays/a.jpg",
+        "o": "../1/overlays/a.jpg",
         "t": "/9g=",
     }
-    assert gallery.entry("b", None, None, None, None, "bad") == {"f": "b", "e": "bad"}
+    assert gallery.entry(Record("b", error="bad"), None) == {"f": "b", "e": "bad"}
 
 
 def test_an_entry_of_any_name_is_text_and_an_address():
     name = os.fsdecode(b'<b>&"%#?\xff.jpg')
-    found = gallery.entry(name, 1, (1, 1), f"overlays/é/{name}", None, None)
+    found = gallery.entry(Record(name), f"overlays/é/{name}")
     json.dumps(found, ensure_ascii=False).encode()
     assert found["f"] == '<b>&"%#??.jpg'
     assert found["o"] == "overlays/%C3%A9/%3Cb%3E%26%22%25%23%3F%FF.jpg"

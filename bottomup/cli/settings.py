@@ -1,0 +1,60 @@
+"""What a run is made with: all that changes its results, and what the network runs on."""
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import cv2
+import torch
+
+import bottomup
+from bottomup.inference.predictor import Predictor
+from bottomup.weights.store import digest
+
+
+def settings_of(arguments: argparse.Namespace, predictor: Predictor) -> dict[str, Any]:
+    """All that changes the results of `bottomup predict`, by name, as JSON gives it back.
+
+    Raises:
+        ValueError: the annotations cannot be read.
+    """
+    settings = {
+        "version": bottomup.__version__,
+        "sources": [path if path == "-" else os.path.abspath(path) for path in arguments.sources],
+        "shard": arguments.shard,
+        "annotations": arguments.annotations and os.path.abspath(arguments.annotations),
+        "annotations' SHA-256": arguments.annotations and _sha256(arguments.annotations),
+        "weights' SHA-256": digest(predictor.net.state_dict()),
+        "mode": predictor.mode,
+        "size": predictor.size,
+        "max megapixels": predictor.max_megapixels,
+        "scales": predictor.scales,
+        "flip": predictor.flip,
+        "exif": predictor.exif,
+        "pixel limit": arguments.pixel_limit,
+        "score threshold": arguments.score_threshold,
+        "keypoint threshold": arguments.keypoint_threshold,
+        "overlays": not arguments.no_overlays,
+    }
+    return json.loads(json.dumps(settings))
+
+
+def engine_of(predictor: Predictor) -> str:
+    """What the network runs on. Two engines may differ in the last digits of their results."""
+    device = predictor.device
+    name = platform.machine()
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+    return f"{device.type} {name}, torch {torch.__version__}, OpenCV {cv2.__version__}"
+
+
+def _sha256(path: str) -> str:
+    try:
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ValueError(f"annotations {path!r} cannot be read: {error.strerror}") from error

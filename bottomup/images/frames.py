@@ -1,0 +1,143 @@
+"""One image of a source: what it is called, where it is read from, and how.
+
+What is wrong with a file becomes the `error` of its frame, so the run goes on. Threads read frames
+a little ahead of those who need them.
+"""
+
+import collections
+import concurrent.futures
+import dataclasses
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+
+from bottomup.images import MAX_PIXELS
+from bottomup.images.archives import Member
+from bottomup.images.decoding import decode, warning
+from bottomup.images.formats import DecodingError
+from bottomup.threads import num_cpus
+
+MAX_BYTES = 1 << 30  # of a file
+NUM_WORKERS = min(4, num_cpus())
+
+Stamp = tuple[int | None, int | None]
+"""Size in bytes of a file, and when it was last changed in nanoseconds since 1970."""
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Frame:
+    """One image of a source.
+
+    Attributes:
+        name: unique within the source: the path relative to the source's folder, with forward
+            slashes, or #INDEX.
+        path: the file; None for an array.
+        image: (H, W, 3) uint8 RGB; None if it is not read yet, or cannot be.
+        error: why it cannot be read; None if all is well.
+        warning: what is wrong with a file that was read all the same.
+        member: where it is in the tar file `path`; None for a file of its own.
+    """
+
+    name: str
+    path: Path | None = None
+    image: UInt8[np.ndarray, "H W 3"] | None = None
+    error: str | None = None
+    warning: str | None = None
+    member: Member | None = None
+
+    @property
+    def stamp(self) -> Stamp:
+        """What tells whether the file has changed; None and None if there is no file."""
+        if self.member is not None:
+            return self.member.size, self.member.time
+        try:
+            status = None if self.path is None or self.error is not None else os.stat(self.path)
+        except (OSError, ValueError):
+            status = None
+        return (None, None) if status is None else (status.st_size, status.st_mtime_ns)
+
+
+def read(frame: Frame, *, exif: bool = True, max_pixels: int = MAX_PIXELS) -> Frame:
+    """The frame with its pixels, or with the reason why it has none.
+
+    Args:
+        frame: of a file. One with an image or an error is returned as it is.
+        exif: turn the image as its EXIF orientation says.
+        max_pixels: an image whose header claims more is refused before it is decoded.
+    """
+    if frame.path is None or not is_unread(frame):
+        return frame
+    try:
+        data = _read_bytes(frame.path, frame.member)
+        suffix = os.path.splitext(frame.path if frame.member is None else frame.member.name)[1]
+        image = decode(data, exif=exif, suffix=suffix, max_pixels=max_pixels)
+        return dataclasses.replace(frame, image=image, warning=warning(data))
+    except DecodingError as error:
+        return dataclasses.replace(frame, error=str(error))
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
+        reason = getattr(error, "strerror", None) or error
+        return dataclasses.replace(frame, error=f"cannot be read: {reason}")
+    except (MemoryError, cv2.error):
+        return dataclasses.replace(frame, error="too large for the memory of this computer")
+
+
+def is_unread(frame: Frame) -> bool:
+    """Whether the frame still has to be read from a file."""
+    return frame.image is None and frame.error is None
+
+
+def map_ahead(
+    function: Callable[[T], R],
+    items: Iterable[T],
+    *,
+    wanted: Callable[[T], bool] = lambda item: True,
+    num_workers: int = NUM_WORKERS,
+) -> Iterator[R]:
+    """`map` in threads: the results in order, a few items ahead of the caller.
+
+    Args:
+        function: called in one of the threads.
+        items: pulled in the caller's thread.
+        wanted: which items are worth a thread. The others are computed when it is their turn, and
+            no item after them is pulled before, so a camera's frame does not wait for the next.
+        num_workers: the number of threads.
+    """
+    pool = concurrent.futures.ThreadPoolExecutor(num_workers, thread_name_prefix="bottomup")
+    running: collections.deque[concurrent.futures.Future[R]] = collections.deque()
+    try:
+        for item in items:
+            if wanted(item):
+                running.append(pool.submit(function, item))
+                if len(running) > num_workers + 2:
+                    yield running.popleft().result()
+            else:
+                while running:
+                    yield running.popleft().result()
+                yield function(item)
+        while running:
+            yield running.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _read_bytes(path: Path, member: Member | None) -> bytes:
+    """The content of a regular file; a pipe or a device is refused without waiting for it."""
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    with open(os.open(path, flags), "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise DecodingError("not a file")
+        offset, size = (0, status.st_size) if member is None else (member.offset, member.size)
+        if size > MAX_BYTES:
+            raise DecodingError(f"too large: {size:,} bytes, more than {MAX_BYTES:,}")
+        file.seek(offset)
+        return file.read(size)
