@@ -102,7 +102,8 @@ class Skeleton:
             rest = f"{DEFAULT_SIGMA} for {', '.join(unknown)}" if unknown else ""
             origin = ", ".join(filter(None, (known, rest)))
         parts = {"pairs": ", ".join(pairs), "alone": ", ".join(alone), "sigmas": origin}
-        return "; ".join(f"{what}: {text or 'none'}" for what, text in parts.items())
+        told = "; ".join(f"{what}: {text or 'none'}" for what, text in parts.items())
+        return told if can_mirror(flip) else f"{told}; without pairs no training image is mirrored"
 
     @classmethod
     def from_category(
@@ -159,6 +160,14 @@ class Skeleton:
             grouping_order=tuple(data["grouping_order"]),
             flip_pairs=None if flip_pairs is None else _pairs(flip_pairs),
         )
+
+
+def can_mirror(flip_indices: Sequence[int]) -> bool:
+    """Whether a mirrored image is likely to show what an image can: there are pairs, or one joint.
+
+    Several joints without any pair are those of a thing that is not symmetric.
+    """
+    return len(flip_indices) == 1 or list(flip_indices) != list(range(len(flip_indices)))
 
 
 def joint_key(name: str) -> tuple[str, str]:

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from bottomup.data.samples import LabelledImage
+from bottomup.skeleton import can_mirror
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Augment:
             above 1 shows more than the short side.
         rotation: largest rotation to either side, degrees.
         translation: largest shift along either axis, in short sides of the image.
-        flip: probability that the image is mirrored.
+        flip: probability that the image is mirrored; never without left-right pairs of joints.
         colour: strength of the changes of brightness, contrast, saturation and hue, 0 (none) to 1.
         blur: probability that the image is blurred a little.
         grey: probability that the image loses its colours.
@@ -60,7 +61,7 @@ class Augment:
     ) -> LabelledImage:
         """Augment one image; see `Augmentation`."""
         height, width = image.mask.shape
-        mirrored = bool(rng.random() < self.flip)
+        mirrored = bool(rng.random() < self.flip) and can_mirror(flip_indices)
         matrix = self.draw_matrix(width, height, mirrored, rng)
         sample = warp(image, matrix, (self.size, self.size), flip_indices if mirrored else None)
         return sample._replace(image=self.recolour(sample.image, rng))

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from bottomup.data.augment import Augment, similarity, warp
 from bottomup.data.samples import LabelledImage
 from bottomup.geometry import Transform
+from bottomup.skeleton import can_mirror
 
 MIN_SHARE = 0.2  # of a box that a sample must show for the person to count
 
@@ -22,7 +23,7 @@ class CropAugment:
         scale: range of the factor on the extent that the crop shows.
         rotation: largest rotation to either side, degrees.
         shift: largest shift along either axis, as a share of the crop.
-        flip: probability that the crop is mirrored.
+        flip: probability that the crop is mirrored; never without left-right pairs of joints.
         colour: strength of the changes of colour, see `Augment`.
         blur: probability that the crop is blurred a little.
         grey: probability that the crop loses its colours.
@@ -46,7 +47,7 @@ class CropAugment:
         """
         one, box = _choose(image, rng)
         wh = (self.height * 3 // 4, self.height)
-        mirrored = bool(rng.random() < self.flip)
+        mirrored = bool(rng.random() < self.flip) and can_mirror(flip_indices)
         matrix = self._draw_matrix(box, wh, mirrored, rng)
         sample = warp(one, matrix, wh, flip_indices if mirrored else None)
         augment = Augment(colour=self.colour, blur=self.blur, grey=self.grey)

@@ -3,12 +3,13 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Literal
 
 import torch
 from pytorch_lightning import LightningModule
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -24,6 +25,7 @@ from bottomup.models.network import Network
 from bottomup.models.pose_net import PoseNet
 from bottomup.skeleton import Skeleton
 from bottomup.training.loss_watch import LossWatch
+from bottomup.training.parameters import check_names, freeze, make_optimizer
 from bottomup.weights.description import describe
 
 
@@ -40,13 +42,15 @@ class Estimator(LightningModule):
         schedule: makes the learning rate schedule; None keeps the rate.
         schedule_interval: whether the schedule counts epochs or steps.
         frozen: modules of the network that are not trained, by their dotted names.
+        rates: of modules by their dotted names, as multiples of the optimiser's learning rate. Of a
+            module within another, the inner one's counts.
 
     Attributes:
         found: COCO results of the images that this process has validated in this epoch.
         seen: ids of these images.
 
     Raises:
-        ValueError: the network has no module of a name in `frozen`.
+        ValueError: the network has no module of a name in `frozen` or `rates`.
     """
 
     network: Any
@@ -61,14 +65,15 @@ class Estimator(LightningModule):
         schedule: Callable[[Optimizer], LRScheduler] | None,
         schedule_interval: Literal["epoch", "step"],
         frozen: Sequence[str],
+        rates: Mapping[str, float] = MappingProxyType({}),
     ):
         super().__init__()
-        for name in frozen:
-            _submodule(network, name).requires_grad_(False)
+        freeze(network, frozen)
+        check_names(network, rates)
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.criterion, self.weights = criterion, weights
         self.optimizer, self.schedule = optimizer, schedule
-        self.schedule_interval = schedule_interval
+        self.schedule_interval, self.rates = schedule_interval, rates
         self.found: list[dict[str, Any]] = []
         self.seen: list[int] = []
         self._watch = LossWatch()
@@ -89,7 +94,7 @@ class Estimator(LightningModule):
 
     def configure_optimizers(self) -> Any:
         """The optimiser and, if there is one, the schedule."""
-        optimizer = self.optimizer([w for w in self.network.parameters() if w.requires_grad])
+        optimizer = make_optimizer(self.optimizer, self.network, self.rates)
         if self.schedule is None:
             return optimizer
         scheduler = {"scheduler": self.schedule(optimizer), "interval": self.schedule_interval}
@@ -210,9 +215,11 @@ class PoseEstimator(Estimator):
             fine-tuning with small batches.
         frozen: modules of the network that are not trained, such as "trunk.stem", which also makes
             training steps faster.
+        rates: of modules by their dotted names, as multiples of the optimiser's learning rate, such
+            as {"trunk": 0.1}. Of a module within another, the inner one's counts.
 
     Raises:
-        ValueError: the network has no module of a name in `frozen`.
+        ValueError: the network has no module of a name in `frozen` or `rates`.
     """
 
     def __init__(
@@ -230,6 +237,7 @@ class PoseEstimator(Estimator):
         tag_threshold: float = 1.0,
         freeze_norm: bool = False,
         frozen: Sequence[str] = (),
+        rates: Mapping[str, float] = MappingProxyType({}),
     ):
         compute: Callable[..., dict[str, Tensor]] = criterion
         if isinstance(criterion, Criterion):  # it also needs two facts about the network
@@ -246,6 +254,7 @@ class PoseEstimator(Estimator):
             schedule=schedule,
             schedule_interval=schedule_interval,
             frozen=frozen,
+            rates=rates,
         )
         self.mode: Literal["robust", "official"] = mode
         self.scales, self.flip, self.freeze_norm = scales, flip, freeze_norm
@@ -283,7 +292,7 @@ class PoseEstimator(Estimator):
             )
         if self.freeze_norm:
             for module in self.network.modules():
-                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
                     module.eval()
 
     def validation_step(self, batch: list[EvaluationImage], batch_idx: int) -> None:
@@ -313,24 +322,6 @@ class PoseEstimator(Estimator):
             batch_size=batch_size,
             grouper=self.grouper,
         )
-
-
-def _submodule(network: nn.Module, name: str) -> nn.Module:
-    """A part of the network by its dotted name.
-
-    Raises:
-        ValueError: the network has no part of that name.
-    """
-    try:
-        return network.get_submodule(name)
-    except AttributeError as error:
-        known = [
-            f"{part}.{child}"
-            for part in ("trunk", "head")
-            for child, _ in network.get_submodule(part).named_children()
-        ]
-        names = ", ".join(known)
-        raise ValueError(f"the network has no {name!r} to freeze; it has {names}") from error
 
 
 def join_processes(

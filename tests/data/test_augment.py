@@ -69,6 +69,20 @@ def test_mirroring_exchanges_left_and_right():
     assert other.keypoints[0, 5, 2] == 0
 
 
+@pytest.mark.parametrize(
+    ("flip_indices", "is_mirrored"), [([0, 1], False), ([1, 0], True), ([0], True)]
+)
+def test_joints_without_any_pair_are_not_mirrored(flip_indices, is_mirrored):
+    keypoints = np.full((1, len(flip_indices), 3), 20, np.float32)
+    image = labelled(blob_image(100, 90), keypoints)
+    settings = {"size": 200, "scale": (1, 1), "rotation": 0, "translation": 0}
+    still, mirrored = (
+        Augment(**settings, flip=flip)(image, flip_indices, np.random.default_rng(0)).image
+        for flip in (0, 1)
+    )
+    np.testing.assert_array_equal(mirrored, still[:, ::-1] if is_mirrored else still)
+
+
 def test_joints_that_leave_lose_their_label_and_unlabelled_ones_stay_so():
     image = np.zeros((10, 10, 3), np.uint8)
     keypoints = np.array([[[9, 9, 2], [1, 1, 1], [5, 5, 0]]], np.float32)

@@ -87,7 +87,7 @@ def test_network_and_criterion_go_together():
 
 
 def test_a_part_that_is_not_there_cannot_be_frozen():
-    with pytest.raises(ValueError, match="no 'truck' to freeze"):
+    with pytest.raises(ValueError, match="no 'truck'; it has"):
         TopDownEstimator(networks.topdown_heatmap(height=128), frozen=["truck"])
 
 

@@ -55,9 +55,30 @@ def test_frozen_modules_are_left_out_of_training():
         )
 
 
-def test_a_module_to_freeze_must_be_there():
-    with pytest.raises(ValueError, match=r"no 'trunk.stam' to freeze; it has trunk.stem, "):
-        PoseEstimator(networks.compact(width=4), frozen=["trunk.stam"])
+@pytest.mark.parametrize("setting", [{"frozen": ["trunk.stam"]}, {"rates": {"trunk.stam": 0.1}}])
+def test_a_module_that_is_named_must_be_there(setting):
+    with pytest.raises(ValueError, match=r"no 'trunk.stam'; it has trunk.stem, "):
+        PoseEstimator(networks.compact(width=4), **setting)
+
+
+def test_modules_have_rates_of_their_own():
+    rates = {"trunk": 0.1, "trunk.stem": 0.5}
+    estimator = PoseEstimator(
+        networks.compact(width=4),
+        optimizer=lambda weights: torch.optim.AdamW(weights, lr=1e-3),
+        frozen=["trunk.stages.0"],
+        rates=rates,
+    )
+    found = {
+        id(weight): group["lr"]
+        for group in estimator.configure_optimizers().param_groups
+        for weight in group["params"]
+    }
+    for name, weight in estimator.network.named_parameters():
+        expected = 1e-4 if name.startswith("trunk.") else 1e-3
+        expected = 5e-4 if name.startswith("trunk.stem.") else expected
+        expected = None if name.startswith("trunk.stages.0.") else expected
+        assert found.get(id(weight)) == pytest.approx(expected), name
 
 
 def test_images_seen_by_several_processes_count_once(monkeypatch):
