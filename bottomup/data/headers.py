@@ -21,7 +21,7 @@ from bottomup.files import read_json, write_whole
 from bottomup.images.decoding import usable_size
 from bottomup.images.formats import DecodingError, IncompleteHeaderError, Size
 
-HEADER_BYTES = (1 << 12, 1 << 20)  # read of a file: enough for most, and for long metadata
+HEADER_BYTES = (1 << 12, 1 << 17, 1 << 20)  # read of a file: enough for most, and for long metadata
 NUM_THREADS = 8
 FILES_PER_TASK = 256
 MAX_LISTED = 20

@@ -31,21 +31,30 @@ class AveragedWeights(WeightAveraging):
     def __init__(self, decay: float = 0.999):
         super().__init__(avg_fn=functools.partial(moving_average, decay=decay))
         self._is_swapped = False  # whether the network holds the average
+        self._last: dict[str, Tensor] | None = None  # the weights after the last step
+
+    def setup(self, trainer: Any, pl_module: LightningModule, stage: str) -> None:
+        """Start a new average for every training."""
+        super().setup(trainer, pl_module, stage)
+        self._last = None if stage == "fit" else self._last
 
     def _swap_models(self, pl_module: LightningModule) -> None:
         super()._swap_models(pl_module)
         self._is_swapped = not self._is_swapped
 
     def on_train_end(self, trainer: Any, pl_module: LightningModule) -> None:
-        """Leave the average in the network; the last weights stay for the checkpoint."""
-        self._swap_models(pl_module)
+        """Leave the average in the network; the last weights stay for checkpoints."""
+        self._last = {name: tensor.clone() for name, tensor in pl_module.state_dict().items()}
+        super().on_train_end(trainer, pl_module)
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Save the average as the weights, and what training goes on from beside them."""
         super().on_save_checkpoint(trainer, pl_module, checkpoint)
-        if self._is_swapped:
+        if self._last is not None:
+            checkpoint["current_model_state"] = self._last
+        elif self._is_swapped:
             average, current = checkpoint["current_model_state"], checkpoint["state_dict"]
             checkpoint |= {"state_dict": average, "current_model_state": current}
 

@@ -71,17 +71,16 @@ def through(tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("hook", "call", "step"),
+    ("hook", "call", "step", "number", "code"),
     [
-        ("training_step", 2, 2),
-        ("training_step", 4, 4),  # the last of an epoch: the validation is stopped
-        ("validation_step", 2, 4),
-        ("on_validation_epoch_end", 1, 4),
-        ("training_step", 7, 7),
-        ("validation_step", 8, 8),
+        ("training_step", 2, 2, signal.SIGINT, 130),
+        ("training_step", 4, 4, signal.SIGTERM, 143),  # the validation after it is stopped
+        ("validation_step", 2, 4, signal.SIGINT, 130),
+        ("on_validation_epoch_end", 1, 4, signal.SIGTERM, 143),
+        ("training_step", 7, 7, signal.SIGTERM, 143),
+        ("validation_step", 8, 8, signal.SIGTERM, 143),
     ],
 )
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_saves_and_the_printed_command_goes_on_as_if_nothing_had_been(
     through, tmp_path, monkeypatch, capsys, hook, call, step, number, code
 ):
