@@ -43,6 +43,7 @@ def main() -> None:
     parser.add_argument("--size", default="64", help="of the network's input")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's & lets it be ignored
     chance = random.Random(arguments.seed)
     with tempfile.TemporaryDirectory(prefix="soak") as name:
         folder = Path(name)

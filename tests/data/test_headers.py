@@ -93,7 +93,7 @@ def test_only_the_start_of_a_file_is_read(annotations, tmp_path, cache, monkeypa
     sizes = []
     usable_size = headers.usable_size
     monkeypatch.setattr(
-        headers, "usable_size", lambda data: sizes.append(len(data)) or usable_size(data)
+        headers, "usable_size", lambda data, suffix: sizes.append(len(data)) or usable_size(data)
     )
     with (tmp_path / "0.png").open("ab") as file:
         file.truncate(10_000_000)
