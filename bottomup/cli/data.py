@@ -2,7 +2,7 @@
 
 import argparse
 
-SUMMARY = "Check an annotation file, and that its images exist."
+SUMMARY = "Check an annotation file, and the headers of its images."
 
 EPILOG = """A sound file is one line of counts. Otherwise the first entry that is wrong is
 named, in the words in which fit, evaluate and predict refuse the file."""
@@ -23,17 +23,23 @@ def run(arguments: argparse.Namespace) -> None:
     """Check.
 
     Raises:
-        ValueError: the file is wrong, or images are missing.
+        ValueError: the file is wrong, or images are missing or broken.
     """
-    from bottomup.data.coco import read_annotations
-    from bottomup.data.keypoint_files import read_keypoints
+    from bottomup.data.coco import Annotations, read_annotations
+    from bottomup.data.headers import check_headers
+    from bottomup.data.keypoint_files import KeypointFile, read_keypoints
     from bottomup.data.people import num_labelled_joints
 
     path, images = arguments.annotations, arguments.images
-    try:
-        file = read_keypoints(path) if images is None else read_annotations(path, images)
-    except FileNotFoundError as error:
-        raise ValueError(str(error)) from error
+    file: KeypointFile | Annotations
+    if images is None:
+        file = read_keypoints(path)
+    else:
+        try:
+            file = read_annotations(path, images)
+        except FileNotFoundError as error:
+            raise ValueError(str(error)) from error
+        check_headers(file.records, images)
     people, skeleton = file.raw["annotations"], file.skeleton
     num_labelled = sum(num_labelled_joints(person) > 0 for person in people)
     num_pairs = sum(k != other for k, other in enumerate(skeleton.flip_indices)) // 2

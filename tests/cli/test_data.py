@@ -1,5 +1,7 @@
 import json
 
+import cv2
+import numpy as np
 import pytest
 
 from bottomup.cli import main
@@ -35,11 +37,13 @@ def test_a_sound_file_is_one_line_of_counts(path, capsys):
     assert text.err == ""
 
 
-def test_missing_images_are_listed(path, tmp_path, capsys):
+def test_missing_and_broken_images_are_listed(path, tmp_path, capsys):
     error = usage_error(capsys, "data", "check", path, str(tmp_path))
     assert "1 of 2 images are missing" in error
     assert "2.jpg" in error
-    (tmp_path / "2.jpg").write_bytes(b"")
+    cv2.imwrite(str(tmp_path / "2.jpg"), np.zeros((90, 100, 3), np.uint8))
+    assert "1.jpg: empty" in usage_error(capsys, "data", "check", path, str(tmp_path))
+    cv2.imwrite(str(tmp_path / "1.jpg"), np.zeros((90, 100, 3), np.uint8))
     assert main(["data", "check", path, str(tmp_path)]) == 0
 
 
