@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from types import MappingProxyType
 from typing import Any, Literal
 
 import torch
@@ -65,15 +64,15 @@ class Estimator(LightningModule):
         schedule: Callable[[Optimizer], LRScheduler] | None,
         schedule_interval: Literal["epoch", "step"],
         frozen: Sequence[str],
-        rates: Mapping[str, float] = MappingProxyType({}),
+        rates: Mapping[str, float] | None = None,
     ):
         super().__init__()
         freeze(network, frozen)
-        check_names(network, rates)
+        check_names(network, rates or {})
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.criterion, self.weights = criterion, weights
         self.optimizer, self.schedule = optimizer, schedule
-        self.schedule_interval, self.rates = schedule_interval, rates
+        self.schedule_interval, self.rates = schedule_interval, rates or {}
         self.found: list[dict[str, Any]] = []
         self.seen: list[int] = []
         self._watch = LossWatch()
@@ -237,7 +236,7 @@ class PoseEstimator(Estimator):
         tag_threshold: float = 1.0,
         freeze_norm: bool = False,
         frozen: Sequence[str] = (),
-        rates: Mapping[str, float] = MappingProxyType({}),
+        rates: Mapping[str, float] | None = None,
     ):
         compute: Callable[..., dict[str, Tensor]] = criterion
         if isinstance(criterion, Criterion):  # it also needs two facts about the network

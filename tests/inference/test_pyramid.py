@@ -42,6 +42,8 @@ def local_net() -> PoseNet:
     head = CenterVotingHead(3, 17, hidden_channels=8)
     torch.nn.init.normal_(head.center.out.weight)
     torch.nn.init.normal_(head.heatmaps.out.weight)
+    torch.nn.init.zeros_(head.heatmaps.out.bias)
+    head.displacements.out.reset_parameters()
     torch.nn.init.constant_(head.center.out.bias, -2)
     torch.nn.init.uniform_(head.box_size.out.bias, 3, 9)
     own = Preprocessing(256, "long", 64, (128.0,) * 3, (40.0,) * 3)
