@@ -1,60 +1,27 @@
 """Run the cases of a folder through the command line: scripts/check_cases.py CASES.
 
 To add cases, write a generator of `Case` and add it to `GROUPS`. It gets the folder of the cases
-and an empty folder to work in.
+and an empty folder to work in. `scripts/benchmark.py threads` is the case of a busy machine.
 """
 
 import argparse
-import copy
 import json
-import subprocess
 import sys
 import tempfile
 import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+import check_habits
 import cv2
 import numpy as np
-import yaml
+from check_habits import SAMPLE, Case, bottomup, recipe_of
 
 from bottomup.data.coco import read_annotations
 
-ROOT = Path(__file__).resolve().parents[1]
-SAMPLE = ROOT / "bottomup" / "samples" / "officer.jpg"
 THROUGH_FIT = ("good", "area_and_box_zero", "categories_object", "image_id_missing")
 PREDICTED = ("category_0", "category_2_of_two")
-TINY: dict[str, Any] = {
-    "model": {
-        "network": {
-            "class_path": "bottomup.networks.compact",
-            "init_args": {"width": 8, "input_size": 64},
-        },
-        "optimizer": {"class_path": "torch.optim.Adam"},
-    },
-    "trainer": {
-        "accelerator": "cpu", "devices": 1, "max_steps": 1, "logger": False,
-        "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False,
-        "limit_val_batches": 1,
-    },
-}  # fmt: skip
-
-
-class Case(NamedTuple):
-    """A case and how it went."""
-
-    name: str
-    wanted: str
-    got: str
-    is_right: bool
-
-
-def bottomup(*words: object) -> tuple[int, str, str]:
-    """Run a command line; returns its exit code, its output and its errors."""
-    command = [sys.executable, "-m", "bottomup", *map(str, words)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    return done.returncode, done.stdout, done.stderr.removeprefix("bottomup: ").strip()
 
 
 def annotation_cases(cases: Path, work: Path) -> Iterator[Case]:
@@ -111,17 +78,9 @@ def one_verdict(path: Path, results: Path, photos: Path) -> tuple[str, str]:
 
 def fit_problem(path: Path, photos: Path, work: Path) -> str:
     """What is wrong with `bottomup fit` on a file, against `bottomup data check`."""
-    data = {f"{kind}_annotations": str(path) for kind in ("train", "val")}
-    data |= {f"{kind}_images": str(photos) for kind in ("train", "val")}
-    data |= {"num_workers": 0, "batch_size": 2, "augment": {"size": 64}}
-    recipe = copy.deepcopy(TINY) | {
-        "data": {"class_path": "bottomup.data.PhotoData", "init_args": data}
-    }
-    recipe["trainer"]["default_root_dir"] = str(work)
-    (work / "recipe.yaml").write_text(yaml.safe_dump(recipe))
-    code, _, error = bottomup(
-        "fit", "--config", work / "recipe.yaml", f"--model.network.skeleton={path}"
-    )
+    recipe = recipe_of(work, path)
+    images = [f"--data.{kind}_images={photos}" for kind in ("train", "val")]
+    code, _, error = bottomup("fit", "--config", recipe, *images)
     check_code, _, check = bottomup("data", "check", path)
     if code != check_code or check not in error or "Traceback" in error:
         return f"fit ends with {code}: {error[-300:]!r}, data check with {check_code}: {check!r}"
@@ -186,7 +145,11 @@ def predict_names(
     return code, error, {image["file_name"]: image["id"] for image in content["images"]}
 
 
-GROUPS: tuple[Callable[[Path, Path], Iterator[Case]], ...] = (annotation_cases, name_cases)
+GROUPS: tuple[Callable[[Path, Path], Iterator[Case]], ...] = (
+    annotation_cases,
+    name_cases,
+    *check_habits.GROUPS,
+)
 
 
 def main() -> int:
