@@ -25,6 +25,7 @@ from bottomup.threads import num_cpus
 
 MAX_BYTES = 1 << 30  # of a file
 NUM_WORKERS = min(4, num_cpus())
+MAX_AHEAD_BYTES = 1 << 28  # of results that wait for the caller
 
 Stamp = tuple[int | None, int | None]
 """Size in bytes of a file, and when it was last changed in nanoseconds since 1970."""
@@ -100,6 +101,7 @@ def map_ahead(
     items: Iterable[T],
     *,
     wanted: Callable[[T], bool] = lambda item: True,
+    num_bytes: Callable[[R], int] = lambda result: 0,
     num_workers: int = NUM_WORKERS,
 ) -> Iterator[R]:
     """`map` in threads: the results in order, a few items ahead of the caller.
@@ -109,15 +111,22 @@ def map_ahead(
         items: pulled in the caller's thread.
         wanted: which items are worth a thread. The others are computed when it is their turn, and
             no item after them is pulled before, so a camera's frame does not wait for the next.
+        num_bytes: the memory that a result holds. No item is pulled while more than
+            `MAX_AHEAD_BYTES` wait for the caller.
         num_workers: the number of threads.
     """
     pool = concurrent.futures.ThreadPoolExecutor(num_workers, thread_name_prefix="bottomup")
     running: collections.deque[concurrent.futures.Future[R]] = collections.deque()
+
+    def is_full() -> bool:
+        done = [future.result() for future in running if future.done() and not future.exception()]
+        return len(running) > num_workers + 2 or sum(map(num_bytes, done)) > MAX_AHEAD_BYTES
+
     try:
         for item in items:
             if wanted(item):
                 running.append(pool.submit(function, item))
-                if len(running) > num_workers + 2:
+                while running and is_full():
                     yield running.popleft().result()
             else:
                 while running:

@@ -183,7 +183,7 @@ class Predictor:
         An image that fails gives a prediction with an `error` in its place. No more than a few
         batches are held, however the sizes of the images alternate.
         """
-        prepared = map_ahead(self._read, scan(source), wanted=is_unread)
+        prepared = map_ahead(self._read, scan(source), wanted=is_unread, num_bytes=_num_bytes)
         yield from map_batches(
             self._predict, prepared, key=_key, num_bytes=_num_bytes, batch_size=self.batch_size
         )

@@ -1,11 +1,12 @@
 import itertools
 import os
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from bottomup.images.frames import Frame, map_ahead, read
+from bottomup.images.frames import MAX_AHEAD_BYTES, Frame, map_ahead, read
 from bottomup.images.sources import scan
 from tests.images.test_sources import iterate, put
 from tests.support.picture_files import HALVES, encode
@@ -109,3 +110,20 @@ def test_read_passes_arrays_and_failures_through():
         Frame("x", Path("x"), error="bad"),
     ):
         assert read(frame) is frame
+
+
+def test_results_that_are_large_are_not_read_far_ahead():
+    pulled = []
+
+    def items():
+        for number in range(8):
+            pulled.append(number)
+            yield number
+            time.sleep(0.02)  # the results of those before are there
+
+    results = map_ahead(
+        lambda number: number, items(), num_bytes=lambda _: MAX_AHEAD_BYTES, num_workers=4
+    )
+    assert next(results) == 0
+    assert len(pulled) <= 4  # seven, if memory did not count
+    assert [*results] == [1, 2, 3, 4, 5, 6, 7]
