@@ -52,14 +52,16 @@ def torch_threads(number: int) -> Iterator[None]:
 
 
 def sleep_while_waiting() -> None:
-    """Let the threads of OpenMP sleep while they wait for each other; by default they spin.
+    """Let the threads of OpenMP soon sleep while they wait for each other; by default they spin.
 
     On a machine that does other work, a spinning thread takes the CPU from the thread that it waits
-    for. The runtime reads this from the environment when it is loaded, so call it before torch is
+    for. But a thread that sleeps at once wakes up late, which costs a fifth on an idle machine. So
+    it spins for some microseconds (GNU's runtime), which is about the time between two layers. The
+    runtime reads this from the environment when it is loaded, so call it before torch is
     imported. What the user has set stays.
     """
     if "torch" not in sys.modules and not any(name in os.environ for name in WAIT_VARIABLES):
-        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+        os.environ |= {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "5000"}
 
 
 def _cgroup_limits() -> Iterator[float]:

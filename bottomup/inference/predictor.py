@@ -109,8 +109,8 @@ class Predictor:
         flip: it is also run on each image mirrored: more accurate, at twice the cost.
         threads: of the CPU, that the network computes with; None is as many as this process may use
             (affinity, limits of cgroups, OMP_NUM_THREADS), but 1 for small inputs. On a machine
-            that does other work, set OMP_WAIT_POLICY=PASSIVE before torch is imported, as the
-            command line does: waiting threads then sleep.
+            that does other work, set OMP_WAIT_POLICY=PASSIVE and GOMP_SPINCOUNT=5000 before torch
+            is imported, as the command line does: waiting threads then soon sleep.
         batch_size: images per forward pass; None is 8, but 1 on the CPU, where larger batches are
             slower: what lies between two layers no longer fits the caches.
         grouper: assembles people; None is the one of `mode` with its default thresholds.
