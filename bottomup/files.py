@@ -26,16 +26,47 @@ def write_whole(path: str | Path, *, sync: bool = True) -> Iterator[BinaryIO]:
     """
     path = Path(path)
     # different for each process and thread, and short enough for the longest of names
-    part = path.with_name(f".{path.name[:40]}.{os.getpid()}.{threading.get_ident()}.part")
+    name = f".{path.name[:40]}.{os.getpid()}.{threading.get_ident()}.part"
+    unfinished = UnfinishedFile(path, path.with_name(name))
     try:
-        with part.open("wb") as file:
-            yield file
-            if sync:
-                file.flush()
-                os.fsync(file.fileno())
-        part.replace(path)
+        yield unfinished.file
+        unfinished.complete(sync=sync)
+        unfinished.move()
     finally:
-        part.unlink(missing_ok=True)
+        unfinished.discard()
+
+
+class UnfinishedFile:
+    """A file that is written beside its place; its owner moves it there once it is complete.
+
+    Args:
+        path: its place.
+        part: where it is written; a file that is there is replaced.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+
+    def __init__(self, path: Path, part: Path) -> None:
+        self.path, self._part = path, part
+        self.file: BinaryIO = part.open("wb")
+
+    def complete(self, *, sync: bool = True) -> None:
+        """Close it; with `sync`, its bytes are on the disk then."""
+        if sync:
+            self.file.flush()
+            os.fsync(self.file.fileno())
+        self.file.close()
+
+    def move(self) -> None:
+        """Put it in its place."""
+        self._part.replace(self.path)
+
+    def discard(self) -> None:
+        """Remove it; after it has been moved this does nothing."""
+        with contextlib.suppress(OSError):  # what was still to be written is not wanted
+            self.file.close()
+        self._part.unlink(missing_ok=True)
 
 
 def read_json(path: str | Path, what: str) -> Any:

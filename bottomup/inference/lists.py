@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from bottomup.data.image_ids import Annotated, ImageIds
+from bottomup.files import UnfinishedFile
 from bottomup.inference import gallery
 from bottomup.inference.journal import JOURNAL, Record, read, read_at
-from bottomup.inference.tables import Table
+from bottomup.inference.tables import Table, part_of
 
 LISTS = ("results.json", "images.json", "failures.json", "index.html")
 TABLES = ("results.parquet", "images.parquet")
@@ -192,35 +193,24 @@ class _Lists:
         for growing in (*self._lists, *self._tables):
             growing.complete()
         for growing in (*self._lists, *self._tables):
-            growing.part.replace(growing.path)
+            growing.move()
 
 
-class _GrowingList:
-    """A text file with a list of JSON values, written beside its place and moved there at the end.
-
-    `write_whole` completes and moves at once; here several lists are completed before any is moved.
-    """
+class _GrowingList(UnfinishedFile):
+    """A text file with a list of JSON values."""
 
     def __init__(self, path: Path, start: str, end: str) -> None:
-        self.path, self._end = path, end
-        self.part = path.with_name(f".{path.name}.part")
-        self._file = open(self.part, "w", encoding="utf-8", newline="\n")  # noqa: SIM115
-        self._file.write(start)
+        super().__init__(path, part_of(path))
+        self._end = end
+        self.file.write(start.encode())
         self._separator = "\n"
 
     def add(self, value: Any) -> None:
         # "<" could end the script of the page early; its escape means the same in JSON
         text = json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
-        self._file.write(self._separator + text)
+        self.file.write((self._separator + text).encode())
         self._separator = ",\n"
 
-    def complete(self) -> None:
-        self._file.write("\n" + self._end + "\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-
-    def discard(self) -> None:
-        with contextlib.suppress(OSError):  # what was still to be written is not wanted
-            self._file.close()
-        self.part.unlink(missing_ok=True)
+    def complete(self, *, sync: bool = True) -> None:
+        self.file.write(f"\n{self._end}\n".encode())
+        super().complete(sync=sync)

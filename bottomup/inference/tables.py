@@ -1,11 +1,11 @@
 """Lists of a run as Parquet, with the optional package pyarrow."""
 
-import contextlib
 import importlib.util
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from bottomup.files import UnfinishedFile
 
 ROWS = 10_000  # that are held and written at once
 
@@ -20,8 +20,13 @@ def require_pyarrow() -> None:
         raise ValueError('--parquet needs pyarrow: pip install pyarrow, or "bottomup[parquet]"')
 
 
-class Table:
-    """A Parquet file that is written beside its place, and moved there by its owner at the end.
+def part_of(path: Path) -> Path:
+    """Where a list of a run is written; what a killed run has left there is replaced."""
+    return path.with_name(f".{path.name}.part")
+
+
+class Table(UnfinishedFile):
+    """A Parquet file.
 
     Args:
         path: results.parquet, with a row for each person, or images.parquet, with a row for each
@@ -55,11 +60,10 @@ class Table:
                 "seconds": pa.float64(),
             },
         }
-        self.path, self.part = path, path.with_name(f".{path.name}.part")
+        super().__init__(path, part_of(path))
         self._schema = pa.schema(list(schemas[path.name].items()))
         self._rows: list[Mapping[str, Any]] = []
-        self._file = open(self.part, "wb")  # noqa: SIM115
-        self._writer = pyarrow.parquet.ParquetWriter(self._file, self._schema)
+        self._writer = pyarrow.parquet.ParquetWriter(self.file, self._schema)
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Append a row; a value that is missing becomes null."""
@@ -67,19 +71,11 @@ class Table:
         if len(self._rows) >= ROWS:
             self._write()
 
-    def complete(self) -> None:
-        """Write what is left, and sync."""
+    def complete(self, *, sync: bool = True) -> None:
+        """Write what is left, and close."""
         self._write()
         self._writer.close()
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-
-    def discard(self) -> None:
-        """Remove the unfinished file; after it has been moved this does nothing."""
-        with contextlib.suppress(OSError):  # what was still to be written is not wanted
-            self._file.close()
-        self.part.unlink(missing_ok=True)
+        super().complete(sync=sync)
 
     def _write(self) -> None:
         import pyarrow as pa
