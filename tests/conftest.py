@@ -37,6 +37,14 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def quiet_seed() -> Iterator[None]:
+    """Lightning seeds everything: leave the generators as they were."""
+    state = torch.get_rng_state()
+    yield
+    torch.set_rng_state(state)
+
+
 @pytest.fixture(params=["small", "full"])
 def golden(request: pytest.FixtureRequest) -> Path:
     """The folder of golden data: the small copy in tests/golden, then all where it is at hand."""

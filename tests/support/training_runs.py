@@ -6,10 +6,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 import yaml
 
 from bottomup.cli import main
+
+# of every file that trains with Lightning: its warnings are its own, and it seeds everything
+LIGHTNING = [
+    pytest.mark.filterwarnings(
+        "ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning"
+    ),
+    pytest.mark.usefixtures("quiet_seed"),
+]
 
 SMALL = {
     "model": {

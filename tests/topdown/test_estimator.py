@@ -11,20 +11,12 @@ from bottomup.networks import BUILDERS
 from bottomup.topdown.estimator import TopDownEstimator
 from bottomup.topdown.losses import DetectorCriterion
 from bottomup.weights.store import load_model, load_network
+from tests.support.training_runs import LIGHTNING
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning"
-)
+pytestmark = LIGHTNING
 
 CROWD = {"width": 128, "height": 128, "people": [1, 2], "sizes": [60.0, 110.0]}
 DATA = {"crowd": CROWD, "val_length": 2, "batch_size": 2, "num_workers": 0}
-
-
-@pytest.fixture(autouse=True)
-def quiet_seed():
-    state = torch.get_rng_state()
-    yield
-    torch.set_rng_state(state)
 
 
 def config(folder: Path, network: str, arguments: dict, data: str, data_arguments: dict) -> Path:

@@ -4,6 +4,7 @@ import shlex
 import shutil
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from bottomup.cli import main
 from bottomup.training import checkpoints
 from bottomup.training.checkpoints import NewestCheckpoint, WholeCheckpoints
 from bottomup.training.estimator import PoseEstimator
-from tests.support.training_runs import config, here, losses, start, weights
+from tests.support.training_runs import LIGHTNING, config, here, losses, start, weights
 
 VALIDATED = ["--trainer.limit_val_batches=1.0", "--data.eval_batch_size=1"]
 BEST = ["--trainer.callbacks+=pytorch_lightning.callbacks.ModelCheckpoint",
@@ -22,17 +23,7 @@ BEST = ["--trainer.callbacks+=pytorch_lightning.callbacks.ModelCheckpoint",
 AVERAGING = "--trainer.callbacks+=bottomup.training.AveragedWeights"
 LONG = [*VALIDATED, *BEST, AVERAGING, "--data.train_length=8", "--trainer.max_epochs=2"]
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning"
-)
-
-
-@pytest.fixture(autouse=True)
-def quiet_seed():
-    """Lightning seeds everything: leave the generators as they were."""
-    state = torch.get_rng_state()
-    yield
-    torch.set_rng_state(state)
+pytestmark = LIGHTNING
 
 
 def signal_in(monkeypatch, hook: str, call: int, *numbers: int) -> None:
@@ -137,30 +128,27 @@ def test_validation_can_be_stopped(tmp_path, monkeypatch):
 
 
 def test_all_processes_get_the_signal_while_workers_load(tmp_path):
-    process = start("fit", tmp_path, *VALIDATED, "--data.num_workers=2")
-    try:
-        _wait_for_steps(process, tmp_path, 3)
-        os.killpg(process.pid, signal.SIGTERM)
-        assert process.wait(timeout=60) == 143, (tmp_path / "output.txt").read_text()
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-    assert content(last(tmp_path))["global_step"] >= 3
-    assert "Traceback" not in (tmp_path / "output.txt").read_text()
+    arguments = [*VALIDATED, "--data.num_workers=2"]
+    assert "Traceback" not in output_of_stopped(tmp_path, os.killpg, *arguments)
 
 
 def test_two_processes_stop_together_although_one_gets_the_signal(tmp_path):
     two = ["--trainer.devices=2", "--trainer.strategy=ddp"]
-    process = start("fit", tmp_path, *two)
+    assert output_of_stopped(tmp_path, os.kill, *two).count("goes on") == 1
+
+
+def output_of_stopped(folder: Path, send: Callable[[int, int], None], *arguments: str) -> str:
+    """Start a training, send SIGTERM after three steps, and check that they are saved."""
+    process = start("fit", folder, *arguments)
     try:
-        _wait_for_steps(process, tmp_path, 3)
-        os.kill(process.pid, signal.SIGTERM)
-        assert process.wait(timeout=60) == 143, (tmp_path / "output.txt").read_text()
+        _wait_for_steps(process, folder, 3)
+        send(process.pid, signal.SIGTERM)
+        assert process.wait(timeout=60) == 143, (folder / "output.txt").read_text()
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
-    assert content(last(tmp_path))["global_step"] >= 3
-    assert (tmp_path / "output.txt").read_text().count("goes on") == 1
+    assert content(last(folder))["global_step"] >= 3
+    return (folder / "output.txt").read_text()
 
 
 def _wait_for_steps(process, folder: Path, step: int) -> None:

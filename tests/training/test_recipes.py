@@ -15,6 +15,7 @@ from bottomup import COCO, CROWDPOSE
 from bottomup.cli import main
 from bottomup.cli.configs import recipes
 from bottomup.training.estimator import Estimator
+from tests.support.training_runs import LIGHTNING
 
 ALL = {
     "synthetic",
@@ -26,9 +27,7 @@ ALL = {
 ALL |= {"topdown_heatmap", "topdown_regression", "topdown_softargmax", "person_detector"}
 ALL |= {f"higherhrnet_{which}" for which in ("w32_coco", "w48_coco", "w32_crowdpose")}
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning"
-)
+pytestmark = LIGHTNING
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ from bottomup.evaluation import keypoints as metrics
 from bottomup.training import callbacks
 from bottomup.training.estimator import LossWatch, PoseEstimator
 from bottomup.weights.store import load_model
-from tests.support.training_runs import SMALL, config, here, losses, start, weights
+from tests.support.training_runs import LIGHTNING, SMALL, config, here, losses, start, weights
 from tests.training.test_recipes import make_photos
 
 CHECKPOINTS = (
@@ -26,17 +26,7 @@ CHECKPOINTS = (
 )
 AVERAGING = "--trainer.callbacks+=bottomup.training.AveragedWeights"
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning"
-)
-
-
-@pytest.fixture(autouse=True)
-def quiet_seed():
-    """Lightning seeds everything: leave the generators as they were."""
-    state = torch.get_rng_state()
-    yield
-    torch.set_rng_state(state)
+pytestmark = LIGHTNING
 
 
 def folder_of(tmp_path: Path, name: str) -> Path:
