@@ -31,7 +31,7 @@ from bottomup.inference.lists import MAX_LISTED, Summary, are_newer, collect
 from bottomup.inference.locking import locked
 from bottomup.inference.predictor import Prediction, Predictor
 from bottomup.inference.run_folder import OVERLAYS, Renderer, holds_overlays
-from bottomup.inference.shards import belongs_to, difference
+from bottomup.inference.shards import belongs_to, difference, first_names
 from bottomup.inference.tables import require_pyarrow
 
 
@@ -82,8 +82,7 @@ class _Overlays:
         """Print in one line which were found."""
         folders = [printable(folder) for folder in sorted(self._found)]
         if folders:
-            more = f" and {len(folders) - MAX_LISTED} more" if len(folders) > MAX_LISTED else ""
-            print(f"left out, written by earlier runs: {', '.join(folders[:MAX_LISTED])}{more}")
+            print(f"left out, written by earlier runs: {first_names(folders)}")
 
 
 def predict(arguments: argparse.Namespace) -> int:

@@ -8,11 +8,12 @@ unknown is no fault: `bottomup.data.people` says what serves in its place.
 import itertools
 import operator
 import reprlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+MAX_LISTED = 20  # lines of a message
 MAX_COORDINATE = 1e6  # beyond any image; also refuses infinity and NaN
 MIN_SIGMA = 1e-6  # its square is still a number
 MAX_SCORE = 1e300
@@ -27,6 +28,13 @@ _short.maxlist = 20
 def show(value: Any) -> str:
     """A value of a file in one line, shortened."""
     return _short.repr(value)
+
+
+def listed(title: str, lines: Sequence[str]) -> str:
+    """A title and the first lines below it."""
+    rest = len(lines) - MAX_LISTED
+    more = [f"and {rest} more"] if rest > 0 else []
+    return "\n  ".join([title, *lines[:MAX_LISTED], *more])
 
 
 def known(entry: dict[str, Any], key: str) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
+from bottomup.data.checks import listed
 from bottomup.data.keypoint_files import read_keypoints
 from bottomup.data.outlines import decode_outline
 from bottomup.data.people import corners_of, num_labelled_joints
@@ -132,9 +133,7 @@ def _record(
 
 
 def _report_absent(absent: list[Path], total: int, missing: str) -> None:
-    listed = "\n  ".join(map(str, absent[:20]))
-    more = f"\n  and {len(absent) - 20} more" if len(absent) > 20 else ""
-    text = f"{len(absent)} of {total} images are missing:\n  {listed}{more}"
+    text = listed(f"{len(absent)} of {total} images are missing:", [*map(str, absent)])
     if missing == "error":
         raise FileNotFoundError(
             f"{text}\nadd them, or pass --data.missing skip to go on without them"

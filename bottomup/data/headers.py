@@ -16,6 +16,7 @@ from typing import Literal
 
 import platformdirs
 
+from bottomup.data.checks import listed
 from bottomup.data.coco import Record
 from bottomup.files import read_json, write_whole
 from bottomup.images.decoding import usable_size
@@ -24,7 +25,6 @@ from bottomup.images.formats import DecodingError, IncompleteHeaderError, Size
 HEADER_BYTES = (1 << 12, 1 << 17, 1 << 20)  # read of a file: enough for most, and for long metadata
 NUM_THREADS = 8
 FILES_PER_TASK = 256
-MAX_LISTED = 20
 MAX_CACHE_BYTES = 1 << 28
 REMEDY = "mend or remove them, or pass --data.missing skip to go on without them"
 
@@ -81,13 +81,10 @@ def check_headers(
             found = [fault for part in faults for fault in part]
     complaints = [fault for fault in found if fault]
     if complaints:
-        text = f"{len(complaints)} of {len(records)} photos cannot be used:"
-        listed = "\n  ".join([text, *complaints[:MAX_LISTED]])
-        if len(complaints) > MAX_LISTED:
-            listed += f"\n  and {len(complaints) - MAX_LISTED} more"
+        text = listed(f"{len(complaints)} of {len(records)} photos cannot be used:", complaints)
         if missing == "error":
-            raise PhotoError(f"{listed}\n{REMEDY}")
-        log.warning("%s", listed)
+            raise PhotoError(f"{text}\n{REMEDY}")
+        log.warning("%s", text)
     return tuple(record for record, fault in zip(records, found, strict=True) if not fault)
 
 

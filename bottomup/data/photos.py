@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
+from bottomup.data.checks import MAX_LISTED
 from bottomup.data.coco import Annotations, Record
 from bottomup.data.copy_paste import paste_people
-from bottomup.data.headers import MAX_LISTED, REMEDY, Missing, PhotoError, check_size
+from bottomup.data.headers import REMEDY, Missing, PhotoError, check_size
 from bottomup.data.outlines import decode_outline
 from bottomup.data.samples import EvaluationImage, LabelledImage
 from bottomup.images.decoding import DecodingError, decode

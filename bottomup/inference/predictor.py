@@ -115,7 +115,7 @@ class Predictor:
             slower: what lies between two layers no longer fits the caches.
         grouper: assembles people; None is the one of `mode` with its default thresholds.
         exif: turn images as their EXIF orientation says.
-        reader: reads the file of a frame, in several threads at once; None is `sources.read`.
+        reader: reads the file of a frame, in several threads at once; None is `frames.read`.
         stages: entered with "read" (of an image), "pose", "aggregate" and "group" (of a batch), to
             time them.
 

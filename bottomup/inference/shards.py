@@ -64,13 +64,13 @@ def problems_of(parts: Mapping[str, State]) -> list[str]:
     """What is missing of the run, or there twice; a sentence each."""
     problems = []
     if unfinished := [folder for folder, state in parts.items() if not state.is_finished]:
-        problems.append(f"not finished: {_some(unfinished)}")
+        problems.append(f"not finished: {first_names(unfinished)}")
     shards = collections.Counter(shard[0] for state in parts.values() if (shard := _shard(state)))
     num_shards = _num_shards(next(iter(parts.values())))
     if missing := [f"{i}/{num_shards}" for i in range(1, num_shards + 1) if i not in shards]:
-        problems.append(f"missing shards: {_some(missing)}")
+        problems.append(f"missing shards: {first_names(missing)}")
     if double := [f"{i}/{num_shards}" for i, number in shards.items() if number > 1]:
-        problems.append(f"shards that are there twice: {_some(double)}")
+        problems.append(f"shards that are there twice: {first_names(double)}")
     return problems
 
 
@@ -100,6 +100,7 @@ def _num_shards(state: State) -> int:
     return 0 if shard is None else shard[1]
 
 
-def _some(names: Sequence[str]) -> str:
+def first_names(names: Sequence[str]) -> str:
+    """The first of some names, in one line."""
     more = f" and {len(names) - MAX_LISTED:,} more" if len(names) > MAX_LISTED else ""
     return ", ".join(names[:MAX_LISTED]) + more
