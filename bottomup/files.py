@@ -69,6 +69,13 @@ class UnfinishedFile:
         self._part.unlink(missing_ok=True)
 
 
+def user_cache(kind: str) -> Path:
+    """The folder of one kind of files in the user's cache; it need not exist."""
+    import platformdirs
+
+    return platformdirs.user_cache_path("bottomup", appauthor=False) / kind
+
+
 def read_json(path: str | Path, what: str) -> Any:
     """The content of a JSON file.
 

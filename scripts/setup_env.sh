@@ -79,6 +79,10 @@ make_venv() {
     echo "Setting up $venv: some minutes, once"
     "$venv/bin/python" -m pip install "${verbosity[@]}" \
         --constraint "$repo/scripts/constraints.txt" --editable "${repo}[dev]" || return 1
+    # OpenVINO is faster than torch on most CPUs, but has no wheels for some machines
+    "$venv/bin/python" -m pip install "${verbosity[@]}" --only-binary :all: \
+        --constraint "$repo/scripts/constraints.txt" openvino onnx onnxruntime ||
+        echo "OpenVINO has no wheel for this machine: torch will compute."
     echo "$key" >"$venv/.made-from"
 }
 

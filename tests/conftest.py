@@ -37,6 +37,14 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def torch_engine() -> Iterator[None]:
+    """Tests run torch, also those in other processes; tests of engines name what they want."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("BOTTOMUP_BACKEND", "torch")
+        yield
+
+
 @pytest.fixture
 def quiet_seed() -> Iterator[None]:
     """Lightning seeds everything: leave the generators as they were."""

@@ -308,6 +308,8 @@ def _predictor(arguments: argparse.Namespace, stack: contextlib.ExitStack) -> Pr
         max_megapixels=arguments.max_megapixels,
         scales=arguments.scales,
         flip=arguments.flip,
+        backend=arguments.backend,
+        precision=arguments.precision,
         threads=arguments.threads,
         batch_size=arguments.batch_size,
         exif=exif,

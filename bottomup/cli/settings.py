@@ -29,6 +29,8 @@ def settings_of(arguments: argparse.Namespace, predictor: Predictor) -> dict[str
         "annotations": arguments.annotations and os.path.abspath(arguments.annotations),
         "annotations' SHA-256": arguments.annotations and _sha256(arguments.annotations),
         "weights' SHA-256": digest(predictor.net.state_dict()),
+        "backend": predictor.backend,
+        "precision": predictor.precision,
         "mode": predictor.mode,
         "size": predictor.size,
         "max megapixels": predictor.max_megapixels,
@@ -49,7 +51,9 @@ def engine_of(predictor: Predictor) -> str:
     name = platform.machine()
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
-    return f"{device.type} {name}, torch {torch.__version__}, OpenCV {cv2.__version__}"
+    engine = predictor.engine
+    versions = f"torch {torch.__version__}, OpenCV {cv2.__version__}"
+    return f"{device.type} {name}, {engine.name}, {engine.precision}, {versions}"
 
 
 def _sha256(path: str) -> str:

@@ -14,11 +14,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
-import platformdirs
-
 from bottomup.data.checks import listed
 from bottomup.data.coco import Record
-from bottomup.files import read_json, write_whole
+from bottomup.files import read_json, user_cache, write_whole
 from bottomup.images.decoding import usable_size
 from bottomup.images.formats import DecodingError, IncompleteHeaderError, Size
 
@@ -69,7 +67,7 @@ def check_headers(
     Raises:
         PhotoError: with "error", a photo cannot be used.
     """
-    cache = cache or platformdirs.user_cache_path("bottomup", appauthor=False) / "headers"
+    cache = cache or user_cache("headers")
     key = hashlib.sha256(f"{Path(folder).absolute()} {folder}".encode(errors="surrogateescape"))
     with _remembered(cache / f"{key.hexdigest()[:32]}.json") as verdicts:
         parts = [

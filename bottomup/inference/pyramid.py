@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
+from bottomup.engines.choice import Engine
 from bottomup.inference.sizing import Step
 from bottomup.method.aggregation import Maps
 from bottomup.method.grouping import Grouper
@@ -55,7 +56,7 @@ class Level:
     the network saw in mirrored tiles, mirrored back.
 
     Args:
-        net: a network whose people vote.
+        engine: of a network whose people vote.
         wh: width and height of the level's maps in cells.
         flip: whether every tile is seen mirrored too.
 
@@ -65,11 +66,11 @@ class Level:
         is_seen: which of them the network saw.
     """
 
-    def __init__(self, net: PoseNet, wh: tuple[int, int], *, flip: bool):
-        self.net, self.wh, self.flip = net, wh, flip
-        shape = (1 + flip, net.skeleton.num_keypoints, *wh[::-1])
+    def __init__(self, engine: Engine, wh: tuple[int, int], *, flip: bool):
+        self.engine, self.net, self.wh, self.flip = engine, engine.net, wh, flip
+        shape = (1 + flip, self.net.skeleton.num_keypoints, *wh[::-1])
         # zeros of numpy take no memory before something is written to them
-        self.heat = torch.from_numpy(np.zeros(shape, np.float32)).to(net.mean.device)
+        self.heat = torch.from_numpy(np.zeros(shape, np.float32)).to(self.net.mean.device)
         self.tiles = split(wh, TILE)
         self.is_seen = np.zeros(len(self.tiles), bool)
         self._found: list[Votes] = []
@@ -88,8 +89,7 @@ class Level:
         images = torch.from_numpy(np.ascontiguousarray(part))[None].to(self.heat.device)
         images = images.permute(0, 3, 1, 2)  # 1 3 H W, channels last
         for view, seen in enumerate([images, images.flip(3)][: len(self.heat)]):
-            features = self.net.trunk.at_scale(self.net.normalise(seen), num_halvings)
-            (maps,) = self.net.head([features])
+            maps = self.engine.at_scale(seen, num_halvings)
             heat, votes = maps.heatmaps.sigmoid(), self.net.head.find_votes(maps)
             if view == 1:
                 heat, votes = _mirrored(heat, votes, self.net.skeleton.flip_indices)
@@ -139,12 +139,12 @@ class Level:
 
 @torch.inference_mode()
 def look(
-    net: PoseNet, image: UInt8[np.ndarray, "H W 3"], steps: Sequence[Step], *, flip: bool
+    engine: Engine, image: UInt8[np.ndarray, "H W 3"], steps: Sequence[Step], *, flip: bool
 ) -> list[Level]:
     """Let the network see an image; returns the levels, fine to coarse.
 
     Args:
-        net: a network whose people vote.
+        engine: of a network whose people vote.
         image: the image.
         steps: fine to coarse. An optional one is seen only where the coarser one before shows small
             people, and is left out with all finer ones if it shows none.
@@ -154,7 +154,7 @@ def look(
     transform, pixels = None, None
     for step in reversed(steps):
         wide, high = (side // (STRIDE * 2**step.num_halvings) for side in step.transform.input_wh)
-        level = Level(net, (wide, high), flip=flip)
+        level = Level(engine, (wide, high), flip=flip)
         wanted = shows_small(levels[0], level) if step.is_optional else ~level.is_seen
         if not wanted.any():
             break

@@ -38,6 +38,19 @@ class Preprocessing:
 
 
 @dataclasses.dataclass(frozen=True)
+class Cost:
+    """What a lower precision costs, as `bottomup export --check` measured it.
+
+    Attributes:
+        ap_change: AP in this precision, less that in float32.
+        sha256: of the weights with which it was measured, see `weights.store.digest`.
+    """
+
+    ap_change: float
+    sha256: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Recipe:
     """How to rebuild a network: the name of its builder, and the arguments as JSON values."""
 
@@ -55,6 +68,9 @@ class Network(nn.Module):
         preprocessing: of its images. Mean and deviation become buffers of shape (3, 1, 1), which
             are saved with the weights.
         recipe: how to rebuild the network; a network without one cannot be saved.
+
+    Attributes:
+        costs: of lower precisions, as far as the weights file records them.
     """
 
     mean: Tensor
@@ -72,6 +88,7 @@ class Network(nn.Module):
         super().__init__()
         self.trunk, self.head = trunk, head
         self.skeleton, self.preprocessing, self.recipe = skeleton, preprocessing, recipe
+        self.costs: Mapping[str, Cost] = {}
         # a network may be built on the device "meta", without memory; these two need their values
         for name in ("mean", "std"):
             values = torch.tensor(getattr(preprocessing, name), dtype=torch.float32, device="cpu")
@@ -88,5 +105,9 @@ class Network(nn.Module):
     def normalise(
         self, images: UInt8[Tensor, "B 3 H W"] | Float[Tensor, "B 3 H W"]
     ) -> Float[Tensor, "B 3 H W"]:
-        """Images as the trunk wants them: mean and deviation as `preprocessing` says."""
-        return (images.to(self.mean.dtype) - self.mean).div_(self.std)
+        """Images as the trunk wants them: mean and deviation as `preprocessing` says.
+
+        They are computed in float32, then given in the precision of the trunk's weights.
+        """
+        normalised = (images.to(self.mean.dtype) - self.mean).div_(self.std)
+        return normalised.to(next(self.trunk.parameters(), self.mean).dtype)

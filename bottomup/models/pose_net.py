@@ -41,6 +41,18 @@ class PoseNet(Network):
         """
         return self.head(self.features(images))
 
+    def at_scale(
+        self, images: UInt8[Tensor, "B 3 H W"] | Float[Tensor, "B 3 H W"], scale: int
+    ) -> DenseMaps:
+        """Outputs of one scale alone, for networks whose people vote.
+
+        Args:
+            images: as in `forward`.
+            scale: how often they are halved before the trunk sees them.
+        """
+        (maps,) = self.head([self.trunk.at_scale(self.normalise(images), scale)])
+        return maps
+
     def read(self, outputs: list[HeadOutput] | list[DenseMaps]) -> list[HeadOutput]:
         """Heatmaps (B, K, h, w) and tags (B, K, L, h, w) of every resolution, coarse to fine.
 

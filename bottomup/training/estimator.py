@@ -318,6 +318,8 @@ class PoseEstimator(Estimator):
             size=self.network.preprocessing.size,  # fixed, so that figures can be compared
             scales=self.scales,
             flip=self.flip,
+            backend="torch",  # the weights change, and a graph would be made at each validation
+            precision="float32",
             batch_size=batch_size,
             grouper=self.grouper,
         )

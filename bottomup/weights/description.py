@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from bottomup.models.network import Network, Preprocessing
+from bottomup.models.network import Cost, Network, Preprocessing
 from bottomup.skeleton import Skeleton
 from bottomup.weights.reading import DOWNLOAD_AGAIN, WeightsError, in_short
 
@@ -35,7 +35,7 @@ def describe(net: Network, *, notes: Mapping[str, Any] | None = None) -> dict[st
         notes: anything else to keep.
 
     Returns:
-        JSON values: format, builder, arguments, skeleton, preprocessing, notes.
+        JSON values: format, builder, arguments, skeleton, preprocessing, costs, notes.
 
     Raises:
         ValueError: the network was not made by a builder, so it cannot be rebuilt.
@@ -50,6 +50,7 @@ def describe(net: Network, *, notes: Mapping[str, Any] | None = None) -> dict[st
         "preprocessing": {
             name: getattr(net.preprocessing, field) for name, field in PREPROCESSING.items()
         },
+        "costs": {name: dataclasses.asdict(cost) for name, cost in net.costs.items()},
         "notes": dict(notes or {}),
     }
 
@@ -92,6 +93,10 @@ def assemble(
         with torch.device("meta"):
             net = builders[builder](**arguments, skeleton=skeleton)
         net.preprocessing = _preprocessing(net.preprocessing, description["preprocessing"])
+        costs = dict(description.get("costs") or {})
+        net.costs = {
+            str(name): Cost(float(c["ap_change"]), str(c["sha256"])) for name, c in costs.items()
+        }
         return net
     except WeightsError:
         raise

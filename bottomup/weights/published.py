@@ -9,6 +9,8 @@ import dataclasses
 import re
 from pathlib import Path
 
+from bottomup.files import user_cache
+
 
 @dataclasses.dataclass(frozen=True)
 class Published:
@@ -73,9 +75,7 @@ PUBLISHED = {
 
 def cache_folder() -> Path:
     """The folder of fetched weights, in the user's cache."""
-    import platformdirs
-
-    return platformdirs.user_cache_path("bottomup", appauthor=False) / "weights"
+    return user_cache("weights")
 
 
 def cached_path(name: str) -> Path:

@@ -1,0 +1,208 @@
+"""What `Predictor` runs its network with: torch, or a graph of the network in another engine."""
+
+import copy
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from bottomup.engines import BACKENDS, PRECISIONS
+from bottomup.engines.cuda_graphs import CudaGraphs
+from bottomup.engines.graph_cache import open_cached
+from bottomup.engines.graphs import outputs_of, sees_one_scale
+from bottomup.engines.sessions import is_installed, supported_precisions
+from bottomup.models.center_voting import DenseMaps
+from bottomup.models.heads import HeadOutput
+from bottomup.models.pose_net import PoseNet
+from bottomup.weights.store import digest
+
+MAX_AP_LOSS = 0.003  # that a precision may cost, by the record of the weights, to be chosen
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+Images = UInt8[Tensor, "B 3 H W"]
+
+
+class Engine:
+    """Computes what a network computes.
+
+    Attributes:
+        net: the network, in float32.
+        name: of the package, with its version where it is not torch.
+        precision: of the layers: float32, bfloat16, float16 or int8.
+    """
+
+    net: PoseNet
+    name: str
+    precision: str
+
+    def __call__(self, images: Images) -> list[HeadOutput] | list[DenseMaps]:
+        """As `PoseNet.forward`, always in float32."""
+        raise NotImplementedError
+
+    def at_scale(self, images: Images, scale: int) -> DenseMaps:
+        """As `PoseNet.at_scale`, always in float32."""
+        raise NotImplementedError
+
+
+class TorchEngine(Engine):
+    """Torch itself, on any device.
+
+    Args:
+        net: on its device.
+        precision: of the layers; normalisation and outputs are float32.
+    """
+
+    name = "torch"
+
+    def __init__(self, net: PoseNet, precision: str = "float32"):
+        self.net, self.precision = net, precision
+        self._net = net
+        if precision != "float32":
+            self._net = copy.deepcopy(net)
+            self._net.trunk.to(DTYPES[precision])
+            self._net.head.to(DTYPES[precision])
+        self._run: Callable[..., Any] = self._net.forward
+        self._run_at_scale: Callable[..., Any] = self._net.at_scale
+        self._is_captured = net.mean.device.type == "cuda"
+        if self._is_captured:
+            self._run, self._run_at_scale = CudaGraphs(self._run), CudaGraphs(self._run_at_scale)
+
+    def __call__(self, images: Images) -> list[HeadOutput] | list[DenseMaps]:
+        """As in `Engine`."""
+        return [self._in_float32(output) for output in self._run(images)]
+
+    def at_scale(self, images: Images, scale: int) -> DenseMaps:
+        """As in `Engine`."""
+        return self._in_float32(self._run_at_scale(images, scale))
+
+    def _in_float32(self, output: Any) -> Any:
+        """The tensors of an output; a copy if the next call overwrites them."""
+        parts = (
+            None if part is None else part.to(torch.float32, copy=self._is_captured)
+            for part in output
+        )
+        return type(output)(*parts)
+
+
+class GraphEngine(Engine):
+    """A graph of the network, run by OpenVINO or ONNX Runtime on the CPU.
+
+    Args:
+        net: on the CPU.
+        backend: "openvino" or "onnxruntime".
+        precision: see `open_session`.
+        threads: likewise.
+
+    Raises:
+        ValueError: the graph cannot be made or run.
+    """
+
+    def __init__(self, net: PoseNet, backend: str, precision: str, threads: int | None = None):
+        self.net, self.precision = net, precision
+        self._session = open_cached(net, backend, precision=precision, threads=threads)
+        self.name = self._session.engine
+
+    def __call__(self, images: Images) -> list[HeadOutput] | list[DenseMaps]:
+        """As in `Engine`."""
+        if sees_one_scale(self.net):
+            return [self.at_scale(images, scale) for scale in range(self.net.trunk.num_scales)]
+        return self._outputs(images.float())
+
+    def at_scale(self, images: Images, scale: int) -> DenseMaps:
+        """As in `Engine`."""
+        halved = images.float()
+        for _ in range(scale):
+            halved = F.avg_pool2d(halved, 2)
+        (maps,) = self._outputs(halved)
+        return maps
+
+    def _outputs(self, images: Float[Tensor, "B 3 H W"]) -> Any:
+        pixels = np.ascontiguousarray(images.permute(0, 2, 3, 1).numpy())  # B H W 3
+        return outputs_of(self.net, self._session(pixels))
+
+
+def choose_engine(
+    net: PoseNet,
+    *,
+    backend: str = "auto",
+    precision: str = "auto",
+    official: bool = False,
+    threads: int | None = None,
+) -> Engine:
+    """The engine for a network on its device.
+
+    Args:
+        net: the network, on its device.
+        backend: one of `BACKENDS`. "auto" is what the variable BOTTOMUP_BACKEND says, else OpenVINO
+            on the CPU if it is installed, else torch.
+        precision: one of `PRECISIONS`. "auto" is float32, or a faster precision that engine and
+            processor have and that costs at most `MAX_AP_LOSS` by the record of the weights.
+        official: whether the numbers of the reference are wanted; "auto" is then torch, in float32.
+        threads: of the CPU, for engines other than torch.
+
+    Raises:
+        ValueError: the engine is not installed, or cannot do what is asked on this machine.
+    """
+    if backend == "auto":
+        backend = os.environ.get("BOTTOMUP_BACKEND", "auto")
+    for what, asked, known in (
+        ("backend", backend, BACKENDS),
+        ("precision", precision, PRECISIONS),
+    ):
+        if asked not in known:
+            raise ValueError(f"{what} is {asked!r}; choose one of {', '.join(known)}")
+    device = net.mean.device.type
+    if backend not in ("auto", "torch") and device != "cpu":
+        raise ValueError(f"backend {backend!r} runs on the CPU only; choose torch for {device}")
+    chosen = backend
+    if backend == "auto":
+        graphs = device == "cpu" and not official and all(map(is_installed, ("openvino", "onnx")))
+        chosen = "openvino" if graphs else "torch"
+    available = supported(chosen, device)
+    if precision not in ("auto", *available):
+        raise ValueError(
+            f"precision {precision!r} is not what {chosen} has on this machine; "
+            f"choose one of {', '.join(available)}"
+        )
+    if precision == "auto":
+        precision = "float32" if official else _fastest(net, available)
+    if chosen == "torch":
+        return TorchEngine(net, precision)
+    try:
+        return GraphEngine(net, chosen, precision, threads)
+    except ValueError as error:
+        if backend != "auto" or precision not in supported("torch", device):
+            raise
+        warnings.warn(f"{error}; torch is used instead", stacklevel=2)
+        return TorchEngine(net, precision)
+
+
+def supported(backend: str, device: str) -> list[str]:
+    """The precisions that a backend has on this machine without emulation, in order of speed."""
+    if backend != "torch":
+        return [name for name in PRECISIONS[:0:-1] if name in supported_precisions(backend)]
+    if device == "cuda":
+        return ["float16", *["bfloat16"] * torch.cuda.is_bf16_supported(), "float32"]
+    if device == "mps":
+        return ["float16", "float32"]
+    asked = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # not public yet
+    has_bfloat16 = any(getattr(torch.cpu, name, bool)() for name in asked)
+    return [*["bfloat16"] * has_bfloat16, "float32"]
+
+
+def _fastest(net: PoseNet, available: Sequence[str]) -> str:
+    """The first precision whose cost is recorded, for these very weights, as small; or float32."""
+    if not net.costs:
+        return "float32"
+    sha256 = digest(net.state_dict())
+    for name in available:
+        record = net.costs.get(name)
+        if record and record.sha256 == sha256 and record.ap_change >= -MAX_AP_LOSS:
+            return name
+    return "float32"

@@ -1,0 +1,66 @@
+"""Graphs of networks in the user's cache folder, by the hash of all that they are made of."""
+
+import contextlib
+import hashlib
+import json
+import tempfile
+from pathlib import Path
+
+import torch
+
+from bottomup.engines.graphs import write_dense
+from bottomup.engines.sessions import Session, open_session
+from bottomup.files import user_cache
+from bottomup.models.pose_net import PoseNet
+from bottomup.weights.description import describe
+from bottomup.weights.store import digest
+
+VERSION = 1  # of the graphs: counted up when they are made in another way
+MAX_BYTES = 1 << 30  # of all graphs; those are removed whose last use is the longest ago
+
+
+def open_cached(
+    net: PoseNet, backend: str, *, precision: str = "float32", threads: int | None = None
+) -> Session:
+    """A session with the `DenseGraph` of a network, made if the cache does not hold it.
+
+    Args:
+        net: on the CPU.
+        backend: see `open_session`.
+        precision: likewise.
+        threads: likewise.
+
+    Raises:
+        ValueError: the graph cannot be made or run.
+    """
+    path = user_cache("graphs") / f"{_key(net)}.onnx"
+    if path.is_file():
+        with contextlib.suppress(OSError, ValueError):  # it is damaged
+            session = open_session(path, backend, precision=precision, threads=threads)
+            path.touch()
+            return session
+    with tempfile.TemporaryDirectory() as temporary:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_dense(net, path)
+            _remove_oldest(path)
+        except OSError:  # the cache cannot be written, or the disk is full
+            path = Path(temporary) / path.name
+            write_dense(net, path)
+        return open_session(path, backend, precision=precision, threads=threads)
+
+
+def _key(net: PoseNet) -> str:
+    """The hash of a network, its weights, and what makes the graph."""
+    parts = [VERSION, torch.__version__, describe(net), digest(net.state_dict())]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _remove_oldest(newest: Path) -> None:
+    """Keep the cache within `MAX_BYTES`."""
+    others = [path for path in newest.parent.glob("*.onnx") if path != newest]
+    used = newest.stat().st_size
+    for path in sorted(others, key=lambda path: path.stat().st_mtime, reverse=True):
+        used += path.stat().st_size
+        if used > MAX_BYTES:
+            path.unlink(missing_ok=True)

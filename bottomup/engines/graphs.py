@@ -1,0 +1,130 @@
+"""From a network to a graph in the form of ONNX, which OpenVINO and ONNX Runtime both read."""
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from bottomup.files import write_whole
+from bottomup.models.center_voting import CenterVotingHead, DenseMaps
+from bottomup.models.heads import HeadOutput
+from bottomup.models.pose_net import PoseNet
+
+OPSET = 17  # of ONNX; both engines have it since 2022
+EXAMPLE_SIDES = (2, 3)  # of the image with which a graph is traced, in `Preprocessing.multiple`
+
+
+def sees_one_scale(net: PoseNet) -> bool:
+    """Whether a graph of one scale serves all scales of a network."""
+    return isinstance(net.head, CenterVotingHead) and net.head.fine_heatmaps is None
+
+
+class DenseGraph(nn.Module):
+    """The raw outputs of a network for images (B, H, W, 3) float32, as a tuple of tensors.
+
+    Of a network whose people vote, these are the outputs at one scale, if they do not differ.
+
+    Args:
+        net: the network.
+
+    Attributes:
+        names: of the outputs: "0.heatmaps", with the index of the scale or resolution.
+    """
+
+    def __init__(self, net: PoseNet):
+        super().__init__()
+        self.net = net
+        self.names: list[str] = []
+
+    def forward(self, images: Float[Tensor, "B H W 3"]) -> tuple[Tensor, ...]:
+        """B H W 3 to the tensors that `names` tells."""
+        images = images.permute(0, 3, 1, 2)
+        outputs = [self.net.at_scale(images, 0)] if sees_one_scale(self.net) else self.net(images)
+        named = {
+            f"{number}.{field}": tensor
+            for number, output in enumerate(outputs)
+            for field, tensor in output._asdict().items()
+            if tensor is not None
+        }
+        self.names = list(named)
+        return tuple(named.values())
+
+
+def write_dense(net: PoseNet, path: Path) -> None:
+    """Write the `DenseGraph` of a network; see `write_graph`."""
+    graph = DenseGraph(net).eval()
+    with torch.inference_mode():
+        graph(_example(net.preprocessing.multiple, torch.float32))
+    write_graph(graph, path, _example(net.preprocessing.multiple, torch.float32), graph.names)
+
+
+def outputs_of(net: PoseNet, named: Mapping[str, np.ndarray]) -> list[HeadOutput] | list[DenseMaps]:
+    """The outputs of `PoseNet.forward` from those of its `DenseGraph`."""
+    kind: Any = DenseMaps if isinstance(net.head, CenterVotingHead) else HeadOutput
+    fields: list[dict[str, Tensor | None]] = []
+    for name, array in named.items():
+        number, field = name.split(".")
+        fields += [dict.fromkeys(kind._fields) for _ in range(int(number) + 1 - len(fields))]
+        fields[int(number)][field] = torch.from_numpy(array)
+    return [kind(**given) for given in fields]
+
+
+def write_graph(graph: nn.Module, path: Path, example: Tensor, outputs: Sequence[str]) -> None:
+    """Write a graph for images of any number, height and width; whole or not at all.
+
+    Args:
+        graph: from images (B, H, W, 3) to a tuple of tensors.
+        path: an .onnx file.
+        example: images, with which the graph is traced.
+        outputs: the names of the tensors.
+
+    Raises:
+        ValueError: the package onnx is not installed.
+    """
+    content = io.BytesIO()
+    with _quiet(), torch.enable_grad():  # with gradients, no layer computes in bands
+        try:
+            torch.onnx.export(
+                graph,
+                (example,),
+                content,  # type: ignore[arg-type]
+                dynamo=False,
+                input_names=["images"],
+                output_names=list(outputs),
+                dynamic_axes={"images": {0: "batch", 1: "height", 2: "width"}}
+                | {name: {0: "batch"} for name in outputs},
+                opset_version=OPSET,
+            )
+        except torch.onnx.errors.OnnxExporterError as error:
+            if "onnx is not installed" in str(error):
+                raise ValueError(
+                    "graphs are written with the package onnx: pip install 'bottomup[onnx]'"
+                ) from error
+            raise
+    with write_whole(path) as file:
+        file.write(content.getbuffer())
+
+
+def _example(multiple: int, dtype: torch.dtype) -> Tensor:
+    high, wide = (number * multiple for number in EXAMPLE_SIDES)
+    return torch.zeros(1, high, wide, 3, dtype=dtype)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporter's remarks about tracing."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logging.disable(logging.WARNING)
+        try:
+            yield
+        finally:
+            logging.disable(logging.NOTSET)
