@@ -12,10 +12,10 @@ from typing import Literal
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
 
 from bottomup.coordinates import map_points
 from bottomup.poses import Poses
+from bottomup.shapes import Float, UInt8
 
 MAX_INPUT_PIXELS = 1 << 26  # of one network input, as many as an image of 8000 x 8000 has
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import Any, SupportsIndex
 
 import numpy as np
-from jaxtyping import Float
 
+from bottomup.shapes import Float
 from bottomup.skeleton import COCO, Skeleton
 
 

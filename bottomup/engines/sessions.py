@@ -91,7 +91,8 @@ class _OpenVINO(Session):
         compiled = core.compile_model(core.read_model(path), "CPU", options)
         self.engine = f"openvino {openvino.__version__.split('-')[0]}"
         self._request = compiled.create_infer_request()
-        self._names = [output.get_any_name() for output in compiled.outputs]
+        # an output may also have the name that a layer gave it, such as "/Sub_7"
+        self._names = [min(o.get_names(), key=lambda name: "/" in name) for o in compiled.outputs]
 
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
         results = self._request.infer({0: images}, share_inputs=True)

@@ -19,7 +19,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
 
 from bottomup.images import MAX_PIXELS
 from bottomup.images.formats import (
@@ -31,6 +30,7 @@ from bottomup.images.formats import (
     jpeg_segments,
     unread,
 )
+from bottomup.shapes import UInt8
 
 END_MISSING = "the end mark of the JPEG is missing; its rows are complete"
 JPEG_END = b"\xff\xd9"

@@ -15,12 +15,12 @@ from typing import TypeVar
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
 
 from bottomup.images import MAX_PIXELS
 from bottomup.images.archives import Member
 from bottomup.images.decoding import decode, warning
 from bottomup.images.formats import DecodingError
+from bottomup.shapes import UInt8
 from bottomup.threads import num_cpus
 
 MAX_BYTES = 1 << 30  # of a file

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from bottomup.models.heads import HeadOutput, resize
+from bottomup.models.heads import HeadOutput, Side, resize
 
 
 class Maps(NamedTuple):
@@ -77,6 +77,6 @@ def aggregate(maps: Sequence[tuple[float, Maps]], size: tuple[int, int] | None =
 
 
 def _resize_tags(
-    tags: Float[Tensor, "B K L h w"], size: Sequence[int]
+    tags: Float[Tensor, "B K L h w"], size: Sequence[Side]
 ) -> Float[Tensor, "B K L H W"]:
     return resize(tags.flatten(1, 2), size).unflatten(1, tags.shape[1:3])

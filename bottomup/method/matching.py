@@ -9,9 +9,10 @@ import dataclasses
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
+
+from bottomup.shapes import Bool, Float, Int
 
 ABSENT = -1  # stands for the cell of a missing joint
 

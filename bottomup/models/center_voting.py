@@ -141,13 +141,15 @@ class CenterVotingHead(nn.Module):
         center = maps.center.sigmoid()  # B 1 h w
         is_peak = center == F.max_pool2d(center, 3, stride=1, padding=1)
         is_peak = is_peak & (center > self.voting.min_score)
-        num_votes = max(int(is_peak.sum(dim=(1, 2, 3)).max()), 1)
-        score, cell = (center * is_peak).flatten(1).topk(num_votes)  # B M
+        # the number stays a tensor, so that a graph of this network counts the votes of each image
+        num_votes = is_peak.sum(dim=(1, 2, 3)).amax().clamp(1, self.voting.max_votes)
+        score, cell = (center * is_peak).flatten(1).topk(num_votes)  # type: ignore[call-overload]
 
         # joints: the centre's cell plus its displacements
         displacements = maps.displacements.flatten(2)  # B 2K hw
         where = cell[:, None].expand(-1, displacements.shape[1], -1)
-        displacements = displacements.gather(2, where).mT.unflatten(2, (self.num_keypoints, 2))
+        displacements = displacements.gather(2, where).transpose(1, 2)  # B M 2K
+        displacements = displacements.unflatten(2, (self.num_keypoints, 2))
         center_xy = torch.stack([cell % width, cell // width], dim=2).to(score.dtype)  # B M 2
         joints = center_xy[:, :, None] + displacements.flip(3)  # B M K 2
         sides = maps.box_size.relu().flatten(2).amax(1)  # B hw

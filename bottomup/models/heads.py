@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from bottomup.models.hrnet import BasicBlock
 from bottomup.models.mobilenet import Conv, SeparableConv, in_bands
 
+Side = int | Tensor
+"""Height or width of maps; a tensor while a graph is traced, which then works for all sizes."""
+
 
 class HeadOutput(NamedTuple):
     """Heatmaps and tags at one resolution.
@@ -112,7 +115,7 @@ class TagHead(nn.Module):
         tags = maps.unflatten(1, (self.num_keypoints, self.tag_dims))  # B K L h w
         if not self.tag_anchor:
             return tags
-        height, width = tags.shape[-2:]
+        height, width = maps.shape[-2:]
         y, x = torch.arange(height, device=tags.device), torch.arange(width, device=tags.device)
         cells = torch.stack([x.expand(height, width), y[:, None].expand(height, width)])  # 2 h w
         return tags + self.tag_anchor * cells.float()
@@ -277,7 +280,7 @@ def doubled(maps: Float[Tensor, "B C h w"]) -> Float[Tensor, "B C 2*h 2*w"]:
     return resize(maps, [2 * side for side in maps.shape[2:]])
 
 
-def resize(maps: Float[Tensor, "B C h w"], size: Sequence[int]) -> Float[Tensor, "B C H W"]:
+def resize(maps: Float[Tensor, "B C h w"], size: Sequence[Side]) -> Float[Tensor, "B C H W"]:
     """Interpolate maps to `size` = (H, W); maps of that size are returned as they are."""
     if maps.shape[2:] == tuple(size):
         return maps

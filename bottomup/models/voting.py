@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from bottomup.models.heads import HeadOutput, doubled
+from bottomup.models.heads import HeadOutput, Side, doubled
 
 FAINT = 0.1  # smaller heatmap values are faint; the default detection threshold
 MAX_COMPARED = 64  # votes of an image that are compared with the others at once
@@ -43,6 +43,7 @@ class Voting:
 
     Attributes:
         min_score: centres of a smaller score do not vote.
+        max_votes: of a scale; so many centres vote, the highest first. None: all.
         best_size: cells; smaller people suit the finest scale, larger ones the coarser scales.
         faint_size: cells; scores are multiplied by size / (size + `faint_size`), which lowers those
             of small people.
@@ -59,6 +60,7 @@ class Voting:
     """
 
     min_score: float = 0.1
+    max_votes: int | None = None
     best_size: float = 60.0
     faint_size: float = 4.0
     other_scales: float = 0.25
@@ -91,7 +93,10 @@ def suit_scales(found: Sequence[Votes], voting: Voting) -> list[Votes]:
 
     # of similar votes, also of different scales, only the strongest keeps its score
     together = Votes(*(torch.cat(parts, dim=1) for parts in zip(*votes, strict=True)))
-    repeated = resembles_stronger(together, voting.same_person)
+    if voting.max_votes is None:
+        repeated = resembles_stronger(together, voting.same_person)
+    else:  # few enough to be compared at once
+        repeated = _resemble_stronger(together, together, voting.same_person)
     scores = together.score.masked_fill(repeated, 0).split([v.score.shape[1] for v in votes], dim=1)
     return [v._replace(score=score) for v, score in zip(votes, scores, strict=True)]
 
@@ -150,17 +155,22 @@ def resembles_stronger(votes: Votes, threshold: float) -> Bool[Tensor, "B M"]:
         first, last = low[:, rows].amin(1, keepdim=True), high[:, rows].amax(1, keepdim=True)
         near = ((low <= last) & (high >= first)).all(2).any(0)
         some, others = (Votes(*(part[:, which] for part in votes)) for which in (rows, near))
-        squared = (some.joints[:, :, None] - others.joints[:, None]).square().sum(4)  # B m n K
-        sizes = (some.size[:, :, None] * others.size[:, None] + 1).sqrt()  # B m n
-        similarity = torch.exp(-squared / (2 * (0.1 * sizes + 0.5).square()[..., None])).mean(3)
-        is_stronger = others.score[:, None] > some.score[:, :, None]
-        repeated[:, rows] = (similarity * is_stronger).amax(2) >= threshold
+        repeated[:, rows] = _resemble_stronger(some, others, threshold)
     return repeated
+
+
+def _resemble_stronger(some: Votes, others: Votes, threshold: float) -> Bool[Tensor, "B m"]:
+    """Whether each of some votes has almost the joints of a stronger one of the others."""
+    squared = (some.joints[:, :, None] - others.joints[:, None]).square().sum(4)  # B m n K
+    sizes = (some.size[:, :, None] * others.size[:, None] + 1).sqrt()  # B m n
+    similarity = torch.exp(-squared / (2 * (0.1 * sizes + 0.5).square()[..., None])).mean(3)
+    is_stronger = others.score[:, None] > some.score[:, :, None]
+    return (similarity * is_stronger).amax(2) >= threshold
 
 
 def spread_votes(
     votes: Votes,
-    size: tuple[int, ...],
+    size: tuple[Side, ...],
     *,
     sigma: Float[Tensor, "B M"],
     sharpness: float,
@@ -195,13 +205,13 @@ def spread_votes(
     joints = votes.joints.permute(0, 2, 1, 3)  # B K M 2
     rate = (sharpness / (2 * sigma.square()))[:, None, None]  # B 1 1 M
     down = torch.exp(-rate * (y[:, None] - joints[..., None, :, 1]).square())  # B K h M
-    across = torch.exp(-rate * (x[:, None] - joints[..., None, :, 0]).square()).mT  # B K M w
+    across = torch.exp(-rate * (x[:, None] - joints[..., None, :, 0]).square())  # B K w M
 
     # sums over votes of the weights, and of the weighted centres
     weight = votes.score**sharpness  # B M
     center_x, center_y = votes.center.unbind(2)
     values = torch.stack([weight, weight * center_x, weight * center_y], dim=1)  # B 3 M
-    total = (down[:, :, None] * values[:, None, :, None]) @ across[:, :, None]  # B K 3 h w
+    total = (down[:, :, None] * values[:, None, :, None]) @ across.transpose(2, 3)[:, :, None]
 
     # one more vote of weight `floor` for every cell's own position
     own = floor**sharpness
