@@ -12,11 +12,10 @@ bfloat16 its weights are exact.
 """
 
 import argparse
-import dataclasses
-from collections.abc import Iterator
+import copy
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -28,22 +27,9 @@ from bottomup.models.mobilenet import Conv
 from bottomup.models.pose_net import PoseNet
 from bottomup.weights.store import load_model, save_model
 
-MAX_POSITIONS = 3000  # of an image at which the inputs of a layer are looked at
+MAX_POSITIONS = 1500  # of an image at which the inputs of a layer are looked at
 DAMPING = 1e-5  # of the mean of the diagonal, added to it
 NUM_SWEEPS = 4
-
-
-@dataclasses.dataclass
-class Moments:
-    """Second moments of the inputs of a layer: G groups, n weights of an output, with its bias."""
-
-    total: Tensor | float = 0.0  # G n n
-
-    def add(self, patches: Tensor) -> None:
-        """Patches: P positions, G groups, n - 1 inputs; a further input is 1, for the bias."""
-        ones = torch.ones_like(patches[..., :1])
-        patches = torch.cat([patches, ones], dim=2).double().transpose(0, 1)  # G P n
-        self.total = self.total + patches.mT @ patches / patches.shape[1]
 
 
 def to_bfloat16(values: Tensor) -> Tensor:
@@ -59,75 +45,115 @@ def neighbours(values: Tensor) -> tuple[Tensor, Tensor]:
     return to_bfloat16(towards.to(values.dtype)), to_bfloat16(away.to(values.dtype))
 
 
-def round_rows(rows: Tensor, moments: Tensor) -> Tensor:
+def round_rows(wanted: Tensor, moments: Tensor) -> Tensor:
     """Round the weights of outputs with the same inputs, (G, outputs, n), by moments (G, n, n)."""
-    count = rows.shape[2]
-    diagonal = moments.diagonal(dim1=1, dim2=2)
-    damped = moments + torch.diag_embed(
-        (DAMPING * diagonal.mean(1, keepdim=True)).expand(-1, count)
-    )
-    inverse = torch.linalg.cholesky(torch.linalg.inv(damped), upper=True)  # G n n
-    rounded, wanted = rows.clone(), rows.clone()
+    count = wanted.shape[2]
+    inverse = torch.linalg.cholesky(torch.linalg.inv(moments), upper=True)  # G n n
+    rounded, left = wanted.clone(), wanted.clone()
     for i in range(count):
-        rounded[..., i] = to_bfloat16(wanted[..., i])
-        error = (wanted[..., i] - rounded[..., i]) / inverse[:, i, i, None]
-        wanted[..., i:] -= error[..., None] * inverse[:, None, i, i:]
+        rounded[..., i] = to_bfloat16(left[..., i])
+        error = (left[..., i] - rounded[..., i]) / inverse[:, i, i, None]
+        left[..., i:] -= error[..., None] * inverse[:, None, i, i:]
 
     # single weights one step up or down, while the outputs come closer to those wanted
     for _ in range(NUM_SWEEPS):
-        slope = (rounded - rows) @ damped  # G outputs n
+        slope = (rounded - wanted) @ moments  # G outputs n
         for i in range(count):
             best = torch.zeros_like(rounded[..., i])
             gain = torch.zeros_like(best)
             for other in neighbours(rounded[..., i]):
                 step = other - rounded[..., i]
-                change = 2 * step * slope[..., i] + step**2 * damped[:, i, i, None]
+                change = 2 * step * slope[..., i] + step**2 * moments[:, i, i, None]
                 best = torch.where(change < gain, step, best)
                 gain = torch.minimum(change, gain)
             rounded[..., i] += best
-            slope += best[..., None] * damped[:, None, i]
+            slope += best[..., None] * moments[:, None, i]
     return rounded
 
 
-@torch.inference_mode()
-def round_weights(net: PoseNet, images: Iterator[Tensor]) -> None:
-    """Round all convolutions of a network in place, by what they get of images (1, 3, H, W)."""
-    layers = {name: layer for name, layer in net.named_modules() if isinstance(layer, nn.Conv2d)}
-    moments = {name: Moments() for name in layers}
-    generator = torch.Generator().manual_seed(0)
+@torch.no_grad()
+def round_weights(net: PoseNet, images: Sequence[Tensor]) -> None:
+    """Round all convolutions of a network in place, by what they get of images (1, 3, H, W).
 
-    def watch(name: str, layer: nn.Conv2d) -> None:
-        def look(module: nn.Module, given: tuple[Tensor, ...]) -> None:
-            moments[name].add(patches_of(layer, given[0], generator))
-
-        layer.register_forward_pre_hook(look)
-
-    for name, layer in layers.items():
-        watch(name, layer)
-    with torch.enable_grad():  # without bands, so that a layer sees the whole image
-        for image in images:
-            net(image)
-    for name, layer in layers.items():
-        layer._forward_pre_hooks.clear()
-        outputs, *_ = layer.weight.shape
-        weight = layer.weight.double().flatten(1)
-        bias = torch.zeros(outputs).double() if layer.bias is None else layer.bias.double()
-        rows = torch.cat([weight, bias[:, None]], dim=1).unflatten(0, (layer.groups, -1))
-        total = moments[name].total
-        assert isinstance(total, Tensor)
-        if layer.bias is None:  # nothing makes up for errors there
-            total = total.clone()
-            total[:, -1, :] = total[:, :, -1] = 0
-            total[:, -1, -1] = 1
-        rounded = round_rows(rows, total).flatten(0, 1).float()
+    Layer by layer, from the first to the last: each is first fitted to give, from what the rounded
+    layers before it make, what it gave before; then it is rounded.
+    """
+    before = copy.deepcopy(net)
+    names = [name for name, layer in net.named_modules() if isinstance(layer, nn.Conv2d)]
+    names = sorted(names, key=_order(net, names, images[0]).index)
+    for name in names:
+        layer, own = net.get_submodule(name), before.get_submodule(name)
+        assert isinstance(layer, nn.Conv2d)
+        assert isinstance(own, nn.Conv2d)
+        rows = rows_of(own)  # G outputs n
+        moments, products = torch.zeros(1), torch.zeros(1)
+        for number, image in enumerate(images):
+            given = patches_of(layer, input_of(net, layer, image), number)  # G P n
+            meant = patches_of(own, input_of(before, own, image), number) @ rows.mT  # G P outputs
+            moments = moments + given.mT @ given / given.shape[1]
+            products = products + meant.mT @ given / given.shape[1]
+        diagonal = moments.diagonal(dim1=1, dim2=2)
+        damping = torch.diag_embed((DAMPING * diagonal.mean(1, keepdim=True)).expand_as(diagonal))
+        moments = moments + damping
+        if layer.bias is None:  # its column is of no effect
+            moments[:, -1, :-1] = moments[:, :-1, -1] = 0
+            products[..., -1] = 0
+        wanted = torch.linalg.solve(moments, (products + rows @ damping).mT).mT
+        rounded = round_rows(wanted, moments).flatten(0, 1).float()
         layer.weight.copy_(rounded[:, :-1].reshape(layer.weight.shape))
         if layer.bias is not None:
             layer.bias.copy_(rounded[:, -1])
+        print(name, flush=True)
 
 
-def patches_of(layer: nn.Conv2d, features: Tensor, generator: torch.Generator) -> Tensor:
-    """What the outputs of a layer see at some positions: P positions, G groups, inputs."""
-    features = features.detach()
+def rows_of(layer: nn.Conv2d) -> Tensor:
+    """Weights and bias, (groups, outputs, n)."""
+    bias = torch.zeros(layer.out_channels) if layer.bias is None else layer.bias
+    return (
+        torch.cat([layer.weight.flatten(1), bias[:, None]], 1)
+        .double()
+        .unflatten(0, (layer.groups, -1))
+    )
+
+
+class SeenError(Exception):
+    """Carries what a layer was given."""
+
+
+def input_of(net: PoseNet, layer: nn.Module, image: Tensor) -> Tensor:
+    """What a layer gets when the network sees an image; what comes after it is not computed."""
+
+    def look(module: nn.Module, given: tuple[Tensor, ...]) -> None:
+        raise SeenError(given[0])
+
+    hook = layer.register_forward_pre_hook(look)
+    try:
+        with torch.enable_grad():  # without bands, so that a layer sees the whole image
+            net.at_scale(image, 0)
+    except SeenError as seen:
+        return seen.args[0].detach()
+    finally:
+        hook.remove()
+    raise AssertionError("the layer is not used")
+
+
+def _order(net: PoseNet, names: Sequence[str], image: Tensor) -> list[str]:
+    """The names of layers as they are used."""
+    used: list[str] = []
+    hooks = [
+        net.get_submodule(name).register_forward_pre_hook(lambda *_, name=name: used.append(name))
+        for name in names
+    ]
+    with torch.enable_grad():
+        net.at_scale(image, 0)
+    for hook in hooks:
+        hook.remove()
+    return used
+
+
+def patches_of(layer: nn.Conv2d, features: Tensor, seed: int) -> Tensor:
+    """What the outputs of a layer see at some positions, and 1 for the bias: groups, P, n."""
+    generator = torch.Generator().manual_seed(seed)
     (kernel, _), (stride, _), (padding, _) = layer.kernel_size, layer.stride, layer.padding
     if isinstance(layer, Conv) and stride == 2:
         features = F.pad(features, (0, 1, 0, 1))
@@ -136,7 +162,9 @@ def patches_of(layer: nn.Conv2d, features: Tensor, generator: torch.Generator) -
     high, wide = windows.shape[1:3]
     chosen = torch.randint(high * wide, (min(MAX_POSITIONS, high * wide),), generator=generator)
     windows = windows[:, chosen // wide, chosen % wide]  # C P k k
-    return windows.transpose(0, 1).flatten(1).unflatten(1, (layer.groups, -1))
+    patches = windows.transpose(0, 1).flatten(1).unflatten(1, (layer.groups, -1))  # P G n-1
+    ones = torch.ones_like(patches[..., :1])
+    return torch.cat([patches, ones], dim=2).double().transpose(0, 1)
 
 
 def photos(sources: list[str], net: PoseNet) -> Iterator[Tensor]:
@@ -149,7 +177,6 @@ def photos(sources: list[str], net: PoseNet) -> Iterator[Tensor]:
         wh = (image.shape[1], image.shape[0])
         fitted = Transform.fit(wh, own.size, side=own.side, multiple=own.multiple)
         yield torch.from_numpy(fitted.warp(image)).permute(2, 0, 1)[None]
-        print(frame.name, flush=True)
 
 
 def main() -> None:
@@ -161,7 +188,7 @@ def main() -> None:
     parser.add_argument("photos", nargs="+")
     arguments = parser.parse_args()
     net = load_model(arguments.weights)
-    round_weights(net, photos(arguments.photos, net))
+    round_weights(net, list(photos(arguments.photos, net)))
     save_model(net, arguments.out, half=True)
 
 

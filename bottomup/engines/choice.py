@@ -197,12 +197,15 @@ def supported(backend: str, device: str) -> list[str]:
 
 
 def _fastest(net: PoseNet, available: Sequence[str]) -> str:
-    """The first precision whose cost is recorded, for these very weights, as small; or float32."""
+    """The first precision whose cost is recorded, for these very weights, as small; or float32.
+
+    Not int8: its cost depends on the images with which it was made.
+    """
     if not net.costs:
         return "float32"
     sha256 = digest(net.state_dict())
     for name in available:
         record = net.costs.get(name)
-        if record and record.sha256 == sha256 and record.ap_change >= -MAX_AP_LOSS:
+        if name != "int8" and record and record.sha256 == sha256 and record.ap_change >= -MAX_AP_LOSS:
             return name
     return "float32"
