@@ -27,7 +27,7 @@ from bottomup.models.mobilenet import Conv
 from bottomup.models.pose_net import PoseNet
 from bottomup.weights.store import load_model, save_model
 
-MAX_POSITIONS = 1500  # of an image at which the inputs of a layer are looked at
+MAX_POSITIONS = 2000  # of an image at which the inputs of a layer are looked at
 DAMPING = 1e-5  # of the mean of the diagonal, added to it
 NUM_SWEEPS = 4
 

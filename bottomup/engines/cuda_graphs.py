@@ -12,7 +12,9 @@ NUM_WARM_UPS = 3  # calls of a size before it is worth a graph; they also let cu
 
 
 class CudaGraphs:
-    """Calls a function of images; sizes that repeat are captured once, then replayed.
+    """Calls a function of images; the first sizes that repeat are captured, then replayed.
+
+    Other sizes are computed as ever, so many sizes cost no more than without graphs.
 
     Args:
         function: from images on a CUDA device, and hashable arguments, to tuples and lists of
@@ -22,21 +24,16 @@ class CudaGraphs:
     def __init__(self, function: Callable[..., Any]):
         self._function = function
         self._num_calls: collections.Counter[Any] = collections.Counter()
-        self._graphs: collections.OrderedDict[Any, tuple[torch.cuda.CUDAGraph, Tensor, Any]] = (
-            collections.OrderedDict()
-        )
+        self._graphs: dict[Any, tuple[torch.cuda.CUDAGraph, Tensor, Any]] = {}
 
     def __call__(self, images: Tensor, *arguments: Any) -> Any:
         """The outputs for the images; later calls overwrite them."""
         key = (tuple(images.shape), images.stride(), images.dtype, arguments)
         if key not in self._graphs:
             self._num_calls[key] += 1
-            if self._num_calls[key] <= NUM_WARM_UPS:
+            if self._num_calls[key] <= NUM_WARM_UPS or len(self._graphs) >= MAX_GRAPHS:
                 return self._function(images, *arguments)
             self._graphs[key] = self._capture(images, arguments)
-            if len(self._graphs) > MAX_GRAPHS:
-                self._graphs.popitem(last=False)
-        self._graphs.move_to_end(key)
         graph, inputs, outputs = self._graphs[key]
         inputs.copy_(images, non_blocking=True)
         graph.replay()
