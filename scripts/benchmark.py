@@ -38,7 +38,11 @@ def median_ms(function: Callable[[], object], repeats: int) -> float:
 
 
 def decode(arguments: argparse.Namespace) -> None:
-    """Aggregated heatmaps (17, 512, 512) and tags (17, 512, 512, 2) -> Poses, on one thread."""
+    """Maps of 512 x 512 -> Poses on one thread, as now and as in version 0.1.0.
+
+    Maps are aggregated heatmaps and tags. Outputs are what a HigherHRNet gives: tags and heatmaps
+    of 256 x 256, and heatmaps of 512 x 512.
+    """
     from bottomup import COCO
     from bottomup.method.grouping import Grouper
     from tests.reference import crowd

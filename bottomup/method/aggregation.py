@@ -19,8 +19,8 @@ class Maps(NamedTuple):
 
     Attributes:
         heatmaps: one map per joint.
-        tags: L tag dimensions per joint and cell; a flip test doubles L. They may be coarser than
-            the heatmaps: few cells become joints, and only their tags are interpolated.
+        tags: L tag dimensions per joint and cell, perhaps coarser: only those of the few cells that
+            become joints are interpolated. A flip test doubles L.
     """
 
     heatmaps: Float[Tensor, "B K H W"]
@@ -35,10 +35,9 @@ def combine(
 ) -> Maps:
     """Combine the resolutions of one forward pass and, with a flip test, of the mirrored images.
 
-    Heatmaps are resized to the finest resolution and averaged. Tags of the resolutions that have
-    tags are resized to the finest of these and concatenated. With a flip test, the maps of the
-    mirrored images are mirrored back, with left and right joints swapped, and are averaged and
-    concatenated likewise.
+    Heatmaps are averaged at the finest resolution, tags concatenated at the finest that has tags.
+    With a flip test, the maps of the mirrored images are mirrored back, with left and right joints
+    swapped, and are averaged and concatenated likewise.
 
     Args:
         outputs: of the network, coarse to fine.
@@ -72,8 +71,8 @@ def aggregate(maps: Sequence[tuple[float, Maps]], size: tuple[int, int] | None =
     """
     wanted = size or max(tuple(m.heatmaps.shape[2:]) for _, m in maps)
     nearest = min(maps, key=lambda pair: abs(pair[0] - 1))[1]
-    own, tags = nearest.heatmaps.shape[2:], nearest.tags
-    if own != tuple(wanted):  # by way of the size of their heatmaps, as the reference does
+    own, tags = tuple(nearest.heatmaps.shape[2:]), nearest.tags
+    if own != wanted:  # by way of the size of their heatmaps, as the reference does
         tags = resize_tags(resize_tags(tags, own), wanted)
     return Maps(_mean([m.heatmaps for _, m in maps], wanted), tags)
 

@@ -7,7 +7,6 @@ threshold are copied from the device.
 
 import dataclasses
 import itertools
-import math
 
 import numpy as np
 import torch
@@ -70,8 +69,7 @@ class Grouper:
 
         Args:
             heatmaps: one map per joint, on any device.
-            tags: L tag dimensions per joint and cell, on the same device. They may be coarser than
-                the heatmaps.
+            tags: L tag dimensions per joint and cell, perhaps coarser, on the same device.
 
         Returns:
             B `Poses` in cells of the maps; (0, 0) is the centre of the top-left cell. With
@@ -151,12 +149,12 @@ def fill_every_joint(
 ) -> Members:
     """Fill in every missing joint at the cell where heatmap - round(tag distance) is largest.
 
-    As in the reference, that cell is taken if its heatmap exceeds 0. For speed, cells above
-    `STRONG` are tried first: a difference above `STRONG` is the maximum, as no other cell has one.
+    As in the reference, that cell is taken if its heatmap exceeds 0. For speed, cells from
+    `STRONG` on are tried first: a difference above it is the maximum, as no other cell has one.
     """
     members = members.copy()
     flat, flat_tags = heatmaps.flatten(1), tags.flatten(1, 2)  # K HW, K HW L
-    strong = [torch.nonzero(heat > STRONG)[:, 0] for heat in flat]
+    strong = [torch.nonzero(heat >= heat.amax().clamp(max=STRONG))[:, 0] for heat in flat]
     strong_heat = [heat[cells] for heat, cells in zip(flat, strong, strict=True)]
     strong_tags = [tag[cells] for tag, cells in zip(flat_tags, strong, strict=True)]
     for person in members:
@@ -177,8 +175,6 @@ def fill_every_joint(
 def _best_cell(
     heat: Float[Tensor, " C"], tags: Float[Tensor, "C L"], mean: Float[Tensor, " L"]
 ) -> tuple[int, float]:
-    """The first cell of the largest heat - round(tag distance), and that; -1, -inf if no cells."""
-    if len(heat) == 0:
-        return -1, -math.inf
+    """The first cell of the largest heat - round(tag distance), and that."""
     value, best = (heat - torch.linalg.vector_norm(tags - mean, dim=1).round()).max(0)
     return int(best), float(value)

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 ABSENT = -1  # stands for the cell of a missing joint
+MAX_PAIRS = 1 << 20  # of a missing joint and a candidate that are compared at once, about
 
 Members = Int[np.ndarray, "_ K"]
 """One row per person: the index y * W + x of each joint's cell in its own map, or `ABSENT`."""
@@ -108,8 +109,7 @@ def match(
     most = len(flat) if rules.max_candidates is None else rules.max_candidates
 
     # there are at most as many people as peaks
-    members = np.full((len(flat), len(order)), ABSENT)
-    tag_sum = np.zeros_like(all_tags)
+    members, tag_sum = np.full((len(flat), len(order)), ABSENT), np.zeros_like(all_tags)
     tag_count = np.zeros((len(flat), 1), np.float32)
     strength, all_clipped = np.zeros_like(all_values), all_values.clip(0, 1)
     num_people = 0
@@ -189,29 +189,25 @@ def fill_in(
     """
     # the mean tag of each person's joints, for each joint that it lacks
     present = members != ABSENT
-    found = np.searchsorted(
-        candidates.flat, (members + np.arange(members.shape[1]) * map_size)[present]
-    )
+    flat = members + np.arange(members.shape[1]) * map_size
+    found = np.searchsorted(candidates.flat, flat[present])
     total = np.zeros((len(members), candidates.tags.shape[1]), np.float32)
     np.add.at(total, np.nonzero(present)[0], candidates.tags[found])
     person, joint = np.nonzero(~present)
     wanted = (total / present.sum(1, keepdims=True))[person]
 
-    # Sorted by joint and first tag, the candidates near a person are one run. Complex numbers are
-    # sorted by their real part, then by the other.
+    # sorted by joint and first tag, as complex numbers, the candidates near a person are one run
+    own = (candidates.flat // map_size, candidates.tags[:, 0])
+    lowest, highest = ((joint, wanted[:, 0] + end) for end in (-tag_threshold, tag_threshold))
     keys, lowest, highest = (
         np.column_stack(pair).astype(np.float64).view(np.complex128)[:, 0]
-        for pair in (
-            (candidates.flat // map_size, candidates.tags[:, 0]),
-            (joint, wanted[:, 0] - tag_threshold),
-            (joint, wanted[:, 0] + tag_threshold),
-        )
+        for pair in (own, lowest, highest)
     )
     by_tag = np.argsort(keys)
     start, end = np.searchsorted(keys[by_tag], np.stack([lowest, highest]))
 
-    # all pairs of a missing joint (row) and a candidate of its run, about a million at once
-    filled, cuts = members.copy(), np.flatnonzero(np.diff(np.cumsum(end - start) >> 20)) + 1
+    # all pairs of a missing joint (row) and a candidate of its run, not too many at once
+    filled, cuts = members.copy(), np.flatnonzero(np.diff(np.cumsum(end - start) // MAX_PAIRS)) + 1
     for rows in np.split(np.arange(len(joint)), cuts):
         length = (end - start)[rows]
         row, shift = rows.repeat(length), (end[rows] - np.cumsum(length)).repeat(length)

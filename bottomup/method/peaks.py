@@ -14,8 +14,7 @@ from bottomup.models.heads import resized_at
 
 KERNEL_SIZE = 5  # cells; a peak is the largest in a square of this side, as published
 
-Cells = Int[np.ndarray, " M"]
-"""Indices of cells in flattened maps."""
+Cells = Int[np.ndarray, " M"]  # indices in flattened maps
 
 
 def find_candidates(
@@ -77,10 +76,7 @@ def _take(maps: Tensor, cells: Int[np.ndarray, "..."]) -> Float[np.ndarray, "...
 def _along(
     heatmaps: Float[Tensor, "B K H W"], index: Cells
 ) -> Iterator[tuple[Cells, int, Float[np.ndarray, " M"], Float[np.ndarray, " M"]]]:
-    """For x, then y: the coordinate of each cell, the last one, and the values before and after.
-
-    Beyond the border is the value of the cell itself.
-    """
+    """For x, then y: where a cell is, the last place, the values before and after (inside)."""
     height, width = heatmaps.shape[2:]
     row = index // width
     axes = ((index - row * width, width - 1, 1), (row % height, height - 1, width))
