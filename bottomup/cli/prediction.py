@@ -5,6 +5,7 @@ import collections
 import contextlib
 import dataclasses
 import functools
+import importlib
 import importlib.resources
 import itertools
 import os
@@ -298,6 +299,8 @@ def _state(arguments: argparse.Namespace, out: Path, settings: dict[str, object]
 
 def _predictor(arguments: argparse.Namespace, stack: contextlib.ExitStack) -> Predictor:
     cv2.setNumThreads(1)  # files are read and drawn in threads already
+    # the matching of joints needs it, a third of a second, so it comes while the network runs
+    threading.Thread(target=importlib.import_module, args=["scipy.optimize"]).start()
     exif = not arguments.no_exif
     reader = functools.partial(read, exif=exif, max_pixels=round(arguments.pixel_limit * 1e6))
     return Predictor(
