@@ -126,6 +126,13 @@ class Transform:
         resize = _resize_matrix(self.input_wh, (wide, high))
         return Transform(_compose(resize, self.matrix), (wide, high))
 
+    def of_reduced(self, reduction: int) -> "Transform":
+        """The same input, from an image of which each pixel is a square of `reduction` pixels."""
+        if reduction == 1:
+            return self
+        enlarge = _scale_and_shift(float(reduction), np.full(2, (reduction - 1) / 2))
+        return dataclasses.replace(self, matrix=_compose(self.matrix, enlarge))
+
     def warp(self, image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "H W 3"]:
         """The network's input: the image under this transform, black beyond its borders.
 

@@ -30,7 +30,8 @@ from bottomup.images.sources import scan
 from bottomup.inference.journal import JOURNAL, End, Journal, Record, Session, State, read_state
 from bottomup.inference.lists import MAX_LISTED, Summary, are_newer, collect
 from bottomup.inference.locking import locked
-from bottomup.inference.predictor import Prediction, Predictor
+from bottomup.inference.prediction import Prediction
+from bottomup.inference.predictor import Predictor
 from bottomup.inference.run_folder import OVERLAYS, Renderer, holds_overlays
 from bottomup.inference.shards import belongs_to, difference, first_names
 from bottomup.inference.tables import require_pyarrow
@@ -314,6 +315,7 @@ def _predictor(arguments: argparse.Namespace, stack: contextlib.ExitStack) -> Pr
         threads=arguments.threads,
         batch_size=arguments.batch_size,
         exif=exif,
+        reduce=True,
         reader=stack.enter_context(IsolatedReader(reader)) if arguments.isolate else reader,
     )
 

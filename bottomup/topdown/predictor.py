@@ -15,15 +15,16 @@ from jaxtyping import Float, UInt8
 from bottomup.geometry import Transform
 from bottomup.images.frames import Frame, is_unread, map_ahead, read
 from bottomup.images.sources import Source, scan
-from bottomup.inference.predictor import (
+from bottomup.inference.prediction import (
     FAILURES,
     Prediction,
-    choose_device,
     failed,
+    outcome,
     poses_of,
     reason,
     require_finite,
 )
+from bottomup.inference.predictor import choose_device
 from bottomup.poses import Poses
 from bottomup.skeleton import Skeleton
 from bottomup.topdown.detectors import Boxes, CenterDetector, Detector
@@ -111,7 +112,7 @@ class TopDownPredictor:
             poses = self.predict(frame.image, frame.name)
         except FAILURES as error:
             return failed(frame, reason(error))
-        return Prediction(frame.name, frame.path, frame.image, poses)
+        return outcome(frame, poses)
 
     @torch.inference_mode()
     def _run_network(
