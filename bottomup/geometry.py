@@ -157,6 +157,10 @@ class Transform:
             if shrunk_wh[0] * shrunk_wh[1] < width * height:
                 image = cv2.resize(image, shrunk_wh, interpolation=cv2.INTER_AREA)
                 matrix = _compose(matrix, _resize_matrix(shrunk_wh, (width, height)))
+        if np.abs(matrix - np.eye(2, 3)).max() < 1e-9:  # each pixel is where it belongs
+            canvas, part = np.zeros((high, wide, 3), np.uint8), image[:high, :wide]
+            canvas[: part.shape[0], : part.shape[1]] = part
+            return canvas
         return cv2.warpAffine(image, matrix, self.input_wh, flags=cv2.INTER_LINEAR)
 
     def _cut_out(

@@ -58,7 +58,10 @@ def end_to_end(arguments: argparse.Namespace) -> None:
         for _, (side, options) in itertools.product(range(arguments.repeats), sides.items()):
             words = [*PREDICT, str(photos), "--out", str(Path(temporary, "run")), "--overwrite"]
             whole[side].append(_seconds_of([*words, *options]))
-            stages[side] = _serial(photos, Path(temporary, "serial"), options)
+            # as the command: a process of its own, whose threads sleep while they wait
+            words = [sys.executable, __file__, str(photos), str(Path(temporary, "serial"))]
+            answer = subprocess.run([*words, *options], check=True, stdout=subprocess.PIPE)
+            stages[side] = json.loads(answer.stdout)
             alone[side].append(sum(stages[side][stage] for stage in NETWORK))
         count = sum(1 for path in Path(photos).rglob("*") if path.is_file())
     figures: dict[str, float] = {"photos": count}
@@ -93,6 +96,9 @@ def make_photos(folder: Path, count: int) -> Path:
 
 def _serial(photos: Path, out: Path, options: list[str]) -> dict[str, float]:
     """Seconds of each stage with nothing beside it, for all photos."""
+    from bottomup.threads import sleep_while_waiting
+
+    sleep_while_waiting()
     from bottomup.cli import predict as verb
     from bottomup.cli.parser import Parser
     from bottomup.cli.prediction import _predictor
@@ -146,3 +152,7 @@ def _report(figures: dict[str, float], path: Path | None) -> None:
         print(f"{name:{width}} {value:9.3f}")
     if path:
         path.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    print(json.dumps(_serial(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:])))

@@ -181,3 +181,12 @@ def test_a_reduced_image_gives_the_same_input():
     difference = transform.warp(image).astype(int) - reduced.warp(small)
     assert np.abs(difference).max() <= 2
     assert np.abs(difference.mean()) < 0.5
+
+
+def test_an_image_of_the_input_s_size_stays_as_it_is():
+    image = np.random.default_rng(0).integers(0, 256, (48, 70, 3), np.uint8)
+    warped = Transform.fit((70, 48), 70, multiple=64).warp(image)
+    assert warped.shape == (64, 128, 3)
+    np.testing.assert_array_equal(warped[:48, :70], image)
+    assert not warped[48:].any()
+    assert not warped[:, 70:].any()

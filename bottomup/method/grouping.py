@@ -31,8 +31,7 @@ from bottomup.skeleton import COCO, Skeleton
 
 STRONG = 0.01  # `fill_every_joint` first tries the cells whose heatmap exceeds this
 
-RULES = {"robust": ROBUST, "official": OFFICIAL}
-"""The rules of each mode of `Predictor`."""
+RULES = {"robust": ROBUST, "official": OFFICIAL}  # of each mode of `Predictor`
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

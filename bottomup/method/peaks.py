@@ -61,7 +61,8 @@ def _where_above(flat: Float[Tensor, " C"], threshold: float) -> Cells:
     if flat.device.type != "cpu":
         return torch.nonzero(flat > threshold).squeeze(1).cpu().numpy()
     # numpy scans several times faster than torch; of eight cells, mostly none is above
-    above = np.zeros(-(-len(flat) // 8) * 8, bool)
+    above = np.empty(-(-len(flat) // 8) * 8, bool)
+    above[-8:] = False
     np.greater(flat.numpy(), np.float32(threshold), out=above[: len(flat)])
     eights = np.flatnonzero(above.view(np.uint64) != 0)
     places = np.flatnonzero(above.reshape(-1, 8)[eights])
