@@ -16,6 +16,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from bottomup.images.decoding import decode
+
 NETWORK = ("pose", "aggregate")  # the stages of a predictor that are the network and its voting
 PREDICT = [sys.executable, "-m", "bottomup", "predict"]
 IMPORT_TORCH = [sys.executable, "-c", "import torch"]
@@ -83,13 +85,14 @@ def make_photos(folder: Path, count: int) -> Path:
     """JPEGs of mixed sizes and proportions, cut out of the sample images and scaled."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
-    images = [cv2.imread(str(path)) for path in _samples()]
+    images = [decode(path.read_bytes()) for path in _samples()]
     for number in range(count):
         image = images[number % len(images)]
         high, wide = (rng.uniform(0.6, 1.0, 2) * image.shape[:2]).astype(int)
         y, x = (int(rng.integers(side)) for side in np.subtract(image.shape[:2], (high, wide)) + 1)
         scale = rng.choice([640, 640, 1024, 1600, 2400]) / max(high, wide)
         photo = cv2.resize(image[y : y + high, x : x + wide], None, fx=scale, fy=scale)
+        photo = cv2.cvtColor(photo, cv2.COLOR_RGB2BGR)
         cv2.imwrite(str(folder / f"{number:05}.jpg"), photo, [cv2.IMWRITE_JPEG_QUALITY, 90])
     return folder
 
