@@ -1,6 +1,8 @@
 import itertools
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -429,3 +431,13 @@ def test_large_jpegs_are_read_smaller_where_it_is_asked_for(tmp_path):
     official = Predictor(dot_net(), mode="official", reduce=True)
     (_, turned) = official.stream(tmp_path)
     assert turned.reduction == 1
+
+
+def test_a_first_image_waits_for_no_import_that_it_can_do_without():
+    """Some functions of torch import sympy, which takes as long as the network."""
+    code = (
+        "import sys, numpy as np; from bottomup import Predictor; "
+        "Predictor(size=64)(np.zeros((64, 64, 3), np.uint8)); "
+        "sys.exit('sympy' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
