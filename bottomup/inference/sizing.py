@@ -15,7 +15,9 @@ from bottomup.geometry import Transform
 from bottomup.inference import MOST_MEGAPIXELS
 from bottomup.models.network import Preprocessing
 
-LEAST_SIDE = 1280  # pixels of the long side of an image that is read smaller than it is
+# an image that is read smaller than it is has at least this long side in pixels ...
+LEAST_SIDE = 1280
+LEAST_FACTOR = 3.0  # ... and this many times the resolution of the network's input
 BASE = 1.25  # the long side of the base is about this times the size of the network: 640 for 512
 
 
@@ -99,7 +101,8 @@ def enough(
 ) -> int:
     """How many times smaller an image may be read: 1, 2, 4 or 8, see `Frame`.
 
-    What is read has at least the resolution of the finest input, and a long side of `LEAST_SIDE`.
+    What is read has at least `LEAST_FACTOR` times the resolution of the finest input, and a long
+    side of `LEAST_SIDE`.
 
     Args:
         image_wh: width and height of the image.
@@ -111,7 +114,7 @@ def enough(
     base, doublings = base_and_doublings(image_wh, size, own.size, max_megapixels)
     side = "long" if size == "auto" else own.side
     finest = Transform.fit(image_wh, base, side=side).matrix.max() * scale * 2**doublings
-    most = min(1 / max(finest, 1e-9), max(image_wh) / LEAST_SIDE)
+    most = min(1 / max(LEAST_FACTOR * finest, 1e-9), max(image_wh) / LEAST_SIDE)
     return max((number for number in (2, 4, 8) if number <= most), default=1)
 
 
