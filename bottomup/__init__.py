@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from bottomup.lazy import offer
 
 if TYPE_CHECKING:
-    from bottomup.inference.predictor import Prediction, Predictor
+    from bottomup.inference.prediction import Prediction
+    from bottomup.inference.predictor import Predictor
     from bottomup.method.grouping import Grouper
     from bottomup.poses import Poses
     from bottomup.skeleton import COCO, CROWDPOSE, Skeleton
@@ -40,7 +41,7 @@ __getattr__ = offer(
         "CROWDPOSE": "skeleton",
         "Grouper": "method.grouping",
         "Poses": "poses",
-        "Prediction": "inference.predictor",
+        "Prediction": "inference.prediction",
         "Predictor": "inference.predictor",
         "Skeleton": "skeleton",
         "load_model": "weights.store",

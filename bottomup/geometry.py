@@ -126,6 +126,13 @@ class Transform:
         resize = _resize_matrix(self.input_wh, (wide, high))
         return Transform(_compose(resize, self.matrix), (wide, high))
 
+    def of_reduced(self, reduction: int) -> "Transform":
+        """The same input, from an image of which each pixel is a square of `reduction` pixels."""
+        if reduction == 1:
+            return self
+        enlarge = _scale_and_shift(float(reduction), np.full(2, (reduction - 1) / 2))
+        return dataclasses.replace(self, matrix=_compose(self.matrix, enlarge))
+
     def warp(self, image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "H W 3"]:
         """The network's input: the image under this transform, black beyond its borders.
 
@@ -150,6 +157,10 @@ class Transform:
             if shrunk_wh[0] * shrunk_wh[1] < width * height:
                 image = cv2.resize(image, shrunk_wh, interpolation=cv2.INTER_AREA)
                 matrix = _compose(matrix, _resize_matrix(shrunk_wh, (width, height)))
+        if np.abs(matrix - np.eye(2, 3)).max() < 1e-9:  # each pixel is where it belongs
+            canvas, part = np.zeros((high, wide, 3), np.uint8), image[:high, :wide]
+            canvas[: part.shape[0], : part.shape[1]] = part
+            return canvas
         return cv2.warpAffine(image, matrix, self.input_wh, flags=cv2.INTER_LINEAR)
 
     def _cut_out(

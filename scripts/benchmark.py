@@ -1,6 +1,8 @@
 """Timings as ratios of two things measured in one run: medians, one table for each command.
 
 python scripts/benchmark.py decode    # heatmaps and tags -> people, and the reference algorithm
+python scripts/benchmark.py start     # the first result and --help, beside import torch
+python scripts/benchmark.py end-to-end  # predict of many photos, beside the network alone
 python scripts/benchmark.py loss      # pull and push, and a loop over people
 python scripts/benchmark.py train     # the data path; whole steps, and the bare network's
 python scripts/benchmark.py journal   # the part of a run that its journal takes
@@ -9,13 +11,14 @@ python scripts/benchmark.py sizes     # large images: cost per pixel, memory, co
 """
 
 import argparse
-import functools
+import json
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import benchmark_journal
+import benchmark_pipeline
 import benchmark_sizes
 import benchmark_threads
 import benchmark_training
@@ -38,35 +41,77 @@ def median_ms(function: Callable[[], object], repeats: int) -> float:
 
 
 def decode(arguments: argparse.Namespace) -> None:
-    """Aggregated heatmaps (17, 512, 512) and tags (17, 512, 512, 2) -> Poses, on one thread."""
-    from bottomup import COCO
-    from bottomup.method.grouping import Grouper
-    from tests.reference import crowd
-    from tests.reference import grouping as reference
+    """Maps of 512 x 512 -> Poses on one thread, beside version 0.1.0 and the reference algorithm.
 
+    "maps" are heatmaps (17, 512, 512) and tags (17, 512, 512, 2). "outputs" are what a HigherHRNet
+    gives: heatmaps and tags of 256 x 256, and heatmaps of 512 x 512.
+    """
     torch.set_num_threads(1)
-    grouper = Grouper()
-    ours = {}
-    print("people  found  bottomup ms  reference ms   ratio")
+    ours, figures = {}, {}
+    print("people  found  maps: ms  0.1.0  ratio  outputs: ms  0.1.0  ratio  reference  ratio")
     for num_people in arguments.people:
-        heatmaps, tags = crowd.render(*crowd.random_crowd(num_people, (512, 512)), (512, 512))
-        batch = torch.from_numpy(heatmaps)[None], torch.from_numpy(tags)[None]
-        found = len(grouper(*batch)[0])
-        ours[num_people] = median_ms(functools.partial(grouper, *batch), arguments.repeats)
-        if arguments.no_reference:
-            print(f"{num_people:6} {found:6} {ours[num_people]:12.2f}")
-            continue
-        theirs = functools.partial(
-            reference.decode, heatmaps, tags, COCO.grouping_order, max(num_people, 30)
+        now, before, *outputs, slow, found = decoders(num_people)
+        a, b, c, d = (
+            seconds * 1e3
+            for pair in ((now, before), outputs)
+            for seconds in benchmark_training.alternate(
+                dict(zip(("now", "before"), pair, strict=True)), arguments.repeats
+            ).values()
         )
-        slow = median_ms(theirs, 3 if num_people <= 20 else 1)
-        ratio = slow / ours[num_people]
-        row = f"{num_people:6} {found:6} {ours[num_people]:12.2f} {slow:13.0f} {ratio:7.0f}"
+        ours[num_people] = a
+        row = f"{num_people:6} {found:6} {a:9.2f} {b:6.2f} {a / b:6.2f}"
+        row += f" {c:12.2f} {d:6.2f} {c / d:6.2f}"
+        figures[num_people] = {"maps": a, "maps, 0.1.0": b, "outputs": c, "outputs, 0.1.0": d}
+        if not arguments.no_reference:
+            reference = median_ms(slow, 3 if num_people <= 20 else 1)
+            row += f" {reference:10.0f} {reference / a:6.0f}"
+            figures[num_people]["reference"] = reference
         print(row, flush=True)
     few, many = min(ours), max(ours)
     if many > few:
         slope = (ours[many] - ours[few]) / (many - few)
         print(f"each further person: {slope:.3f} ms ({few} to {many} people)")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+def decoders(num_people: int) -> tuple:
+    """Functions that group a crowd: from maps now and before, from outputs likewise, and slowly."""
+    from bottomup import COCO
+    from bottomup.method.aggregation import combine
+    from bottomup.method.grouping import Grouper
+    from bottomup.models.heads import HeadOutput
+    from tests.reference import crowd, dense_grouping
+    from tests.reference import grouping as reference
+
+    arrays = crowd.render(*crowd.random_crowd(num_people, (512, 512)), (512, 512))
+    heatmaps, tags = (torch.from_numpy(array)[None] for array in arrays)
+    coarse = torch.nn.functional.avg_pool2d(heatmaps, 2)
+    coarse_tags = tags[:, :, ::2, ::2].permute(0, 1, 4, 2, 3).contiguous()
+    outputs = [HeadOutput(coarse, coarse_tags), HeadOutput(heatmaps, None)]
+    grouper = Grouper()
+    return (
+        lambda: grouper(heatmaps, tags),
+        lambda: dense_grouping.group(heatmaps, tags),
+        lambda: grouper(*combine(outputs)),
+        lambda: dense_grouping.group(*dense_grouping.combine(outputs)),
+        lambda: reference.decode(*arrays, COCO.grouping_order, max(num_people, 30)),
+        len(grouper(heatmaps, tags)[0]),
+    )
+
+
+def add_pipeline(commands: argparse._SubParsersAction) -> None:
+    """The benchmarks of the way from files to results."""
+    command = commands.add_parser("start", help=benchmark_pipeline.start.__doc__)
+    command.add_argument("--repeats", type=int, default=9)
+    command.set_defaults(run=benchmark_pipeline.start)
+    command = commands.add_parser("end-to-end", help=benchmark_pipeline.end_to_end.__doc__)
+    command.add_argument("--photos", type=Path, metavar="DIR", help="made if not given")
+    command.add_argument("--count", type=int, default=100, help="of photos that are made")
+    command.add_argument("--repeats", type=int, default=3)
+    command.add_argument("--backend", help="of bottomup predict; beside torch with float32")
+    command.add_argument("--precision", help="likewise")
+    command.set_defaults(run=benchmark_pipeline.end_to_end)
 
 
 def main() -> None:
@@ -79,6 +124,7 @@ def main() -> None:
     command.add_argument("--repeats", type=int, default=21)
     command.add_argument("--no-reference", action="store_true", help="skip the slow side")
     command.set_defaults(run=decode)
+    add_pipeline(commands)
     command = commands.add_parser("loss", help=benchmark_training.loss.__doc__)
     command.add_argument("--people", type=int, nargs="+", default=[1, 5, 30, 100])
     command.add_argument("--repeats", type=int, default=15)
@@ -102,6 +148,8 @@ def main() -> None:
     command.add_argument("--repeats", type=int, default=15)
     command.add_argument("--busy", type=int, help="busy processes; one for each CPU if not given")
     command.set_defaults(run=benchmark_threads.threads)
+    for name in ("decode", "start", "end-to-end"):
+        commands.choices[name].add_argument("--json", type=Path, help="file to write figures to")
     arguments = parser.parse_args()
     arguments.run(arguments)
 

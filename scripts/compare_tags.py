@@ -30,6 +30,7 @@ from bottomup.method import targets
 from bottomup.method.aggregation import combine
 from bottomup.method.grouping import Grouper
 from bottomup.method.losses import Criterion, read_tags
+from bottomup.models.heads import resize_tags
 from bottomup.models.pose_net import PoseNet
 
 ANCHOR = 0.0625
@@ -132,7 +133,9 @@ def evaluate(net: PoseNet, evaluation: DrawnEvaluation) -> dict[str, float]:
             results += dataclasses.replace(poses, keypoints=keypoints).to_coco(index + 1)
         if len(people):
             whole += are_whole(people, keypoints)  # of the true heatmaps, which come last
-            distances = tag_distances(maps.tags.permute(0, 1, 4, 2, 3), points)
+            distances = tag_distances(
+                resize_tags(maps.tags, (height, width)).permute(0, 1, 4, 2, 3), points
+            )
             within.append(distances[0])
             between.append(distances[1])
     truth = evaluation.ground_truth(set(range(1, len(evaluation) + 1)))

@@ -170,3 +170,23 @@ def test_an_invalid_box_is_refused(box):
 
 def test_a_crop_beside_the_image_is_black():
     assert Transform.crop([900, 900, 950, 990]).warp(np.full((50, 60, 3), 255, np.uint8)).max() == 0
+
+
+def test_a_reduced_image_gives_the_same_input():
+    y, x = np.mgrid[:480, :640]
+    image = np.stack([x / 4, y / 4, (x + y) / 8], axis=2).astype(np.uint8)
+    small = cv2.resize(image, (160, 120), interpolation=cv2.INTER_AREA)
+    transform = Transform.fit((640, 480), 96)
+    reduced = transform.of_reduced(4)
+    difference = transform.warp(image).astype(int) - reduced.warp(small)
+    assert np.abs(difference).max() <= 2
+    assert np.abs(difference.mean()) < 0.5
+
+
+def test_an_image_of_the_input_s_size_stays_as_it_is():
+    image = np.random.default_rng(0).integers(0, 256, (48, 70, 3), np.uint8)
+    warped = Transform.fit((70, 48), 70, multiple=64).warp(image)
+    assert warped.shape == (64, 128, 3)
+    np.testing.assert_array_equal(warped[:48, :70], image)
+    assert not warped[48:].any()
+    assert not warped[:, 70:].any()

@@ -5,6 +5,7 @@ import collections
 import contextlib
 import dataclasses
 import functools
+import importlib
 import importlib.resources
 import itertools
 import os
@@ -29,7 +30,8 @@ from bottomup.images.sources import scan
 from bottomup.inference.journal import JOURNAL, End, Journal, Record, Session, State, read_state
 from bottomup.inference.lists import MAX_LISTED, Summary, are_newer, collect
 from bottomup.inference.locking import locked
-from bottomup.inference.predictor import Prediction, Predictor
+from bottomup.inference.prediction import Prediction
+from bottomup.inference.predictor import Predictor
 from bottomup.inference.run_folder import OVERLAYS, Renderer, holds_overlays
 from bottomup.inference.shards import belongs_to, difference, first_names
 from bottomup.inference.tables import require_pyarrow
@@ -298,6 +300,8 @@ def _state(arguments: argparse.Namespace, out: Path, settings: dict[str, object]
 
 def _predictor(arguments: argparse.Namespace, stack: contextlib.ExitStack) -> Predictor:
     cv2.setNumThreads(1)  # files are read and drawn in threads already
+    # the matching of joints needs it, a third of a second, so it comes while the network runs
+    threading.Thread(target=importlib.import_module, args=["scipy.optimize"]).start()
     exif = not arguments.no_exif
     reader = functools.partial(read, exif=exif, max_pixels=round(arguments.pixel_limit * 1e6))
     return Predictor(
@@ -313,6 +317,7 @@ def _predictor(arguments: argparse.Namespace, stack: contextlib.ExitStack) -> Pr
         threads=arguments.threads,
         batch_size=arguments.batch_size,
         exif=exif,
+        reduce=True,
         reader=stack.enter_context(IsolatedReader(reader)) if arguments.isolate else reader,
     )
 

@@ -206,6 +206,11 @@ def _fastest(net: PoseNet, available: Sequence[str]) -> str:
     sha256 = digest(net.state_dict())
     for name in available:
         record = net.costs.get(name)
-        if name != "int8" and record and record.sha256 == sha256 and record.ap_change >= -MAX_AP_LOSS:
+        if (
+            name != "int8"
+            and record
+            and record.sha256 == sha256
+            and record.ap_change >= -MAX_AP_LOSS
+        ):
             return name
     return "float32"

@@ -18,8 +18,8 @@ import numpy as np
 
 from bottomup.images import MAX_PIXELS
 from bottomup.images.archives import Member
-from bottomup.images.decoding import decode, warning
-from bottomup.images.formats import DecodingError
+from bottomup.images.decoding import can_be_reduced, decode, usable_size, warning
+from bottomup.images.formats import DecodingError, Size
 from bottomup.shapes import UInt8
 from bottomup.threads import num_cpus
 
@@ -46,6 +46,10 @@ class Frame:
         error: why it cannot be read; None if all is well.
         warning: what is wrong with a file that was read all the same.
         member: where it is in the tar file `path`; None for a file of its own.
+        enough: how many times smaller the image may be read, 1, 2, 4 or 8, from its width and
+            height. It is pickled with the frame. None: all pixels are wanted.
+        reduction: how many times smaller it was read.
+        full_wh: width and height of the image in the file; None if it is not read from a file.
     """
 
     name: str
@@ -54,6 +58,9 @@ class Frame:
     error: str | None = None
     warning: str | None = None
     member: Member | None = None
+    enough: Callable[[Size], int] | None = None
+    reduction: int = 1
+    full_wh: Size | None = None
 
     @property
     def stamp(self) -> Stamp:
@@ -80,8 +87,14 @@ def read(frame: Frame, *, exif: bool = True, max_pixels: int = MAX_PIXELS) -> Fr
     try:
         data = _read_bytes(frame.path, frame.member)
         suffix = os.path.splitext(frame.path if frame.member is None else frame.member.name)[1]
-        image = decode(data, exif=exif, suffix=suffix, max_pixels=max_pixels)
-        return dataclasses.replace(frame, image=image, warning=warning(data))
+        size = wide, high = usable_size(data, suffix, max_pixels)
+        reduction = _reduction(frame, data, size)
+        image = decode(data, exif=exif, suffix=suffix, max_pixels=max_pixels, reduction=reduction)
+        if image.shape[1] != -(-wide // reduction):  # turned, as EXIF or HEIC says
+            size = high, wide
+        return dataclasses.replace(
+            frame, image=image, warning=warning(data), reduction=reduction, full_wh=size
+        )
     except DecodingError as error:
         return dataclasses.replace(frame, error=str(error))
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
@@ -89,6 +102,16 @@ def read(frame: Frame, *, exif: bool = True, max_pixels: int = MAX_PIXELS) -> Fr
         return dataclasses.replace(frame, error=f"cannot be read: {reason}")
     except (MemoryError, cv2.error):
         return dataclasses.replace(frame, error="too large for the memory of this computer")
+
+
+def _reduction(frame: Frame, data: bytes, size: Size) -> int:
+    """How many times smaller the image is read."""
+    if frame.enough is None or not can_be_reduced(data):
+        return 1
+    reduction = frame.enough(size)
+    width, height = (-(-side // reduction) for side in size)
+    # only different sides tell whether the image was turned
+    return reduction if width != height or size[0] == size[1] else 1
 
 
 def is_unread(frame: Frame) -> bool:

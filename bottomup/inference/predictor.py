@@ -9,13 +9,11 @@ import contextlib
 import dataclasses
 import functools
 import math
-import os
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Literal
 
-import cv2
 import numpy as np
 import torch
 from jaxtyping import UInt8
@@ -27,6 +25,14 @@ from bottomup.images.frames import Frame, is_unread, map_ahead, read
 from bottomup.images.sources import Source, scan
 from bottomup.inference import MAX_MEGAPIXELS, pyramid, sizing
 from bottomup.inference.batching import map_batches
+from bottomup.inference.prediction import (
+    FAILURES,
+    Prediction,
+    failed,
+    outcome,
+    poses_of,
+    require_finite,
+)
 from bottomup.method.aggregation import Maps, aggregate, combine
 from bottomup.method.grouping import RULES, Grouper
 from bottomup.models.pose_net import PoseNet
@@ -38,29 +44,6 @@ from bottomup.weights.store import load_model
 # they gain nothing below 256 x 256 pixels of the bundled network.
 SMALL_WORK = 4e11
 MAX_THREADS = 1024
-# what one image may raise; it then fails alone
-FAILURES = (RuntimeError, MemoryError, ValueError, cv2.error)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Prediction:
-    """The people of one image, or why it failed.
-
-    Attributes:
-        name: of the image, unique within the source, see `Frame`.
-        path: the file; None for an array.
-        image: (H, W, 3) uint8 RGB; None if it could not be read.
-        poses: the people, perhaps none; None if the image failed.
-        error: why it failed; None if all is well.
-        warning: what is wrong with a file that was read all the same.
-    """
-
-    name: str
-    path: Path | None
-    image: UInt8[np.ndarray, "H W 3"] | None
-    poses: Poses | None = None
-    error: str | None = None
-    warning: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -121,6 +104,10 @@ class Predictor:
             slower: what lies between two layers no longer fits the caches.
         grouper: assembles people; None is the one of `mode` with its default thresholds.
         exif: turn images as their EXIF orientation says.
+        reduce: JPEGs that are much larger than the network's input are decoded at a half, a quarter
+            or an eighth of their size, in less time. `Prediction.image` is then that small image;
+            people are in pixels of the file all the same. False: `stream` gives images as they are,
+            and only calls, which give no images, reduce them. Official mode never does.
         reader: reads the file of a frame, in several threads at once; None is `frames.read`.
         stages: entered with "read" (of an image), "pose", "aggregate" and "group" (of a batch), to
             time them.
@@ -145,6 +132,7 @@ class Predictor:
         batch_size: int | None = None,
         grouper: Grouper | None = None,
         exif: bool = True,
+        reduce: bool = False,
         reader: Callable[[Frame], Frame] | None = None,
         stages: Callable[[str], AbstractContextManager] = contextlib.nullcontext,
     ) -> None:
@@ -183,7 +171,14 @@ class Predictor:
         self.size: int | Literal["auto"] = sizing.checked(
             size, max_megapixels, net.preprocessing.size, self.can_tile
         )
-        self.max_megapixels = max_megapixels
+        self.max_megapixels, self.reduce = max_megapixels, reduce
+        self._enough = functools.partial(
+            sizing.enough,
+            size=self.size,
+            own=net.preprocessing,
+            max_megapixels=max_megapixels,
+            scale=max(self.scales),
+        )
 
     def __call__(self, source: Source) -> Poses | list[Poses]:
         """The people of one image (a path or an array), or a list of them for any other source.
@@ -191,7 +186,7 @@ class Predictor:
         Raises:
             ValueError: an image cannot be read. `stream` goes on after such an image.
         """
-        return poses_of(self.stream(source), source)
+        return poses_of(self._stream(source, reduce=True), source)
 
     def stream(self, source: Source) -> Generator[Prediction]:
         """The predictions one by one, in the order of the source, which may be infinite.
@@ -199,7 +194,12 @@ class Predictor:
         An image that fails gives a prediction with an `error` in its place. No more than a few
         batches are held, however the sizes of the images alternate.
         """
-        prepared = map_ahead(self._read, scan(source), wanted=is_unread, num_bytes=_num_bytes)
+        return self._stream(source, reduce=self.reduce)
+
+    def _stream(self, source: Source, *, reduce: bool) -> Generator[Prediction]:
+        enough = self._enough if reduce and self.mode != "official" else None
+        frames = (dataclasses.replace(frame, enough=enough) for frame in scan(source))
+        prepared = map_ahead(self._read, frames, wanted=is_unread, num_bytes=_num_bytes)
         yield from map_batches(
             self._predict, prepared, key=_key, num_bytes=_num_bytes, batch_size=self.batch_size
         )
@@ -228,10 +228,7 @@ class Predictor:
             if len(batch) == 1:
                 return [failed(batch[0].frame, reason(error))]
             return [prediction for item in batch for prediction in self._predict([item])]
-        return [
-            Prediction(frame.name, frame.path, frame.image, poses, warning=frame.warning)
-            for frame, poses in zip([item.frame for item in batch], people, strict=True)
-        ]
+        return [outcome(item.frame, poses) for item, poses in zip(batch, people, strict=True)]
 
     def _default_threads(self, batch: Sequence[_Prepared]) -> int:
         pixels = sum(math.prod(image.shape[:2]) for item in batch for image in item.inputs)
@@ -240,7 +237,7 @@ class Predictor:
 
     def _preprocess(self, frame: Frame, image: UInt8[np.ndarray, "H W 3"]) -> _Prepared:
         """Resize an image to the network's input at every scale; a large one is resized later."""
-        image_wh, own = (image.shape[1], image.shape[0]), self.net.preprocessing
+        image_wh, own = frame.full_wh or (image.shape[1], image.shape[0]), self.net.preprocessing
         side, doublings = sizing.base_and_doublings(
             image_wh, self.size, own.size, self.max_megapixels
         )
@@ -249,14 +246,14 @@ class Predictor:
             transforms = Transform.official(image_wh, side, self.scales)
             nearest = min(range(len(self.scales)), key=lambda s: abs(self.scales[s] - 1))
             back, (wide, high) = transforms[-1], transforms[nearest].input_wh
-            return _Prepared(frame, back, _warped(transforms, image), (high, wide))
+            return _Prepared(frame, back, _warped(transforms, frame), (high, wide))
         of = "long" if self.size == "auto" else own.side
         back = Transform.fit(image_wh, side, side=of, multiple=own.multiple)
         if self.can_tile and (doublings or math.prod(back.input_wh) > pyramid.MAX_WHOLE_PIXELS):
             steps = sizing.steps(back, doublings, self.net.trunk.num_scales, own.multiple)
             return _Prepared(frame, steps[0].transform, steps=steps)
         transforms = [back if s == 1 else back.scaled(s, own.multiple) for s in self.scales]
-        return _Prepared(frame, back, _warped(transforms, image))
+        return _Prepared(frame, back, _warped(transforms, frame))
 
     @torch.inference_mode()
     def _run_network(self, batch: Sequence[_Prepared]) -> Maps:
@@ -277,7 +274,13 @@ class Predictor:
         """The people of a large image, in pixels of the image."""
         assert item.frame.image is not None
         with self.stages("pose"):
-            levels = pyramid.look(self.engine, item.frame.image, item.steps, flip=self.flip)
+            levels = pyramid.look(
+                self.engine,
+                item.frame.image,
+                item.steps,
+                flip=self.flip,
+                reduction=item.frame.reduction,
+            )
         with self.stages("aggregate"):
             thresholds = (self.grouper.detection_threshold, self.grouper.refine_threshold)
             candidates, heatmaps = pyramid.find_joints(levels, *thresholds)
@@ -300,41 +303,6 @@ class Predictor:
         ]
 
 
-def _warped(
-    transforms: Sequence[Transform], image: UInt8[np.ndarray, "H W 3"]
-) -> tuple[np.ndarray, ...]:
-    return tuple(transform.warp(image) for transform in transforms)
-
-
-def poses_of(predictions: Iterable[Prediction], source: Source) -> Poses | list[Poses]:
-    """The people of the one image that the source is, or a list of them for any other source.
-
-    Raises:
-        ValueError: an image cannot be read.
-    """
-    results = []
-    for prediction in predictions:
-        if prediction.poses is None:
-            raise ValueError(
-                f"{prediction.name}: {prediction.error} (use `stream` to go on after a bad image)"
-            )
-        results.append(prediction.poses)
-    is_file = isinstance(source, str | os.PathLike) and os.path.isfile(source)
-    is_image = isinstance(source, np.ndarray) and source.ndim == 3
-    return results[0] if is_file or is_image else results
-
-
-def require_finite(poses: Poses) -> Poses:
-    """The same people.
-
-    Raises:
-        ValueError: a coordinate or a score is not finite.
-    """
-    if not (np.isfinite(poses.keypoints).all() and np.isfinite(poses.scores).all()):
-        raise ValueError("the network gave numbers that are not finite")
-    return poses
-
-
-def failed(frame: Frame, error: str | None) -> Prediction:
-    """A prediction without people."""
-    return Prediction(frame.name, frame.path, frame.image, None, error)
+def _warped(transforms: Sequence[Transform], frame: Frame) -> tuple[np.ndarray, ...]:
+    assert frame.image is not None
+    return tuple(t.of_reduced(frame.reduction).warp(frame.image) for t in transforms)

@@ -139,7 +139,12 @@ class Level:
 
 @torch.inference_mode()
 def look(
-    engine: Engine, image: UInt8[np.ndarray, "H W 3"], steps: Sequence[Step], *, flip: bool
+    engine: Engine,
+    image: UInt8[np.ndarray, "H W 3"],
+    steps: Sequence[Step],
+    *,
+    flip: bool,
+    reduction: int = 1,
 ) -> list[Level]:
     """Let the network see an image; returns the levels, fine to coarse.
 
@@ -149,6 +154,7 @@ def look(
         steps: fine to coarse. An optional one is seen only where the coarser one before shows small
             people, and is left out with all finer ones if it shows none.
         flip: see `Level`.
+        reduction: how many times smaller than in its file the image is.
     """
     levels: list[Level] = []
     transform, pixels = None, None
@@ -159,7 +165,7 @@ def look(
         if not wanted.any():
             break
         if pixels is None or step.transform is not transform:
-            transform, pixels = step.transform, step.transform.warp(image)
+            transform, pixels = step.transform, step.transform.of_reduced(reduction).warp(image)
         for number in np.flatnonzero(wanted).tolist():
             level.see(number, pixels, step.num_halvings)
         levels.insert(0, level)

@@ -13,7 +13,11 @@ from typing import Literal
 
 from bottomup.geometry import Transform
 from bottomup.inference import MOST_MEGAPIXELS
+from bottomup.models.network import Preprocessing
 
+# an image that is read smaller than it is has at least this long side in pixels ...
+LEAST_SIDE = 1280
+LEAST_FACTOR = 3.0  # ... and this many times the resolution of the network's input
 BASE = 1.25  # the long side of the base is about this times the size of the network: 640 for 512
 
 
@@ -85,6 +89,33 @@ def base_and_doublings(
     # the base is within a factor of the square root of 2 of what suits the network
     doublings = max(round(math.log2(finest / base)), 0)
     return max(round(finest / 2**doublings), 1), doublings
+
+
+def enough(
+    image_wh: tuple[int, int],
+    *,
+    size: int | Literal["auto"],
+    own: Preprocessing,
+    max_megapixels: float,
+    scale: float,
+) -> int:
+    """How many times smaller an image may be read: 1, 2, 4 or 8, see `Frame`.
+
+    What is read has at least `LEAST_FACTOR` times the resolution of the finest input, and a long
+    side of `LEAST_SIDE`.
+
+    Args:
+        image_wh: width and height of the image.
+        size: as in `base_and_doublings`.
+        own: of the network.
+        max_megapixels: as in `base_and_doublings`.
+        scale: the largest at which the network sees the image.
+    """
+    base, doublings = base_and_doublings(image_wh, size, own.size, max_megapixels)
+    side = "long" if size == "auto" else own.side
+    finest = Transform.fit(image_wh, base, side=side).matrix.max() * scale * 2**doublings
+    most = min(1 / max(LEAST_FACTOR * finest, 1e-9), max(image_wh) / LEAST_SIDE)
+    return max((number for number in (2, 4, 8) if number <= most), default=1)
 
 
 def steps(base: Transform, doublings: int, num_scales: int, multiple: int) -> tuple[Step, ...]:

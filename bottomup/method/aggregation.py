@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from bottomup.models.heads import HeadOutput, Side, resize
+from bottomup.models.heads import HeadOutput, Side, resize, resize_tags
 
 
 class Maps(NamedTuple):
@@ -19,11 +19,12 @@ class Maps(NamedTuple):
 
     Attributes:
         heatmaps: one map per joint.
-        tags: L tag dimensions per joint and cell; a flip test doubles L.
+        tags: L tag dimensions per joint and cell, perhaps coarser: only those of the few cells that
+            become joints are interpolated. A flip test doubles L.
     """
 
     heatmaps: Float[Tensor, "B K H W"]
-    tags: Float[Tensor, "B K H W L"]
+    tags: Float[Tensor, "B K h w L"]
 
 
 def combine(
@@ -34,9 +35,9 @@ def combine(
 ) -> Maps:
     """Combine the resolutions of one forward pass and, with a flip test, of the mirrored images.
 
-    All maps are resized to the finest resolution. Heatmaps are averaged. Tags of the resolutions
-    that have tags are concatenated. With a flip test, the maps of the mirrored images are mirrored
-    back, with left and right joints swapped, and are averaged and concatenated likewise.
+    Heatmaps are averaged at the finest resolution, tags concatenated at the finest that has tags.
+    With a flip test, the maps of the mirrored images are mirrored back, with left and right joints
+    swapped, and are averaged and concatenated likewise.
 
     Args:
         outputs: of the network, coarse to fine.
@@ -46,12 +47,12 @@ def combine(
     Raises:
         ValueError: no output has tags.
     """
-    size = outputs[-1].heatmaps.shape[2:]
-    heatmaps = torch.stack([resize(output.heatmaps, size) for output in outputs]).mean(0)
-    all_tags = [_resize_tags(output.tags, size) for output in outputs if output.tags is not None]
+    heatmaps = _mean([output.heatmaps for output in outputs], outputs[-1].heatmaps.shape[2:])
+    all_tags = [o.tags.permute(0, 1, 3, 4, 2) for o in outputs if o.tags is not None]
     if not all_tags:
         raise ValueError("the network predicts no tags: its joints cannot be grouped")
-    maps = Maps(heatmaps, torch.cat(all_tags, dim=2).permute(0, 1, 3, 4, 2))
+    size = all_tags[-1].shape[2:4]
+    maps = Maps(heatmaps, torch.cat([resize_tags(tags, size) for tags in all_tags], dim=4))
     if flipped is None:
         return maps
 
@@ -69,14 +70,17 @@ def aggregate(maps: Sequence[tuple[float, Maps]], size: tuple[int, int] | None =
         size: H, W of the result; None: the largest of the sizes of `maps`.
     """
     wanted = size or max(tuple(m.heatmaps.shape[2:]) for _, m in maps)
-    heatmaps = torch.stack([resize(m.heatmaps, wanted) for _, m in maps]).mean(0)
-    tags = min(maps, key=lambda pair: abs(pair[0] - 1))[1].tags
-    if tags.shape[2:4] != tuple(wanted):
-        tags = _resize_tags(tags.permute(0, 1, 4, 2, 3), wanted).permute(0, 1, 3, 4, 2)
-    return Maps(heatmaps, tags)
+    nearest = min(maps, key=lambda pair: abs(pair[0] - 1))[1]
+    own, tags = tuple(nearest.heatmaps.shape[2:]), nearest.tags
+    if own != wanted:  # by way of the size of their heatmaps, as the reference does
+        tags = resize_tags(resize_tags(tags, own), wanted)
+    return Maps(_mean([m.heatmaps for _, m in maps], wanted), tags)
 
 
-def _resize_tags(
-    tags: Float[Tensor, "B K L h w"], size: Sequence[Side]
-) -> Float[Tensor, "B K L H W"]:
-    return resize(tags.flatten(1, 2), size).unflatten(1, tags.shape[1:3])
+def _mean(maps: Sequence[Float[Tensor, "B K _ _"]], size: Sequence[Side]) -> Tensor:
+    """The mean of maps at one size, in the memory of one: new memory costs more than the sum."""
+    first, *others = maps
+    mean = resize(first / len(maps) if others else first, size)
+    for other in others:
+        mean.add_(resize(other, size), alpha=1 / len(maps))
+    return mean

@@ -7,7 +7,6 @@ threshold are copied from the device.
 
 import dataclasses
 import itertools
-import math
 
 import numpy as np
 import torch
@@ -26,13 +25,13 @@ from bottomup.method.matching import (
     score_people,
 )
 from bottomup.method.peaks import find_candidates, locate
+from bottomup.models.heads import resize_tags
 from bottomup.poses import Poses
 from bottomup.skeleton import COCO, Skeleton
 
 STRONG = 0.01  # `fill_every_joint` first tries the cells whose heatmap exceeds this
 
-RULES = {"robust": ROBUST, "official": OFFICIAL}
-"""The rules of each mode of `Predictor`."""
+RULES = {"robust": ROBUST, "official": OFFICIAL}  # of each mode of `Predictor`
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -63,32 +62,34 @@ class Grouper:
 
     @torch.inference_mode()
     def __call__(
-        self, heatmaps: Float[Tensor, "B K H W"], tags: Float[Tensor, "B K H W L"]
+        self, heatmaps: Float[Tensor, "B K H W"], tags: Float[Tensor, "B K h w L"]
     ) -> list[Poses]:
         """Find the people of every image.
 
         Args:
             heatmaps: one map per joint, on any device.
-            tags: L tag dimensions per joint and cell, on the same device.
+            tags: L tag dimensions per joint and cell, perhaps coarser, on the same device.
 
         Returns:
             B `Poses` in cells of the maps; (0, 0) is the centre of the top-left cell. With
             `Rules.quarter_offset`, half a cell is added. People are in the order of `match`.
 
         Raises:
-            ValueError: the maps do not have the skeleton's K joints, their shapes differ, or
+            ValueError: the maps do not have the skeleton's K joints, their numbers differ, or
                 `Rules.force_matches` meets a number that is not finite. Without it, a cell of NaN
                 is no joint.
         """
         num_keypoints = self.skeleton.num_keypoints
-        if heatmaps.shape[1] != num_keypoints or tags.shape[:4] != heatmaps.shape:
+        if heatmaps.shape[1] != num_keypoints or tags.shape[:2] != heatmaps.shape[:2]:
             raise ValueError(
                 f"heatmaps {tuple(heatmaps.shape)} and tags {tuple(tags.shape)} do not fit "
                 f"a skeleton of {num_keypoints} joints"
             )
-        heatmaps = heatmaps.float()
+        heatmaps = heatmaps.float().contiguous()
         if self.rules.force_matches and not (heatmaps.sum() + tags.float().sum()).isfinite():
             raise ValueError("the network gave maps with numbers that are not finite")
+        if self.rules.fill_every_joint:  # from the tags of every cell
+            tags = resize_tags(tags, heatmaps.shape[2:])
         candidates = find_candidates(
             heatmaps,
             tags,
@@ -107,7 +108,7 @@ class Grouper:
         self,
         candidates: Candidates,
         heatmaps: Float[Tensor, "K H W"],
-        tags: Float[Tensor, "K H W L"] | None,
+        tags: Float[Tensor, "K h w L"] | None,
     ) -> tuple[Members, Members]:
         """The people of one image: only with matched joints, and with missing joints filled in."""
         size, threshold = heatmaps[0].numel(), self.tag_threshold
@@ -124,19 +125,18 @@ class Grouper:
         self, heatmaps: Float[Tensor, "B K H W"], grouped: list[tuple[Members, Members]]
     ) -> list[Poses]:
         """Coordinates and scores of all joints of all images, read from the device at once."""
-        # image, joint type and cell of every present joint of all P people
         counts = [len(members) for _, members in grouped]
         matched, members = (np.concatenate(parts) for parts in zip(*grouped, strict=True))  # P K
         present = members != ABSENT
-        person, joint = np.nonzero(present)
-        image = np.repeat(np.arange(len(grouped)), counts)[person]
-        where = torch.from_numpy(np.stack([image, joint, members[present]])).to(heatmaps.device)
-        xy, value = locate(heatmaps, *where, quarter_offset=self.rules.quarter_offset)
+        image = np.repeat(np.arange(len(grouped)), counts)[:, None]
+        num_keypoints, cells = heatmaps.shape[1], heatmaps[0, 0].numel()
+        index = (image * num_keypoints + np.arange(num_keypoints)) * cells + members
+        xy, value = locate(heatmaps, index[present], quarter_offset=self.rules.quarter_offset)
 
         # absent joints keep position and score 0
         keypoints = np.zeros((*members.shape, 2), np.float32)
         keypoint_scores = np.zeros(members.shape, np.float32)
-        keypoints[present], keypoint_scores[present] = xy.cpu().numpy(), value.cpu().numpy()
+        keypoints[present], keypoint_scores[present] = xy, value
         scores = score_people(matched != ABSENT, keypoint_scores, self.rules)
         people = Poses(keypoints, keypoint_scores, scores, self.skeleton)
         starts = np.cumsum([0, *counts])
@@ -148,12 +148,12 @@ def fill_every_joint(
 ) -> Members:
     """Fill in every missing joint at the cell where heatmap - round(tag distance) is largest.
 
-    As in the reference, that cell is taken if its heatmap exceeds 0. For speed, cells above
-    `STRONG` are tried first: a difference above `STRONG` is the maximum, as no other cell has one.
+    As in the reference, that cell is taken if its heatmap exceeds 0. For speed, cells from
+    `STRONG` on are tried first: a difference above it is the maximum, as no other cell has one.
     """
     members = members.copy()
     flat, flat_tags = heatmaps.flatten(1), tags.flatten(1, 2)  # K HW, K HW L
-    strong = [torch.nonzero(heat > STRONG)[:, 0] for heat in flat]
+    strong = [torch.nonzero(heat >= heat.amax().clamp(max=STRONG))[:, 0] for heat in flat]
     strong_heat = [heat[cells] for heat, cells in zip(flat, strong, strict=True)]
     strong_tags = [tag[cells] for tag, cells in zip(flat_tags, strong, strict=True)]
     for person in members:
@@ -174,8 +174,6 @@ def fill_every_joint(
 def _best_cell(
     heat: Float[Tensor, " C"], tags: Float[Tensor, "C L"], mean: Float[Tensor, " L"]
 ) -> tuple[int, float]:
-    """The first cell of the largest heat - round(tag distance), and that; -1, -inf if no cells."""
-    if len(heat) == 0:
-        return -1, -math.inf
+    """The first cell of the largest heat - round(tag distance), and that."""
     value, best = (heat - torch.linalg.vector_norm(tags - mean, dim=1).round()).max(0)
     return int(best), float(value)

@@ -9,12 +9,11 @@ import dataclasses
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
-from scipy.spatial.distance import cdist
 
 from bottomup.shapes import Bool, Float, Int
 
 ABSENT = -1  # stands for the cell of a missing joint
+MAX_PAIRS = 1 << 20  # of a missing joint and a candidate that are compared at once, about
 
 Members = Int[np.ndarray, "_ K"]
 """One row per person: the index y * W + x of each joint's cell in its own map, or `ABSENT`."""
@@ -76,12 +75,6 @@ class Candidates(NamedTuple):
     tags: Float[np.ndarray, "M L"]
     is_peak: Bool[np.ndarray, " M"]
 
-    def of_joint(self, joint: int, map_size: int) -> "Candidates":
-        """The candidates of one joint, with `flat` = y * W + x."""
-        first, last = np.searchsorted(self.flat, (joint * map_size, (joint + 1) * map_size))
-        chosen = Candidates(*(array[first:last] for array in self))
-        return chosen._replace(flat=chosen.flat - joint * map_size)
-
 
 def match(
     candidates: Candidates,
@@ -107,43 +100,48 @@ def match(
     Returns:
         One row per person, in the order in which they were started.
     """
-    members = np.zeros((0, len(order)), np.int64)
-    tag_sum = np.zeros((0, candidates.tags.shape[1]), np.float32)
-    tag_count = np.zeros((0, 1), np.float32)
-    strength = np.zeros(0, np.float32)
-    peaks = Candidates(*(array[candidates.is_peak] for array in candidates))
+    from scipy import optimize, spatial  # here, since their import takes longer than a photo
+
+    # the peaks, joint by joint, the highest first
+    peaks = np.flatnonzero(candidates.is_peak)
+    by_value = np.lexsort((-candidates.value[peaks], candidates.flat[peaks] // map_size))
+    flat, all_values, all_tags, _ = (part[peaks[by_value]] for part in candidates)
+    bounds = np.searchsorted(flat // map_size, np.arange(len(order) + 1))
+    most = len(flat) if rules.max_candidates is None else rules.max_candidates
+
+    # there are at most as many people as peaks
+    members, tag_sum = np.full((len(flat), len(order)), ABSENT), np.zeros_like(all_tags)
+    tag_count = np.zeros((len(flat), 1), np.float32)
+    strength, all_clipped = np.zeros_like(all_values), all_values.clip(0, 1)
+    num_people = 0
     for joint in order:
-        # the highest peaks of this joint type
-        index, value, tags, _ = peaks.of_joint(joint, map_size)
-        best = np.argsort(-value, kind="stable")[: rules.max_candidates]
-        index, value, tags = index[best], value[best], tags[best]
-        clipped = value.clip(0, 1)
+        first, last = bounds[joint : joint + 2]
+        here = slice(first, min(last, first + most))
+        value, clipped, tags = all_values[here], all_clipped[here], all_tags[here]
 
         # the cheapest assignment, without dummy people and pairs beyond the threshold
-        distance = cdist(tags, tag_sum / tag_count)  # M N
+        distance = spatial.distance.cdist(
+            tags, tag_sum[:num_people] / tag_count[:num_people]
+        )  # M N
         if rules.force_matches:
             cost = _forced_cost(distance, value)
         else:
-            cost = _bounded_cost(distance / tag_threshold, clipped, strength)
-        candidate, person = linear_sum_assignment(cost)
-        is_real = person < len(members)
-        candidate, person = candidate[is_real], person[is_real]
-        accepted = distance[candidate, person] < tag_threshold
-        candidate, person = candidate[accepted], person[accepted]
-        members[person, joint] = index[candidate]
-        tag_sum[person] += tags[candidate]
-        tag_count[person] += 1
-        strength[person] += clipped[candidate]
+            cost = _bounded_cost(distance / tag_threshold, clipped, strength[:num_people])
+        person = np.full(len(value), ABSENT)
+        candidate, partner = optimize.linear_sum_assignment(cost)
+        accepted = partner < num_people
+        accepted[accepted] = distance[candidate[accepted], partner[accepted]] < tag_threshold
+        person[candidate[accepted]] = partner[accepted]
 
         # the other peaks start new people
-        unmatched = np.delete(np.arange(len(index)), candidate)
-        started = np.full((len(unmatched), len(order)), ABSENT)
-        started[:, joint] = index[unmatched]
-        members = np.concatenate([members, started])
-        tag_sum = np.concatenate([tag_sum, tags[unmatched]])
-        tag_count = np.concatenate([tag_count, np.ones((len(unmatched), 1), np.float32)])
-        strength = np.concatenate([strength, clipped[unmatched]])
-    return members
+        unmatched = np.flatnonzero(person == ABSENT)
+        person[unmatched] = np.arange(num_people, num_people + len(unmatched))
+        num_people += len(unmatched)
+        members[person, joint] = flat[here] % map_size
+        tag_sum[person] += tags
+        tag_count[person] += 1
+        strength[person] += clipped
+    return members[:num_people]
 
 
 def _bounded_cost(
@@ -157,7 +155,7 @@ def _bounded_cost(
     threshold makes them equally near, and the joint then goes to the row of larger `strength`, the
     sum of its values. Without this, the joints would be spread over two incomplete people.
     """
-    cost = np.round(4 * distance) / 4 - 1 - 1e-3 * value[:, None] * strength
+    cost = np.rint(4 * distance) / 4 - 1 - 1e-3 * value[:, None] * strength
     return np.where(distance < 1, cost, 0)
 
 
@@ -190,42 +188,40 @@ def fill_in(
         threshold: for values of the heatmaps.
         tag_threshold: as in `match`.
     """
-    members = members.copy()
-    mean_tags = _mean_tags(candidates, members, map_size)
-    for joint in range(members.shape[1]):
-        people = np.flatnonzero(members[:, joint] == ABSENT)
-        index, value, tags, _ = candidates.of_joint(joint, map_size)
-        if len(people) == 0 or len(index) == 0:
-            continue
+    # the mean tag of each person's joints, for each joint that it lacks
+    present = members != ABSENT
+    flat = members + np.arange(members.shape[1]) * map_size
+    found = np.searchsorted(candidates.flat, flat[present])
+    total = np.zeros((len(members), candidates.tags.shape[1]), np.float32)
+    np.add.at(total, np.nonzero(present)[0], candidates.tags[found])
+    person, joint = np.nonzero(~present)
+    wanted = (total / present.sum(1, keepdims=True))[person]
 
-        # sorted by the first tag dimension, the candidates near a person are one run
-        by_tag = np.argsort(tags[:, 0])
-        first_tag, wanted = tags[by_tag, 0], mean_tags[people]
-        start = np.searchsorted(first_tag, wanted[:, 0] - tag_threshold)
-        length = np.searchsorted(first_tag, wanted[:, 0] + tag_threshold) - start
+    # sorted by joint and first tag, as complex numbers, the candidates near a person are one run
+    own = (candidates.flat // map_size, candidates.tags[:, 0])
+    lowest, highest = ((joint, wanted[:, 0] + end) for end in (-tag_threshold, tag_threshold))
+    keys, lowest, highest = (
+        np.column_stack(pair).astype(np.float64).view(np.complex128)[:, 0]
+        for pair in (own, lowest, highest)
+    )
+    by_tag = np.argsort(keys)
+    start, end = np.searchsorted(keys[by_tag], np.stack([lowest, highest]))
 
-        # all pairs of a person (row) and a candidate of its run: start, start + 1, ...
-        row = np.repeat(np.arange(len(people)), length)
-        shift = np.repeat(start - np.cumsum(length) + length, length)
-        cell = by_tag[np.arange(length.sum()) + shift]
-        distance = np.linalg.norm(tags[cell] - wanted[row], axis=1)
-        near = (distance < tag_threshold) & (value[cell] > threshold)
+    # all pairs of a missing joint (row) and a candidate of its run, not too many at once
+    filled, cuts = members.copy(), np.flatnonzero(np.diff(np.cumsum(end - start) // MAX_PAIRS)) + 1
+    for rows in np.split(np.arange(len(joint)), cuts):
+        length = (end - start)[rows]
+        row, shift = rows.repeat(length), (end[rows] - np.cumsum(length)).repeat(length)
+        cell = by_tag[np.arange(len(row)) + shift]
+        distance = np.linalg.norm(candidates.tags[cell] - wanted[row], axis=1)
+        near = (distance < tag_threshold) & (candidates.value[cell] > threshold)
         row, cell, distance = row[near], cell[near], distance[near]
 
-        # sort the best candidate of each person to the end: of repeated writes the last stays
-        best_last = np.lexsort((value[cell] - distance / tag_threshold, row))
-        members[people[row[best_last]], joint] = index[cell[best_last]]
-    return members
-
-
-def _mean_tags(candidates: Candidates, members: Members, map_size: int) -> Float[np.ndarray, "N L"]:
-    """The mean tag of each person's joints."""
-    present = members != ABSENT
-    flat = (members + np.arange(members.shape[1]) * map_size)[present]
-    position = np.searchsorted(candidates.flat, flat)
-    total = np.zeros((len(members), candidates.tags.shape[1]), np.float32)
-    np.add.at(total, np.nonzero(present)[0], candidates.tags[position])
-    return total / present.sum(1, keepdims=True)
+        # sort the best candidate of each row to the end: of repeated writes the last stays
+        best_last = np.lexsort((candidates.value[cell] - distance / tag_threshold, row))
+        row, cell = row[best_last], cell[best_last]
+        filled[person[row], joint[row]] = candidates.flat[cell] % map_size
+    return filled
 
 
 def score_people(

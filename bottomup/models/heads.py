@@ -4,11 +4,13 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from bottomup.coordinates import map_points
 from bottomup.models.hrnet import BasicBlock
 from bottomup.models.mobilenet import Conv, SeparableConv, in_bands
 
@@ -285,6 +287,47 @@ def resize(maps: Float[Tensor, "B C h w"], size: Sequence[Side]) -> Float[Tensor
     if maps.shape[2:] == tuple(size):
         return maps
     return F.interpolate(maps, size=tuple(size), mode="bilinear", align_corners=False)
+
+
+def resize_tags(
+    tags: Float[Tensor, "B K h w L"], size: Sequence[Side]
+) -> Float[Tensor, "B K H W L"]:
+    """Interpolate tags to `size` = (H, W); tags of that size are returned as they are."""
+    if tags.shape[2:4] == tuple(size):
+        return tags
+    resized = resize(tags.permute(0, 1, 4, 2, 3).flatten(1, 2), size)
+    return resized.unflatten(1, (tags.shape[1], tags.shape[4])).permute(0, 1, 3, 4, 2)
+
+
+def resized_at(
+    tags: Float[Tensor, "B K h w L"], size: Sequence[int], index: Int[np.ndarray, " M"]
+) -> Float[np.ndarray, "M L"]:
+    """What `resize_tags` would give at some cells, without the others; on the host.
+
+    Args:
+        tags: L values per joint and cell.
+        size: H, W.
+        index: ((b * K + k) * H + y) * W + x of each cell.
+    """
+    own, width = tuple(tags.shape[2:4]), tags.shape[3]
+    joint, cell = np.divmod(index, size[0] * size[1])
+    maps = tags.flatten(2, 3).flatten(0, 1)  # BK hw L
+
+    def at(cells: Int[np.ndarray, " M"]) -> Float[np.ndarray, "M L"]:
+        where = (torch.from_numpy(part).to(tags.device) for part in (joint, cells))
+        return maps[*where].float().cpu().numpy()
+
+    if own == tuple(size):
+        return at(cell)
+    yx = np.column_stack(np.divmod(cell, size[1])).astype(np.float32)
+    place = map_points(yx, size, own).clip(0)
+    low = place.astype(int)
+    (y, x), (next_y, next_x) = low.T, np.minimum(low + 1, np.subtract(own, 1)).T
+    down, right = np.hsplit(place - low, 2)
+    above, below = (
+        at(row * width + x) * (1 - right) + at(row * width + next_x) * right for row in (y, next_y)
+    )
+    return above * (1 - down) + below * down
 
 
 def doubling(in_channels: int, out_channels: int) -> nn.Sequential:

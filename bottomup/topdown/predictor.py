@@ -12,16 +12,16 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 
+from bottomup.engines.devices import choose_device, reason
 from bottomup.geometry import Transform
 from bottomup.images.frames import Frame, is_unread, map_ahead, read
 from bottomup.images.sources import Source, scan
-from bottomup.inference.predictor import (
+from bottomup.inference.prediction import (
     FAILURES,
     Prediction,
-    choose_device,
     failed,
+    outcome,
     poses_of,
-    reason,
     require_finite,
 )
 from bottomup.poses import Poses
@@ -111,7 +111,7 @@ class TopDownPredictor:
             poses = self.predict(frame.image, frame.name)
         except FAILURES as error:
             return failed(frame, reason(error))
-        return Prediction(frame.name, frame.path, frame.image, poses)
+        return outcome(frame, poses)
 
     @torch.inference_mode()
     def _run_network(

@@ -16,6 +16,7 @@ from torch import Tensor
 from bottomup.geometry import Transform
 from bottomup.images.drawing import draw
 from bottomup.method.aggregation import Maps, combine
+from bottomup.models.heads import resize_tags
 from bottomup.training.estimator import PoseEstimator
 
 Image = UInt8[np.ndarray, "H W 3"]
@@ -161,7 +162,8 @@ def _heat(maps: Maps) -> Image:
 def _tag_colours(maps: Maps) -> Image:
     """The first tag dimension as hue, the highest heatmap as brightness."""
     strength, joint = maps.heatmaps[0].max(0)
-    tags: Float[Tensor, "H W"] = maps.tags[0, ..., 0].gather(0, joint[None])[0]
+    all_tags = resize_tags(maps.tags, maps.heatmaps.shape[2:])
+    tags: Float[Tensor, "H W"] = all_tags[0, ..., 0].gather(0, joint[None])[0]
 
     # the hues span the tags of joints
     is_joint = strength > 0.1

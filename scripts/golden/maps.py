@@ -11,7 +11,7 @@ import torch
 from bottomup.files import read_json
 from bottomup.geometry import Transform
 from bottomup.method.aggregation import aggregate, combine
-from bottomup.models.heads import HeadOutput
+from bottomup.models.heads import HeadOutput, resize_tags
 from golden.comparison import (
     SKELETONS,
     Arrays,
@@ -53,7 +53,8 @@ def compare_aggregation(case: Arrays, entry: dict[str, Any]) -> Iterator[Deviati
         ]
         for project in (0, 1):
             joined = aggregate(maps, (base_wh[1], base_wh[0]) if project else None)
-            for kind, found in joined._asdict().items():
+            tags = resize_tags(joined.tags, joined.heatmaps.shape[2:])
+            for kind, found in (("heatmaps", joined.heatmaps), ("tags", tags)):
                 name = f"{kind}_flip{flip}_project{project}"
                 yield close(name, found, case[name], atol=1e-5)
 

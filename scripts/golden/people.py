@@ -43,8 +43,8 @@ def compare_grouping(scene: Arrays, entry: dict[str, Any]) -> Iterator[Deviation
     yield close("match", found, scene["match"], atol=1e-4)
 
     # adjust: positions finer than a cell
-    where = (torch.from_numpy(index) for index in (np.zeros_like(joint), joint, cell))
-    xy, _ = locate(torch.from_numpy(heatmaps)[None], *where, quarter_offset=True)
+    index = joint * heatmaps[0].size + cell
+    xy, _ = locate(torch.from_numpy(heatmaps)[None], index, quarter_offset=True)
     found[person, joint, :2] = xy
     yield close("adjust", found, scene["adjust"], atol=1e-4)
 

@@ -4,12 +4,13 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bottomup.images.frames import MAX_AHEAD_BYTES, Frame, map_ahead, read
 from bottomup.images.sources import scan
 from tests.images.test_sources import iterate, put
-from tests.support.picture_files import HALVES, encode
+from tests.support.picture_files import HALVES, encode, with_orientation
 
 
 def test_a_warning_comes_with_the_image(tmp_path):
@@ -127,3 +128,33 @@ def test_results_that_are_large_are_not_read_far_ahead():
     assert next(results) == 0
     assert len(pulled) <= 4  # seven, if memory did not count
     assert [*results] == [1, 2, 3, 4, 5, 6, 7]
+
+
+def quarter(size):
+    return 4
+
+
+@pytest.mark.parametrize("wh", [(64, 48), (61, 47), (61, 61)])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_jpeg_is_read_as_small_as_is_enough(tmp_path, wh, orientation):
+    image = np.zeros((wh[1], wh[0], 3), np.uint8)
+    (tmp_path / "1.jpg").write_bytes(with_orientation(encode(image, ".jpg"), orientation))
+    frame = read(Frame("1.jpg", tmp_path / "1.jpg", enough=quarter))
+    full_wh = wh if orientation == 1 else wh[::-1]
+    assert (frame.reduction, frame.full_wh) == (4, full_wh)
+    assert frame.image is not None
+    assert frame.image.shape == (-(-full_wh[1] // 4), -(-full_wh[0] // 4), 3)
+
+
+def test_what_cannot_be_read_smaller_is_read_whole(tmp_path):
+    files = {
+        "1.png": encode(HALVES, ".png"),
+        "2.jpg": encode(HALVES, ".jpg")[:-2],  # its rows have to be compared
+        "3.jpg": encode(np.zeros((60, 58, 3), np.uint8), ".jpg"),  # as square as when it is turned
+    }
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+        frame = read(Frame(name, tmp_path / name, enough=quarter))
+        assert frame.image is not None
+        assert frame.reduction == 1
+        assert frame.full_wh == frame.image.shape[1::-1]

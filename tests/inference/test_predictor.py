@@ -1,6 +1,8 @@
 import itertools
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -405,3 +407,37 @@ def test_small_inputs_are_computed_by_one_thread_unless_a_number_is_given(
 def test_a_wrong_number_of_threads_is_refused(threads):
     with pytest.raises(ValueError, match=f"threads is {threads}"):
         Predictor(dot_net(), threads=threads)
+
+
+def test_large_jpegs_are_read_smaller_where_it_is_asked_for(tmp_path):
+    wh = (5120, 3842)
+    people = crowd(wh, 4, np.random.default_rng(0))
+    stored = picture(wh, people)
+    (tmp_path / "1.jpg").write_bytes(encode(stored, ".jpg"))
+    (tmp_path / "2.jpg").write_bytes(
+        with_orientation(encode(np.ascontiguousarray(np.rot90(stored)), ".jpg"), 6)
+    )
+    (whole, _) = Predictor(dot_net()).stream(tmp_path)
+    assert whole.image is not None
+    assert (whole.image.shape, whole.reduction) == ((3842, 5120, 3), 1)
+    for prediction in Predictor(dot_net(), reduce=True).stream(tmp_path):
+        assert prediction.image is not None
+        assert prediction.image.shape == (961, 1280, 3)
+        assert (prediction.reduction, prediction.full_wh) == (4, wh)
+        order = np.argsort(prediction.poses.keypoints[:, 0, 0])
+        assert np.abs(prediction.poses.keypoints[order] - people).max() < 10  # half an input pixel
+    called = Predictor(dot_net())(tmp_path / "1.jpg")
+    np.testing.assert_allclose(called.keypoints, whole.poses.keypoints, atol=10)
+    official = Predictor(dot_net(), mode="official", reduce=True)
+    (_, turned) = official.stream(tmp_path)
+    assert turned.reduction == 1
+
+
+def test_a_first_image_waits_for_no_import_that_it_can_do_without():
+    """Some functions of torch import sympy, which takes as long as the network."""
+    code = (
+        "import sys, numpy as np; from bottomup import Predictor; "
+        "Predictor(size=64)(np.zeros((64, 64, 3), np.uint8)); "
+        "sys.exit('sympy' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

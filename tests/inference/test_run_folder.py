@@ -109,3 +109,30 @@ def test_an_image_too_wide_for_a_jpeg_becomes_a_png(tmp_path):
     write_run(tmp_path, [prediction("wide.jpg", image=np.zeros((2, 70000, 3), np.uint8))])
     assert decode((tmp_path / "overlays" / "wide.jpg.png").read_bytes()).shape == (2, 70000, 3)
     assert load(tmp_path / "failures.json") == []
+
+
+def test_overlays_of_images_that_were_read_smaller(tmp_path):
+    """Sizes and people are those of the file; they are drawn where they are in the small image."""
+    shown = prediction("a.jpg", people(2))
+    factor = 4
+    enlarged = dataclasses.replace(
+        people(2), keypoints=((people(2).keypoints + 0.5) * factor - 0.5).astype(np.float32)
+    )
+    small = dataclasses.replace(shown, poses=enlarged, reduction=factor, full_wh=(240, 160))
+    expected, record = (
+        Renderer(tmp_path / name)(item, 0) for name, item in (("1", shown), ("2", small))
+    )
+    assert (record.width, record.height, record.people) == (240, 160, enlarged.to_coco(0))
+    one, two = (decode((tmp_path / name / "overlays/a.jpg").read_bytes()) for name in ("1", "2"))
+    np.testing.assert_array_equal(one, two)
+    assert expected.thumbnail == record.thumbnail
+
+
+@pytest.mark.parametrize("wh", [(2000, 3), (1, 1000), (481, 333), (240, 240)])
+def test_small_images_show_the_whole_image(tmp_path, wh):
+    image = np.zeros((wh[1], wh[0], 3), np.uint8)
+    image[:, wh[0] // 2 :] = 200
+    shown = Prediction("a.jpg", None, image, people(0))
+    small = decode(base64.b64decode(Renderer(tmp_path, overlays=False)(shown, 0).thumbnail or ""))
+    assert max(small.shape[:2]) == 240
+    assert abs(small.mean() - image.mean()) < 6

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bottomup.geometry import Transform
-from bottomup.inference.sizing import base_and_doublings, checked, steps
+from bottomup.inference.sizing import base_and_doublings, checked, enough, steps
+from bottomup.models.network import Preprocessing
 
 
 @pytest.mark.parametrize(
@@ -66,3 +67,24 @@ def test_sizes_that_cannot_be_used_are_refused():
     ):
         with pytest.raises(ValueError, match=message):
             checked(size, megapixels, 512, can_tile)
+
+
+@pytest.mark.parametrize(
+    ("wh", "size", "scale", "expected"),
+    [
+        ((8000, 6000), 512, 1, 4),  # an eighth would have less than 1280 pixels
+        ((16000, 12000), 512, 1, 8),
+        ((8000, 6000), 512, 2, 2),  # as the network sees 1024 pixels
+        ((8000, 6000), 2048, 1, 1),
+        ((3071, 2303), 512, 1, 1),
+        ((3072, 2304), 512, 1, 2),
+        ((2559, 1920), 256, 1, 1),
+        ((2560, 1920), 256, 1, 2),
+        ((8000, 6000), "auto", 1, 1),  # the finest level has 24 megapixels
+        ((1, 1), "auto", 1, 1),
+    ],
+)
+def test_an_image_may_be_read_as_small_as_the_finest_input(wh, size, scale, expected):
+    own = Preprocessing(side="long")
+    found = enough(wh, size=size, own=own, max_megapixels=24, scale=scale)
+    assert found == expected

@@ -7,9 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bottomup import COCO, CROWDPOSE, Skeleton
+from bottomup.method import matching
+from bottomup.method.aggregation import combine
 from bottomup.method.grouping import Grouper
 from bottomup.method.matching import OFFICIAL
-from tests.reference import crowd
+from bottomup.models.heads import HeadOutput
+from tests.reference import crowd, dense_grouping
 from tests.reference import grouping as reference
 from tests.support.golden_files import assert_equal
 
@@ -43,6 +46,55 @@ def test_official_mode_equals_the_slow_version(seed, num_people):
     poses = Grouper(rules=OFFICIAL)(*batch_of(heatmaps, tags))[0]
     np.testing.assert_allclose(poses.keypoints, people[..., :2], rtol=0, atol=1e-4)
     np.testing.assert_allclose(poses.scores, scores, rtol=0, atol=1e-5)
+
+
+@given(
+    seed=st.integers(0, 10_000),
+    num_people=st.integers(0, 30),
+    size=st.sampled_from([(96, 128), (75, 131), (160, 33)]),
+    absent=st.floats(0, 1),
+)
+@settings(max_examples=40, deadline=None)
+def test_robust_mode_equals_the_slow_version(seed, num_people, size, absent):
+    truth = crowd.random_crowd(num_people, size, absent=absent, seed=seed)
+    heatmaps, tags = crowd.render(*truth, size)
+    heatmaps[seed % 17 :: 5] *= 0.1  # faint heat is where joints are filled in
+    heatmaps = np.minimum(heatmaps, 0.5 + seed % 3)  # plateaus, or not
+    noise = np.random.default_rng(seed).normal(0, 1e-3, tags.shape)  # no candidates fit equally
+    tags += noise.astype(tags.dtype)
+    assert_same_people(
+        Grouper()(*batch_of(heatmaps, tags))[0], dense_grouping.group(*batch_of(heatmaps, tags))
+    )
+
+
+@given(seed=st.integers(0, 10_000), num_people=st.integers(0, 20), tag_dims=st.integers(1, 2))
+@settings(max_examples=20, deadline=None)
+def test_coarse_maps_are_grouped_as_upsampled_ones(seed, num_people, tag_dims):
+    truth = crowd.random_crowd(num_people, (128, 96), tag_dims=tag_dims, seed=seed)
+    heatmaps, tags = batch_of(*crowd.render(*truth, (128, 96)))
+    coarse = torch.nn.functional.avg_pool2d(heatmaps, 2)
+    coarse_tags = tags[:, :, ::2, ::2].permute(0, 1, 4, 2, 3)
+    outputs = [HeadOutput(coarse, coarse_tags), HeadOutput(heatmaps, None)]
+    maps = combine(outputs)
+    assert maps.tags.shape[2:4] == (64, 48)
+    expected = dense_grouping.group(*dense_grouping.combine(outputs))
+    assert_same_people(Grouper()(*maps)[0], expected)
+
+
+def assert_same_people(poses, expected):
+    assert len(poses) == len(expected)
+    np.testing.assert_allclose(poses.keypoints, expected.keypoints, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(poses.keypoint_scores, expected.keypoint_scores, atol=1e-6)
+    np.testing.assert_allclose(poses.scores, expected.scores, rtol=0, atol=1e-6)
+
+
+def test_many_pairs_are_compared_in_parts(monkeypatch):
+    """Equal tags everywhere: every candidate is near every person."""
+    truth = crowd.random_crowd(30, (96, 128))
+    maps = batch_of(*crowd.render(*truth, (96, 128)))
+    whole = Grouper()(maps[0], torch.zeros_like(maps[1]))[0]
+    monkeypatch.setattr(matching, "MAX_PAIRS", 50)
+    assert_same_people(Grouper()(maps[0], torch.zeros_like(maps[1]))[0], whole)
 
 
 def test_robust_mode_finds_hundreds_and_their_places():
