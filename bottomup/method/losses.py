@@ -22,6 +22,8 @@ from torch import Tensor
 from bottomup.method import targets
 from bottomup.models.heads import HeadOutput
 
+SPARSE = 0.5  # people in an image, see `divisor`
+
 
 def heatmap_loss(
     predicted: Float[Tensor, "B K H W"],
@@ -77,6 +79,24 @@ def pull_push(
     return pull, push
 
 
+def divisor(count: Tensor, floor: float = 1e-6) -> Float[Tensor, ""]:
+    """A count of joints or people by which a sum over them is divided, averaged over processes.
+
+    Several processes then compute the gradients of one process with all of their images.
+
+    Args:
+        count: of this process.
+        floor: the smallest result. Losses that background adds to need a floor in proportion to the
+            images: else a batch without people has a gradient as many times larger as another has
+            joints. `SPARSE` people per image are little enough to leave most batches alone.
+    """
+    mean = count.detach().to(torch.float32, copy=True)
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.all_reduce(mean)
+        mean /= torch.distributed.get_world_size()
+    return mean.clamp(min=floor)
+
+
 def quality_focal_loss(
     predicted: Float[Tensor, "B K H W"],
     target: Float[Tensor, "B K H W"],
@@ -120,7 +140,7 @@ def place_loss(
     mean = (points * weights[..., None]).sum(2, keepdim=True) / num_joints.clamp(min=1)  # B N 1 2
     target = (anchor * mean).expand_as(tags)
     error = F.smooth_l1_loss(_precise(tags), target, reduction="none", beta=0.1).sum(3)
-    return (error * weights).sum() / weights.sum().clamp(min=1)
+    return (error * weights).sum() / divisor(weights.sum())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -207,7 +227,7 @@ class Criterion:
         valid = F.interpolate(mask[:, None].float(), (height, width), mode="area") > 0.5
         if self.heatmaps == "squares":
             return heatmap_loss(heatmaps, target, valid.float()).mean()
-        num_joints = (points[..., 2] > 0).sum().clamp(min=1)
+        num_joints = divisor((points[..., 2] > 0).sum(), SPARSE * heatmaps[:, :, 0, 0].numel())
         return quality_focal_loss(heatmaps, target, valid.float()) / num_joints
 
     def _tag_losses(self, tags: Tensor, points: Tensor, tag_anchor: float) -> dict[str, Tensor]:

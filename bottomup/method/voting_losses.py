@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from bottomup.method import targets
+from bottomup.method.losses import SPARSE, divisor
 from bottomup.models.center_voting import DenseMaps
 
 
@@ -119,7 +120,8 @@ class VotingCriterion:
         spread = (self.center_sigma * size).clamp(1, widest)
         points = torch.cat([center, has_joints[..., None]], dim=2)[:, :, None]  # B N 1 3
         centers = targets.render_heatmaps(points, height, width, sigma=spread, max_sigma=widest)
-        center_loss = focal_loss(maps.center, centers, valid) / has_joints.sum().clamp(min=1)
+        center_loss = focal_loss(maps.center, centers, valid)
+        center_loss = center_loss / divisor(has_joints.sum(), SPARSE * len(has_joints))
 
         # displacements and sizes at the centres; sizes of people with a box or most joints labelled
         cells, inside = (part[..., 0] for part in targets.locate_joints(points, height, width))
@@ -133,7 +135,7 @@ class VotingCriterion:
             "center": center_loss,
             "heatmap": self._heatmap_loss(maps.heatmaps, people, boxes, valid),
             "displacement": displacement,
-            "size": (size_error * is_whole).sum() / is_whole.sum().clamp(min=1),
+            "size": (size_error * is_whole).sum() / divisor(is_whole.sum()),
         }
         if maps.fine_heatmaps is not None:
             finer = people * people.new_tensor([2, 2, 1])
@@ -147,8 +149,8 @@ class VotingCriterion:
         joints = targets.render_heatmaps(people, height, width, sigma=sigma, max_sigma=self.sigma)
         # ignore cells that may show an unlabelled joint, except near labelled ones
         valid = valid & ~(targets.undefined_joints(people, height, width, boxes) & (joints == 0))
-        num_joints = (people[..., 2] > 0).sum()
-        return focal_loss(logits, joints, valid) / num_joints.clamp(min=1)
+        num_joints = divisor((people[..., 2] > 0).sum(), SPARSE * logits[:, :, 0, 0].numel())
+        return focal_loss(logits, joints, valid) / num_joints
 
 
 def focal_loss(
@@ -187,4 +189,4 @@ def _displacement_loss(
     joints = centers[:, :, None] + found.unflatten(2, (people.shape[2], 2)).flip(3)  # B N K 2
     labelled = (people[..., 2] > 0) & inside[..., None]
     distance = (joints - people[..., :2]).abs().sum(3) / size[..., None]
-    return (distance * labelled).sum() / labelled.sum().clamp(min=1)
+    return (distance * labelled).sum() / divisor(labelled.sum())

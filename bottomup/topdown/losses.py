@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from bottomup.method import targets
+from bottomup.method.losses import SPARSE, divisor
 from bottomup.method.voting_losses import person_boxes, read_cells
 from bottomup.topdown.person_detector import CenterMaps
 from bottomup.topdown.person_net import PersonOutput
@@ -47,13 +48,13 @@ class PersonCriterion:
         labelled = keypoints[:, 0, :, 2] > 0  # B K
         if output.heatmaps is None:
             distance = (output.points.float() - keypoints[:, 0, :, :2]).abs().sum(2) / mask.shape[1]
-            return {"points": (distance * labelled).sum() / labelled.sum().clamp(min=1)}
+            return {"points": (distance * labelled).sum() / divisor(labelled.sum())}
 
         height, width = output.heatmaps.shape[2:]
         cells = targets.to_cells(keypoints, mask.shape[1:], (height, width), exact=True)
         target = targets.render_heatmaps(cells, height, width, sigma=self.sigma, exact=True)
         squares = (output.heatmaps.float() - target).square() * (1 + self.foreground * target)
-        return {"heatmap": (squares.mean((2, 3)) * labelled).sum() / labelled.sum().clamp(min=1)}
+        return {"heatmap": (squares.mean((2, 3)) * labelled).sum() / divisor(labelled.sum())}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,9 +152,9 @@ class DetectorCriterion:
         offset = (read_cells(maps.offset, cells) - (center - place)).abs().sum(2)
         wanted = sides.flip(2).clamp(min=1)
         relative = ((read_cells(maps.box_size, cells) - wanted).abs() / wanted).sum(2)
-        num_people = inside.sum().clamp(min=1)
+        num_people = divisor(inside.sum())
         return {
-            "center": centers / num_people,
+            "center": centers / num_people.clamp(min=SPARSE * len(inside)),
             "offset": (offset * inside).sum() / num_people,
             "size": (relative * inside).sum() / num_people,
         }
