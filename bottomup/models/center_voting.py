@@ -124,9 +124,7 @@ class CenterVotingHead(nn.Module):
             tags if the head has fine heatmaps.
         """
         size = outputs[0].heatmaps.shape[2:]
-        heats = [
-            resize(maps.heatmaps.float().sigmoid(), size) for maps in outputs
-        ]  # S times B K h w
+        heats = [resize(maps.heatmaps.float().sigmoid(), size) for maps in outputs]
         found = [self.find_votes(maps, scale) for scale, maps in enumerate(outputs)]
         fine = outputs[0].fine_heatmaps
         return merge_scales(

@@ -238,16 +238,13 @@ class PoseEstimator(Estimator):
         frozen: Sequence[str] = (),
         rates: Mapping[str, float] | None = None,
     ):
-        compute: Callable[..., dict[str, Tensor]] = criterion
-        if isinstance(criterion, Criterion):  # it also needs two facts about the network
-            compute = functools.partial(
-                criterion,
-                offset=network.preprocessing.offset,
-                tag_anchor=getattr(network.head, "tag_anchor", 0.0),
-            )
+        # the criterion also needs facts about the network
+        facts = {"offset": network.preprocessing.offset}
+        if isinstance(criterion, Criterion):
+            facts["tag_anchor"] = getattr(network.head, "tag_anchor", 0.0)
         super().__init__(
             network,
-            compute,
+            functools.partial(criterion, **facts),
             criterion.weights,
             optimizer=optimizer,
             schedule=schedule,
@@ -306,8 +303,12 @@ class PoseEstimator(Estimator):
             self.found += poses.to_coco(image.image_id)
 
     def evaluate(self, found: list[dict[str, Any]], truth: dict[str, Any]) -> dict[str, float]:
-        """Average precision of people."""
-        return keypoints.evaluate(found, truth, skeleton=self.network.skeleton)
+        """Average precision of people; `AP_visible` is that over visible joints alone."""
+        figures, visible = (
+            keypoints.evaluate(found, people, skeleton=self.network.skeleton)
+            for people in (truth, keypoints.only_visible(truth))
+        )
+        return figures | {"AP_visible": visible["AP"]}
 
     def predictor(self, batch_size: int) -> Predictor:
         """A predictor with the network as it is now and the settings of validation."""

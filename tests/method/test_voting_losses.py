@@ -56,14 +56,12 @@ def perfect_maps(
 
 
 def sharpened(maps: DenseMaps, keypoints: torch.Tensor, stride: int) -> DenseMaps:
-    """Sure of the cells that hold a point, and that no other does."""
+    """Sure of the cells that hold a centre, and that no other does."""
     people = torch.cat([(keypoints[..., :2] + 0.5) / stride, keypoints[..., 2:]], dim=3)
-    center, heat = torch.full_like(maps.center, -12.0), torch.full_like(maps.heatmaps, -12.0)
-    for person, (x, y) in zip(people[0], person_boxes(people)[0][0].long().tolist(), strict=True):
+    center = torch.full_like(maps.center, -12.0)
+    for x, y in person_boxes(people)[0][0].long().tolist():
         center[0, 0, y, x] = 12.0
-        for k, (x, y) in enumerate(person[:, :2].long().tolist()):
-            heat[0, k, y, x] = 12.0
-    return maps._replace(center=center, heatmaps=heat)
+    return maps._replace(center=center)
 
 
 def test_perfect_maps_cost_nothing():

@@ -12,11 +12,11 @@ from bottomup.data.datamodule import PoseData
 from bottomup.data.samples import Batch
 from bottomup.training.estimator import Estimator
 
-NUM_DRAWN = 64  # images or crops in an epoch, at least one batch of every recipe
+NUM_DRAWN = 16  # images or crops in an epoch
 
 
 def make_recipe(name: str, **network: Any) -> tuple[Estimator, PoseData]:
-    """The estimator of a recipe, and its data with drawings in place of photos.
+    """The estimator of a recipe, and its data with drawings in place of photos, at most 8 a batch.
 
     Args:
         name: of the recipe.
@@ -32,6 +32,7 @@ def make_recipe(name: str, **network: Any) -> tuple[Estimator, PoseData]:
         arguments.pop(key, None)
     if not data["class_path"].endswith("DrawnData"):
         arguments["drawn_crops" if "CropData" in data["class_path"] else "drawn_images"] = NUM_DRAWN
+        arguments["batch_size"] = min(arguments["batch_size"], 8)
     arguments["num_workers"] = 0
 
     parser = LightningArgumentParser(exit_on_error=False)
