@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 from describe_crowd import SYNTHETIC, evaluation_set
 
-from bottomup.data.drawings import DrawnEvaluation
 from bottomup.evaluation import keypoints
 
 ERRORS = ((0.0, 0.0), (0.5, 0.5), (1.0, 1.0), (1.0, 4.0), (2.0, 2.0), (2.0, 8.0))
@@ -34,17 +33,17 @@ def main() -> None:
     truth = images.ground_truth(set(range(1, len(images) + 1)))
     people = [person for person in truth["annotations"] if person["num_keypoints"]]
     joints = np.array([person["keypoints"] for person in people]).reshape(-1, 3)
-    areas = np.array([person["area"] for person in people])
+    small = np.mean([person["area"] < SMALL for person in people])
+    hidden = (joints[:, 2] == 1).sum() / (joints[:, 2] > 0).sum()
     print(
-        f"{len(images)} images, {len(people)} people: {(areas < SMALL).mean():.0%} cover fewer "
-        f"than 32 x 32 pixels; of their joints {(joints[:, 2] == 1).sum() / (joints[:, 2] > 0).sum():.0%} are hidden"
+        f"{len(images)} images, {len(people)} people: {small:.0%} cover fewer than 32 x 32 pixels;"
     )
+    print(f"{hidden:.0%} of their joints are hidden")
     print("off by px: visible  hidden     AP   AP50  AP_visible")
-    for visible, hidden in ERRORS:
-        row = rate(truth, visible, hidden)
-        print(
-            f"{visible:18} {hidden:7} {row['AP']:6.3f} {row['AP50']:6.3f} {row['AP_visible']:11.3f}"
-        )
+    for errors in ERRORS:
+        row = rate(truth, *errors)
+        figures = f"{row['AP']:6.3f} {row['AP50']:6.3f} {row['AP_visible']:11.3f}"
+        print(f"{errors[0]:18} {errors[1]:7} {figures}", flush=True)
 
 
 def rate(truth: dict[str, Any], visible: float, hidden: float, seed: int = 0) -> dict[str, float]:

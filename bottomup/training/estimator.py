@@ -100,14 +100,15 @@ class Estimator(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": scheduler}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the weighted sum of the losses; log each loss, unweighted and weighted.
+        """Return the weighted sum of the losses in float32; log each, unweighted and weighted.
 
         Raises:
             FloatingPointError: the sum is not finite (on a GPU: that of the previous batch); the
                 message names the images.
         """
         outputs = self.network(batch.image.contiguous(memory_format=torch.channels_last))
-        losses = self.criterion(outputs, batch.keypoints, batch.mask, batch.boxes)
+        with torch.autocast(self.device.type, enabled=False):
+            losses = self.criterion(outputs, batch.keypoints, batch.mask, batch.boxes)
         weighted = {name: self.weights[name] * loss for name, loss in losses.items()}
         total = torch.stack(list(weighted.values())).sum()
         failed = self._watch(total.detach(), batch_idx, is_delayed=total.device.type != "cpu")
