@@ -4,29 +4,23 @@ What cannot be learned by heart cannot be learned: targets, losses, gradients an
 to people must fit together. Each trains for minutes, so these tests are slow ones.
 """
 
-from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from bottomup import networks
 from bottomup.data.drawings import DrawnEvaluation
 from bottomup.data.samples import Batch
 from bottomup.data.scenes.crowd import Crowd
-from bottomup.method.losses import Criterion
-from bottomup.method.voting_losses import VotingCriterion
-from bottomup.topdown.estimator import TopDownEstimator
-from bottomup.training.estimator import Estimator, PoseEstimator
+from bottomup.training.estimator import Estimator
 from bottomup.training.optimizers import ConvMuon
 from tests.support.recipes import total_loss
-from tests.support.still_samples import boxes, crops, whole_images
 
 pytestmark = pytest.mark.slow
 
 SIZE = 128
-# Eleven people in all. They stand apart: anchored tags tell people whose middles are 32 pixels apart,
-# and the nearest are 42 pixels apart.
+# Eleven people in all. They stand apart: anchored tags tell people whose middles are 32 pixels
+# apart, and the nearest are 42 pixels apart.
 CROWD = Crowd(
     SIZE, SIZE, people=(2, 3), sizes=(51.0, 96.0), overlap=0.0, truncation=0.0, blur=1.0,
     occluders=0,
@@ -53,3 +47,27 @@ def learn(estimator: Estimator, batch: Batch, steps: int, rate: float) -> float:
     estimator.trainer = trainer  # type: ignore[assignment]
     estimator.eval().validation_step([IMAGES[n] for n in ALL], 0)
     return estimator.evaluate(estimator.found, IMAGES.ground_truth({n + 1 for n in ALL}))["AP"]
+
+
+def compact() -> Estimator:
+    """As in the recipe `synthetic`."""
+    criterion = Criterion(
+        heatmaps="focal", scale_aware=True, place_weight=5.0, pull_weight=0.0, push_weight=0.0
+    )
+    return PoseEstimator(networks.compact(width=16, input_size=SIZE), criterion)
+
+
+def higherhrnet() -> Estimator:
+    """As published, but narrow."""
+    return PoseEstimator(networks.higherhrnet(width=8, input_size=SIZE), Criterion())
+
+
+def voting() -> Estimator:
+    """As in the recipe `mobile_coco`."""
+    network = networks.mobile(input_size=SIZE, weights="mobile")
+    return PoseEstimator(network, VotingCriterion(displacement_weight=10.0))
+
+
+def topdown(name: str) -> Estimator:
+    size = {"input_size": SIZE} if name == "person_detector" else {"height": SIZE}
+    return TopDownEstimator(getattr(networks, name)(weights="mobile", **size))
