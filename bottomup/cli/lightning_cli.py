@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 import torch
 from jsonargparse import ArgumentError, Namespace
-from lightning_fabric.connector import _PRECISION_INPUT
+from lightning_fabric.plugins.precision.precision import _PRECISION_INPUT
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.accelerators import Accelerator
