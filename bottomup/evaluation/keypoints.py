@@ -95,6 +95,20 @@ def evaluate(
     return summarise(match_results(results, annotations, skeleton=skeleton))
 
 
+def only_visible(annotations: dict[str, Any]) -> dict[str, Any]:
+    """Annotations of COCO without the joints that are labelled but hidden (visibility 1).
+
+    People of whom nothing else is labelled then do not count.
+    """
+    people = []
+    for person in annotations["annotations"]:
+        joints = np.reshape(person["keypoints"], (-1, 3))
+        joints = joints * (joints[:, 2:] >= 2)
+        labelled = {"num_keypoints": int(joints[:, 2].astype(bool).sum())}
+        people.append(person | {"keypoints": joints.reshape(-1).tolist()} | labelled)
+    return annotations | {"annotations": people}
+
+
 def match_results(
     results: str | Path | Entries,
     annotations: str | Path | dict[str, Any],

@@ -21,13 +21,17 @@ from torch import Tensor
 
 from bottomup.method import targets
 from bottomup.models.heads import HeadOutput
+from bottomup.processes import mean_count
+
+Maps, Factors = Float[Tensor, "B K H W"], Float[Tensor, "B #K H W"]
+
+# People per image that count at least where background adds to a loss. Without a floor, a batch of
+# nobody has a gradient as many times larger than that of another as the other has joints.
+SPARSE = 0.5
+CUT_OFFSET = 0.5  # pixels of the input: what predictions lack after targets at truncated positions
 
 
-def heatmap_loss(
-    predicted: Float[Tensor, "B K H W"],
-    target: Float[Tensor, "B K H W"],
-    mask: Float[Tensor, "B #K H W"],
-) -> Float[Tensor, " B"]:
+def heatmap_loss(predicted: Maps, target: Maps, mask: Factors) -> Float[Tensor, " B"]:
     """Mean squared error over joints and cells; cells of mask 0 add 0, but count in the mean."""
     return ((_precise(predicted) - target).square() * mask).mean(dim=(1, 2, 3))
 
@@ -77,11 +81,7 @@ def pull_push(
     return pull, push
 
 
-def quality_focal_loss(
-    predicted: Float[Tensor, "B K H W"],
-    target: Float[Tensor, "B K H W"],
-    mask: Float[Tensor, "B #K H W"],
-) -> Float[Tensor, ""]:
+def quality_focal_loss(predicted: Maps, target: Maps, mask: Factors) -> Float[Tensor, ""]:
     """Cross entropy, weighted by the squared error, and summed over the batch.
 
     Cells that are nearly right cost almost nothing, so the empty background does not outweigh the
@@ -120,7 +120,7 @@ def place_loss(
     mean = (points * weights[..., None]).sum(2, keepdim=True) / num_joints.clamp(min=1)  # B N 1 2
     target = (anchor * mean).expand_as(tags)
     error = F.smooth_l1_loss(_precise(tags), target, reduction="none", beta=0.1).sum(3)
-    return (error * weights).sum() / weights.sum().clamp(min=1)
+    return (error * weights).sum() / mean_count(weights.sum())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,12 +150,8 @@ class Criterion:
     @property
     def weights(self) -> dict[str, float]:
         """The weight of each loss in the total."""
-        weights = {
-            "heatmap": self.heatmap_weight,
-            "pull": self.pull_weight,
-            "push": self.push_weight,
-        }
-        return weights | ({"place": self.place_weight} if self.place_weight else {})
+        names = ("heatmap", "pull", "push", "place")[: 4 if self.place_weight else 3]
+        return {name: getattr(self, f"{name}_weight") for name in names}
 
     def __call__(
         self,
@@ -174,23 +170,20 @@ class Criterion:
             keypoints: x, y in pixels of the network's input, and visibility; padding rows are 0.
             mask: of the input's size, False in ignored regions (crowds, people without keypoints).
             boxes: not used.
-            offset: `Preprocessing.offset` of the network. 0: targets are drawn at exact positions;
-                otherwise at truncated ones, as published.
+            offset: `Preprocessing.offset` of the network. `CUT_OFFSET`: targets are drawn at
+                truncated positions, as published; otherwise at exact ones, less the offset.
             tag_anchor: of the network's head, see `TagHead`.
 
         Raises:
             ValueError: `place_weight` is set, but the head's tags are not anchored.
         """
-        if self.place_weight and not tag_anchor:
-            raise ValueError(
-                f"a place_weight of {self.place_weight} needs anchored tags: set tag_anchor of the "
-                "network"
-            )
-        exact = offset == 0
+        if (weight := self.place_weight) and not tag_anchor:
+            raise ValueError(f"a place_weight of {weight} needs anchored tags: set tag_anchor")
         losses = {name: torch.zeros((), device=mask.device) for name in self.weights}
         for output in outputs:
-            points = targets.to_cells(keypoints, mask.shape[1:], output.heatmaps.shape[2:], exact)
-            found = {"heatmap": self._heatmap_loss(output.heatmaps, points, mask, exact)}
+            points = targets.to_cells(keypoints, mask.shape[1:], output.heatmaps.shape[2:], offset)
+            heat = self._heatmap_loss(output.heatmaps, points, mask, offset != CUT_OFFSET)
+            found = {"heatmap": heat}
             if output.tags is not None:
                 found |= self._tag_losses(output.tags, points, tag_anchor)
             for name, loss in found.items():
@@ -207,7 +200,7 @@ class Criterion:
         valid = F.interpolate(mask[:, None].float(), (height, width), mode="area") > 0.5
         if self.heatmaps == "squares":
             return heatmap_loss(heatmaps, target, valid.float()).mean()
-        num_joints = (points[..., 2] > 0).sum().clamp(min=1)
+        num_joints = mean_count((points[..., 2] > 0).sum(), SPARSE * target[..., 0, 0].numel())
         return quality_focal_loss(heatmaps, target, valid.float()) / num_joints
 
     def _tag_losses(self, tags: Tensor, points: Tensor, tag_anchor: float) -> dict[str, Tensor]:

@@ -11,17 +11,18 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+Hw = Sequence[int]  # height and width
 MARGIN = 0.1  # by which boxes around joints are enlarged, as a share of their sides
 
 
 def to_cells(
-    points: Float[Tensor, "B N K D"], input_hw: Sequence[int], map_hw: Sequence[int], exact: bool
+    points: Float[Tensor, "B N K D"], input_hw: Hw, map_hw: Hw, offset: float = 0.0
 ) -> Float[Tensor, "B N K D"]:
-    """Points x, y, ... in pixels of an input of height and width `input_hw`, in cells of its map.
+    """Points x, y, ... in pixels of an input, in cells of its map; cell c reaches from c to c + 1.
 
-    See `render_heatmaps` for what exact positions are.
+    Prediction adds `offset` to positions (`Preprocessing.offset`), so it is taken off here.
     """
-    shift = 0.5 if exact else 0.0
+    shift = 0.5 - offset
     x = (points[..., :1] + shift) * (map_hw[1] / input_hw[1])
     y = (points[..., 1:2] + shift) * (map_hw[0] / input_hw[0])
     return torch.cat([x, y, points[..., 2:]], dim=-1)

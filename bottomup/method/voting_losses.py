@@ -1,10 +1,10 @@
 """Losses for `bottomup.models.center_voting.CenterVotingHead`.
 
-Every cell is classified as centre or joint with the focal loss of CornerNet (arXiv:1808.01244): the
-cell that holds the point is the positive, and the nearer another cell is, the less it costs.
-Displacements and box sizes are learned at centres only. Their errors are divided by the person's
-size, as in OKS. (CenterNet, arXiv:1904.07850, measures them in cells.) A person's box is the one
-around its joints; a person with a single labelled joint has its annotated box.
+Every cell is classified as centre or not with the focal loss of CornerNet (arXiv:1808.01244): the
+cell that holds the point is the positive, and the nearer another cell is, the less it costs. Joints
+are located within a cell: `soft_focal_loss` learns Gaussians at exact positions. Displacements and
+box sizes are learned at centres only. Their errors are divided by the person's size, as in OKS. A
+person's box is the one around its joints; one with a single labelled joint has its annotated box.
 """
 
 import dataclasses
@@ -15,7 +15,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from bottomup.method import targets
+from bottomup.method.losses import SPARSE, Maps
 from bottomup.models.center_voting import DenseMaps
+from bottomup.processes import mean_count
+
+Valid = Bool[Tensor, "B #K H W"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,13 +56,9 @@ class VotingCriterion:
     @property
     def weights(self) -> dict[str, float]:
         """The weight of each loss in the total."""
-        return {
-            "center": self.center_weight,
-            "heatmap": self.heatmap_weight,
-            "displacement": self.displacement_weight,
-            "size": self.size_weight,
-            "fine_heatmap": self.heatmap_weight,
-        }
+        names = ("center", "heatmap", "displacement", "size")
+        weights = {name: getattr(self, f"{name}_weight") for name in names}
+        return weights | {"fine_heatmap": self.heatmap_weight}
 
     def __call__(
         self,
@@ -66,11 +66,13 @@ class VotingCriterion:
         keypoints: Float[Tensor, "B N K 3"],
         mask: Bool[Tensor, "B H W"],
         boxes: Float[Tensor, "B N 4"] | None = None,
+        *,
+        offset: float = 0.0,
     ) -> dict[str, Tensor]:
         """Compute the losses in `weights`, unweighted and summed over the scales.
 
-        Each is divided by the number of its centres, joints or people in the batch (at least 1).
-        "fine_heatmap" is present only if the network has heatmaps at stride 2.
+        Each is divided by the number of its centres, joints or people in the batch of all
+        processes. "fine_heatmap" is present only if the network has heatmaps at stride 2.
 
         Args:
             outputs: of the network, fine to coarse.
@@ -78,6 +80,7 @@ class VotingCriterion:
             mask: of the input's size, False in ignored regions (crowds, people without keypoints).
             boxes: x0, y0, x1, y1 of the people, in pixels of the input. Without them, nothing is
                 learned from people with a single labelled joint.
+            offset: `Preprocessing.offset` of the network, which is taken off exact positions.
         """
         losses: dict[str, Tensor] = {}
         boxes = keypoints.new_zeros(*keypoints.shape[:2], 4) if boxes is None else boxes
@@ -86,9 +89,9 @@ class VotingCriterion:
         corners = middle + (corners - middle) / self.box_factor  # as if around the joints
         for scale, maps in enumerate(outputs):
             grids = (mask.shape[1:], maps.center.shape[2:])
-            people = targets.to_cells(keypoints, *grids, exact=True)
+            people = targets.to_cells(keypoints, *grids, offset)
             people = people * (people[..., 2:] > 0)  # zeros for unlabelled joints
-            boxes = targets.to_cells(corners, *grids, exact=True).flatten(2)  # B N 4
+            boxes = targets.to_cells(corners, *grids, offset).flatten(2)  # B N 4
             # which people this scale learns from
             center, sides = person_boxes(people, boxes)
             size = sides.amax(2) * self.box_factor
@@ -119,7 +122,7 @@ class VotingCriterion:
         spread = (self.center_sigma * size).clamp(1, widest)
         points = torch.cat([center, has_joints[..., None]], dim=2)[:, :, None]  # B N 1 3
         centers = targets.render_heatmaps(points, height, width, sigma=spread, max_sigma=widest)
-        center_loss = focal_loss(maps.center, centers, valid) / has_joints.sum().clamp(min=1)
+        num_people = mean_count(has_joints.sum(), SPARSE * len(has_joints))
 
         # displacements and sizes at the centres; sizes of people with a box or most joints labelled
         cells, inside = (part[..., 0] for part in targets.locate_joints(points, height, width))
@@ -130,10 +133,10 @@ class VotingCriterion:
         size_error = (read_cells(maps.box_size, cells).amax(2) - size).abs() / size
 
         losses = {
-            "center": center_loss,
+            "center": focal_loss(maps.center, centers, valid) / num_people,
             "heatmap": self._heatmap_loss(maps.heatmaps, people, boxes, valid),
             "displacement": displacement,
-            "size": (size_error * is_whole).sum() / is_whole.sum().clamp(min=1),
+            "size": (size_error * is_whole).sum() / mean_count(is_whole.sum()),
         }
         if maps.fine_heatmaps is not None:
             finer = people * people.new_tensor([2, 2, 1])
@@ -142,26 +145,29 @@ class VotingCriterion:
         return losses
 
     def _heatmap_loss(self, logits: Tensor, people: Tensor, boxes: Tensor, valid: Tensor) -> Tensor:
-        height, width = logits.shape[2:]
-        sigma = targets.adaptive_sigma(people, boxes, sigma=self.sigma)
-        joints = targets.render_heatmaps(people, height, width, sigma=sigma, max_sigma=self.sigma)
+        size, widest = logits.shape[2:], self.sigma
+        sigma = targets.adaptive_sigma(people, boxes, sigma=widest)
+        joints = targets.render_heatmaps(people, *size, sigma=sigma, max_sigma=widest, exact=True)
         # ignore cells that may show an unlabelled joint, except near labelled ones
-        valid = valid & ~(targets.undefined_joints(people, height, width, boxes) & (joints == 0))
-        num_joints = (people[..., 2] > 0).sum()
-        return focal_loss(logits, joints, valid) / num_joints.clamp(min=1)
+        valid = valid & ~(targets.undefined_joints(people, *size, boxes=boxes) & (joints == 0))
+        num_joints = mean_count((people[..., 2] > 0).sum(), SPARSE * joints[..., 0, 0].numel())
+        return soft_focal_loss(logits, joints, valid) / num_joints
 
 
-def focal_loss(
-    logits: Float[Tensor, "B K h w"],
-    target: Float[Tensor, "B K h w"],
-    valid: Bool[Tensor, "B #K h w"],
-) -> Float[Tensor, ""]:
+def focal_loss(logits: Maps, target: Maps, valid: Valid) -> Float[Tensor, ""]:
     """Sum over valid cells of -(1-p)^2 log p where target t is 1, else -(1-t)^4 p^2 log(1-p)."""
     logits = logits.float()
     probability = logits.sigmoid()
     positive = (1 - probability).square() * F.softplus(-logits)
     negative = (1 - target) ** 4 * probability.square() * F.softplus(logits)
     return (torch.where(target == 1, positive, negative) * valid).sum()
+
+
+def soft_focal_loss(logits: Maps, target: Maps, valid: Valid) -> Float[Tensor, ""]:
+    """`losses.quality_focal_loss` of logits, for targets from 0 to 1; its minimum is at them."""
+    logits = logits.float()
+    entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    return (entropy * (target - logits.sigmoid()).square() * valid).sum()
 
 
 def person_boxes(
@@ -187,4 +193,4 @@ def _displacement_loss(
     joints = centers[:, :, None] + found.unflatten(2, (people.shape[2], 2)).flip(3)  # B N K 2
     labelled = (people[..., 2] > 0) & inside[..., None]
     distance = (joints - people[..., :2]).abs().sum(3) / size[..., None]
-    return (distance * labelled).sum() / labelled.sum().clamp(min=1)
+    return (distance * labelled).sum() / mean_count(labelled.sum())

@@ -124,21 +124,24 @@ class CenterVotingHead(nn.Module):
             tags if the head has fine heatmaps.
         """
         size = outputs[0].heatmaps.shape[2:]
-        heats = [resize(maps.heatmaps.sigmoid(), size) for maps in outputs]  # S times B K h w
+        heats = [resize(maps.heatmaps.float().sigmoid(), size) for maps in outputs]
         found = [self.find_votes(maps, scale) for scale, maps in enumerate(outputs)]
         fine = outputs[0].fine_heatmaps
         return merge_scales(
             heats,
             suit_scales(found, self.voting),
             self.voting,
-            fine=None if fine is None else fine.sigmoid(),
+            fine=None if fine is None else fine.float().sigmoid(),
         )
 
     def find_votes(self, maps: DenseMaps, scale: int = 0) -> Votes:
-        """The centres of one scale, with joints from the displacements; scale 0 is the finest."""
+        """The centres of one scale, with joints from the displacements; scale 0 is the finest.
+
+        They are in float32, whatever the maps are in.
+        """
         # centres: cells that are the largest in a square of 3 x 3 cells
         width = maps.center.shape[3]
-        center = maps.center.sigmoid()  # B 1 h w
+        center = maps.center.float().sigmoid()  # B 1 h w
         is_peak = center == F.max_pool2d(center, 3, stride=1, padding=1)
         is_peak = is_peak & (center > self.voting.min_score)
         # the number stays a tensor, so that a graph of this network counts the votes of each image
@@ -146,13 +149,13 @@ class CenterVotingHead(nn.Module):
         score, cell = (center * is_peak).flatten(1).topk(num_votes)  # type: ignore[call-overload]
 
         # joints: the centre's cell plus its displacements
-        displacements = maps.displacements.flatten(2)  # B 2K hw
+        displacements = maps.displacements.float().flatten(2)  # B 2K hw
         where = cell[:, None].expand(-1, displacements.shape[1], -1)
         displacements = displacements.gather(2, where).transpose(1, 2)  # B M 2K
         displacements = displacements.unflatten(2, (self.num_keypoints, 2))
         center_xy = torch.stack([cell % width, cell // width], dim=2).to(score.dtype)  # B M 2
         joints = center_xy[:, :, None] + displacements.flip(3)  # B M K 2
-        sides = maps.box_size.relu().flatten(2).amax(1)  # B hw
+        sides = maps.box_size.float().relu().flatten(2).amax(1)  # B hw
 
         # cells of this scale to cells of scale 0; the centre of the top-left cell is (0, 0) in both
         factor = 2**scale

@@ -187,7 +187,7 @@ def spread_votes(
     computes all votes for all cells.
 
     Args:
-        votes: of each image.
+        votes: of each image, in float32.
         size: h, w of the maps.
         sigma: standard deviation of each vote, in cells.
         sharpness: 1 is a plain mean.
@@ -211,7 +211,9 @@ def spread_votes(
     weight = votes.score**sharpness  # B M
     center_x, center_y = votes.center.unbind(2)
     values = torch.stack([weight, weight * center_x, weight * center_y], dim=1)  # B 3 M
-    total = (down[:, :, None] * values[:, None, :, None]) @ across.transpose(2, 3)[:, :, None]
+    across = across.transpose(2, 3)[:, :, None]  # B K 1 M w
+    with torch.autocast(sigma.device.type, enabled=False):  # 1e-24, as below, is 0 in float16
+        total = (down[:, :, None] * values[:, None, :, None]) @ across  # B K 3 h w
 
     # one more vote of weight `floor` for every cell's own position
     own = floor**sharpness

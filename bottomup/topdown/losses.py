@@ -8,7 +8,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from bottomup.method import targets
-from bottomup.method.voting_losses import person_boxes, read_cells
+from bottomup.method.losses import SPARSE
+from bottomup.method.voting_losses import person_boxes, read_cells, soft_focal_loss
+from bottomup.processes import mean_count
 from bottomup.topdown.person_detector import CenterMaps
 from bottomup.topdown.person_net import PersonOutput
 
@@ -47,13 +49,13 @@ class PersonCriterion:
         labelled = keypoints[:, 0, :, 2] > 0  # B K
         if output.heatmaps is None:
             distance = (output.points.float() - keypoints[:, 0, :, :2]).abs().sum(2) / mask.shape[1]
-            return {"points": (distance * labelled).sum() / labelled.sum().clamp(min=1)}
+            return {"points": (distance * labelled).sum() / mean_count(labelled.sum())}
 
         height, width = output.heatmaps.shape[2:]
-        cells = targets.to_cells(keypoints, mask.shape[1:], (height, width), exact=True)
+        cells = targets.to_cells(keypoints, mask.shape[1:], (height, width))
         target = targets.render_heatmaps(cells, height, width, sigma=self.sigma, exact=True)
         squares = (output.heatmaps.float() - target).square() * (1 + self.foreground * target)
-        return {"heatmap": (squares.mean((2, 3)) * labelled).sum() / labelled.sum().clamp(min=1)}
+        return {"heatmap": (squares.mean((2, 3)) * labelled).sum() / mean_count(labelled.sum())}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,22 +129,20 @@ class DetectorCriterion:
     ) -> dict[str, Tensor]:
         # the boxes in cells, and which of them suit this scale
         height, width = maps.center.shape[2:]
-        corners = targets.to_cells(keypoints, mask.shape[1:], (height, width), exact=True)
+        corners = targets.to_cells(keypoints, mask.shape[1:], (height, width))
         center, sides = person_boxes(corners)  # B N 2
         counts = (keypoints[..., 2] > 0).all(2)  # B N
         size = sides.amax(2)
         suits = ((size >= self.smallest) | is_finest) & ((size <= self.largest) | is_coarsest)
         chosen, others = counts & suits, counts & ~suits
 
-        # centres: cross entropy weighted by the square of the error
+        # centres
         target = self._render(center, sides, chosen, height, width)
         valid = F.interpolate(mask[:, None].float(), (height, width), mode="area") > 0.5
         # a cell of an unsuitable person is invalid, unless it is also one of a suitable person
         is_other = self._render(center, sides, others, height, width) > 0.05
         valid = valid & ~(is_other & (target < 0.05))
-        logits = maps.center.float()
-        entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
-        centers = (entropy * (target - logits.sigmoid()).square() * valid).sum()
+        centers = soft_focal_loss(maps.center, target, valid)
 
         # offsets and sizes, read at the centres
         points = torch.cat([center, chosen[..., None]], dim=2)[:, :, None]  # B N 1 3
@@ -151,9 +151,9 @@ class DetectorCriterion:
         offset = (read_cells(maps.offset, cells) - (center - place)).abs().sum(2)
         wanted = sides.flip(2).clamp(min=1)
         relative = ((read_cells(maps.box_size, cells) - wanted).abs() / wanted).sum(2)
-        num_people = inside.sum().clamp(min=1)
+        num_people = mean_count(inside.sum())
         return {
-            "center": centers / num_people,
+            "center": centers / num_people.clamp(min=SPARSE * len(inside)),
             "offset": (offset * inside).sum() / num_people,
             "size": (relative * inside).sum() / num_people,
         }

@@ -100,14 +100,15 @@ class Estimator(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": scheduler}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the weighted sum of the losses; log each loss, unweighted and weighted.
+        """Return the weighted sum of the losses in float32; log each, unweighted and weighted.
 
         Raises:
             FloatingPointError: the sum is not finite (on a GPU: that of the previous batch); the
                 message names the images.
         """
         outputs = self.network(batch.image.contiguous(memory_format=torch.channels_last))
-        losses = self.criterion(outputs, batch.keypoints, batch.mask, batch.boxes)
+        with torch.autocast(self.device.type, enabled=False):
+            losses = self.criterion(outputs, batch.keypoints, batch.mask, batch.boxes)
         weighted = {name: self.weights[name] * loss for name, loss in losses.items()}
         total = torch.stack(list(weighted.values())).sum()
         failed = self._watch(total.detach(), batch_idx, is_delayed=total.device.type != "cpu")
@@ -238,16 +239,13 @@ class PoseEstimator(Estimator):
         frozen: Sequence[str] = (),
         rates: Mapping[str, float] | None = None,
     ):
-        compute: Callable[..., dict[str, Tensor]] = criterion
-        if isinstance(criterion, Criterion):  # it also needs two facts about the network
-            compute = functools.partial(
-                criterion,
-                offset=network.preprocessing.offset,
-                tag_anchor=getattr(network.head, "tag_anchor", 0.0),
-            )
+        # the criterion also needs facts about the network
+        facts = {"offset": network.preprocessing.offset}
+        if isinstance(criterion, Criterion):
+            facts["tag_anchor"] = getattr(network.head, "tag_anchor", 0.0)
         super().__init__(
             network,
-            compute,
+            functools.partial(criterion, **facts),
             criterion.weights,
             optimizer=optimizer,
             schedule=schedule,
@@ -306,8 +304,12 @@ class PoseEstimator(Estimator):
             self.found += poses.to_coco(image.image_id)
 
     def evaluate(self, found: list[dict[str, Any]], truth: dict[str, Any]) -> dict[str, float]:
-        """Average precision of people."""
-        return keypoints.evaluate(found, truth, skeleton=self.network.skeleton)
+        """Average precision of people; `AP_visible` is that over visible joints alone."""
+        figures, visible = (
+            keypoints.evaluate(found, people, skeleton=self.network.skeleton)
+            for people in (truth, keypoints.only_visible(truth))
+        )
+        return figures | {"AP_visible": visible["AP"]}
 
     def predictor(self, batch_size: int) -> Predictor:
         """A predictor with the network as it is now and the settings of validation."""

@@ -3,8 +3,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from bottomup.cli import main
+from bottomup.cli.lightning_cli import fast_precision
 from tests.support.commands import usage_error
 
 pytestmark = pytest.mark.filterwarnings(
@@ -74,3 +76,17 @@ def test_results_go_to_the_current_folder(empty_folder, capsys):
     words += ["--model.network.input_size=64", "--trainer.enable_model_summary=false"]
     assert main(["fit", "--config", "synthetic", *words]) == 0, capsys.readouterr().err
     assert list(empty_folder.rglob("*.ckpt"))
+
+
+@pytest.mark.parametrize("has", ["_is_avx512_bf16_supported", "_is_amx_tile_supported", None])
+def test_cpus_train_in_bfloat16_where_they_have_instructions_for_it(has, monkeypatch):
+    for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        monkeypatch.setattr(torch.cpu, name, lambda name=name: name == has, raising=False)
+    assert fast_precision("cpu") == ("bf16-mixed" if has else "32-true")
+
+
+@pytest.mark.parametrize("has", [True, False])
+def test_gpus_train_in_bfloat16_where_they_do_not_emulate_it(has, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has)
+    assert fast_precision("auto") == ("bf16-mixed" if has else "16-mixed")

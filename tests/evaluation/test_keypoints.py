@@ -9,6 +9,7 @@ from bottomup import COCO, Skeleton
 from bottomup.evaluation.keypoints import (
     evaluate,
     match_results,
+    only_visible,
     precision_recall,
     summarise,
 )
@@ -318,3 +319,20 @@ def test_other_ranges_of_areas_and_more_people_than_the_standard_counts():
     ones = np.ones(2)
     assert precision_recall(matches.ranges["fit"], ones)[1].mean() == pytest.approx(1)
     assert matches.ranges["tiny"].num_people.sum() == 0
+
+
+def test_hidden_joints_can_be_left_out():
+    """A hidden joint that is off costs nothing; a person of hidden joints alone does not count."""
+    entry = {"image_id": 1, "category_id": 1, "iscrowd": 0, "area": 900, "bbox": [0, 0, 30, 30]}
+    seen = entry | {"id": 1, "num_keypoints": 2, "keypoints": [5, 5, 2, 20, 20, 1]}
+    hidden = entry | {"id": 2, "num_keypoints": 1, "keypoints": [90, 90, 1, 0, 0, 0]}
+    truth = {
+        "images": [{"id": 1, "file_name": "1.png", "width": 99, "height": 99}],
+        "annotations": [seen, hidden],
+        "categories": [{"id": 1, "name": "person", "keypoints": ["a", "b"], "skeleton": []}],
+    }
+    found = [{"image_id": 1, "category_id": 1, "score": 1.0, "keypoints": [5, 5, 2, 60, 60, 2]}]
+    assert evaluate(found, truth)["AP"] < 0.5
+    assert evaluate(found, only_visible(truth))["AP"] == pytest.approx(1)
+    assert truth["annotations"][0] is seen
+    assert seen["keypoints"][5] == 1

@@ -195,3 +195,20 @@ def test_nothing_waits_for_the_device():
         for offset in (0.0, 0.5):
             found = criterion(outputs, keypoints, mask, offset=offset, tag_anchor=0.1)
             assert found["pull"].shape == ()
+
+
+def test_a_batch_of_nobody_does_not_outweigh_one_with_people():
+    """The background's gradient is at most 5 times that of four images with ten people."""
+    mask = torch.ones(4, 64, 64, dtype=torch.bool)
+    people = torch.rand(4, 3, 17, 3, generator=torch.Generator().manual_seed(0)) * 30
+    people[2:, 2] = 0
+    sizes = []
+    for keypoints in (people, torch.zeros_like(people)):
+        heatmaps = torch.full((4, 17, 32, 32), 0.05, requires_grad=True)
+        found = losses.Criterion(heatmaps="focal")(
+            [HeadOutput(heatmaps, None)], keypoints, mask, offset=0.0
+        )
+        found["heatmap"].backward()
+        assert heatmaps.grad is not None
+        sizes.append(heatmaps.grad[..., 30:, 30:].norm())
+    assert 1 < sizes[1] / sizes[0] <= 5.001

@@ -56,14 +56,12 @@ def perfect_maps(
 
 
 def sharpened(maps: DenseMaps, keypoints: torch.Tensor, stride: int) -> DenseMaps:
-    """Sure of the cells that hold a point, and that no other does."""
+    """Sure of the cells that hold a centre, and that no other does."""
     people = torch.cat([(keypoints[..., :2] + 0.5) / stride, keypoints[..., 2:]], dim=3)
-    center, heat = torch.full_like(maps.center, -12.0), torch.full_like(maps.heatmaps, -12.0)
-    for person, (x, y) in zip(people[0], person_boxes(people)[0][0].long().tolist(), strict=True):
+    center = torch.full_like(maps.center, -12.0)
+    for x, y in person_boxes(people)[0][0].long().tolist():
         center[0, 0, y, x] = 12.0
-        for k, (x, y) in enumerate(person[:, :2].long().tolist()):
-            heat[0, k, y, x] = 12.0
-    return maps._replace(center=center, heatmaps=heat)
+    return maps._replace(center=center)
 
 
 def test_perfect_maps_cost_nothing():
@@ -292,3 +290,32 @@ def test_heatmaps_at_stride_2_have_a_loss_of_their_own():
     assert right["fine_heatmap"] < 1e-4
     assert wrong["fine_heatmap"] > 1
     assert all(right[name] == wrong[name] for name in NAMES)
+
+
+@pytest.mark.parametrize("part", ["center", "heatmaps"])
+def test_a_batch_of_nobody_does_not_outweigh_one_with_people(part):
+    """The background's gradient is at most 5 times that of four images with ten people."""
+    criterion, mask = VotingCriterion(), torch.ones(4, 256, 256, dtype=torch.bool)
+    keypoints = crowd((60.0, 60.0, 50.0), (180.0, 100.0, 60.0), (120.0, 200.0, 40.0)).repeat(
+        4, 1, 1, 1
+    )
+    keypoints[2:, 2] = 0
+    sizes = []
+    for people in (keypoints, torch.zeros_like(keypoints)):
+        maps = DenseMaps(
+            *(torch.full((4, n, 64, 64), -3.0, requires_grad=True) for n in (1, 17, 34, 2))
+        )
+        sum(criterion([maps], people, mask).values()).backward()
+        sizes.append(getattr(maps, part).grad[..., 60:, 60:].norm())
+    assert 1 < sizes[1] / sizes[0] <= 5.001
+
+
+def test_joints_learn_positions_within_a_cell():
+    """A network that is a pixel off pays, unless that is the offset which prediction takes back."""
+    criterion, mask = VotingCriterion(), torch.ones(1, 256, 256, dtype=torch.bool)
+    keypoints = crowd((128.0, 128.0, 90.0))
+    for way in (-1.0, 1.0):  # less than half a cell
+        moved = keypoints + torch.tensor([way, way, 0.0])
+        maps = [perfect_maps(moved, 256, 4, criterion)]
+        assert criterion(maps, keypoints, mask)["heatmap"] > 0.01
+        assert criterion(maps, keypoints, mask, offset=-way)["heatmap"] < 1e-4

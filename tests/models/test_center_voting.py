@@ -172,3 +172,22 @@ def test_without_heatmaps_at_stride_2_nothing_else_changes():
     head.fine_heatmaps = None
     (alone,) = head.read(head(features))
     torch.testing.assert_close(alone, both)
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_voting_is_computed_in_float32_whatever_maps_and_autocast_are(kind):
+    """The floor of a vote to the power of the sharpness is 1e-24, which float16 has not."""
+    head, generator = CenterVotingHead(24, 3, fine_channels=8), torch.Generator().manual_seed(0)
+    shapes = ((1, 32), (3, 32), (6, 32), (2, 32), (3, 64)), ((1, 16), (3, 16), (6, 16), (2, 16))
+    half = [
+        DenseMaps(*(torch.randn(2, n, s, s, generator=generator).to(kind) for n, s in scale))
+        for scale in shapes
+    ]
+    exact = head.read([DenseMaps(*(m if m is None else m.float() for m in s)) for s in half])
+    with torch.autocast("cpu", dtype=kind):
+        found = head.read(half)
+    for output, expected in zip(found, exact, strict=True):
+        assert expected.heatmaps.isfinite().all()
+        assert torch.equal(output.heatmaps, expected.heatmaps)
+    assert exact[0].tags.isfinite().all()
+    assert torch.equal(found[0].tags, exact[0].tags)

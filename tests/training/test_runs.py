@@ -10,8 +10,9 @@ import torch
 import yaml
 
 from bottomup import Poses, Predictor, Skeleton
-from bottomup.cli import main
+from bottomup.cli import lightning_cli, main
 from bottomup.evaluation import keypoints as metrics
+from bottomup.method.losses import Criterion
 from bottomup.training import callbacks
 from bottomup.training.estimator import LossWatch, PoseEstimator
 from bottomup.weights.store import load_model
@@ -84,6 +85,29 @@ def test_two_processes_compute_the_gradients_of_one_with_twice_the_batch(tmp_pat
     one, other = (weights(folder / "checkpoints" / "last.ckpt") for folder in (alone, pair))
     for name, tensor in one.items():
         torch.testing.assert_close(other[name], tensor, rtol=0, atol=1e-6, msg=name)
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "32-true"])
+def test_the_precision_is_chosen_and_said(tmp_path, capsys, monkeypatch, precision):
+    monkeypatch.setattr(lightning_cli, "fast_precision", lambda accelerator: precision)
+    here("fit", tmp_path, "--trainer.max_steps=1", "--trainer.precision=auto")
+    assert f"precision: {precision}, the faster one on this device\n" in capsys.readouterr().out
+    here("fit", tmp_path, "--trainer.max_steps=1")
+    assert "precision:" not in capsys.readouterr().out
+
+
+def test_losses_are_computed_in_float32_whatever_the_precision(tmp_path, monkeypatch):
+    seen, loss = [], Criterion.__call__
+
+    def spy(self, *given, **facts):
+        seen.append((given[0][0].heatmaps.dtype, torch.is_autocast_enabled("cpu")))
+        found = loss(self, *given, **facts)
+        assert {value.dtype for value in found.values()} == {torch.float32}
+        return found
+
+    monkeypatch.setattr(Criterion, "__call__", spy)
+    here("fit", tmp_path, "--trainer.max_steps=1", "--trainer.precision=bf16-mixed")
+    assert seen == [(torch.bfloat16, False)]
 
 
 def test_validation_repeats_from_a_checkpoint_and_settings_given_win(tmp_path, capsys):
