@@ -21,6 +21,7 @@ from bottomup.images import MAX_PIXELS
 from bottomup.images.archives import Member
 from bottomup.images.decoding import decode, warning
 from bottomup.images.formats import DecodingError
+from bottomup.images.remote import Remote, read_url
 from bottomup.threads import num_cpus
 
 MAX_BYTES = 1 << 30  # of a file
@@ -41,11 +42,12 @@ class Frame:
     Attributes:
         name: unique within the source: the path relative to the source's folder, with forward
             slashes, or #INDEX.
-        path: the file; None for an array.
+        path: the file; None for an array, and behind a URL.
         image: (H, W, 3) uint8 RGB; None if it is not read yet, or cannot be.
         error: why it cannot be read; None if all is well.
         warning: what is wrong with a file that was read all the same.
         member: where it is in the tar file `path`; None for a file of its own.
+        remote: the file behind a URL; None for any other.
     """
 
     name: str
@@ -54,12 +56,15 @@ class Frame:
     error: str | None = None
     warning: str | None = None
     member: Member | None = None
+    remote: Remote | None = None
 
     @property
     def stamp(self) -> Stamp:
         """What tells whether the file has changed; None and None if there is no file."""
         if self.member is not None:
             return self.member.size, self.member.time
+        if self.remote is not None:
+            return self.remote.size, self.remote.time
         try:
             status = None if self.path is None or self.error is not None else os.stat(self.path)
         except (OSError, ValueError):
@@ -75,11 +80,17 @@ def read(frame: Frame, *, exif: bool = True, max_pixels: int = MAX_PIXELS) -> Fr
         exif: turn the image as its EXIF orientation says.
         max_pixels: an image whose header claims more is refused before it is decoded.
     """
-    if frame.path is None or not is_unread(frame):
+    if not is_unread(frame):
         return frame
     try:
-        data = _read_bytes(frame.path, frame.member)
-        suffix = os.path.splitext(frame.path if frame.member is None else frame.member.name)[1]
+        if frame.remote is not None:
+            data, origin = read_url(frame.remote, MAX_BYTES), frame.remote.url
+        elif frame.path is not None:
+            data = _read_bytes(frame.path, frame.member)
+            origin = frame.path if frame.member is None else frame.member.name
+        else:
+            return frame
+        suffix = os.path.splitext(origin)[1]
         image = decode(data, exif=exif, suffix=suffix, max_pixels=max_pixels)
         return dataclasses.replace(frame, image=image, warning=warning(data))
     except DecodingError as error:

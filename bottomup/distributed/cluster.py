@@ -1,0 +1,179 @@
+"""The work of a run on a cluster of Ray: listed, read and predicted as one stream of chunks.
+
+Ray starts dead workers anew and does their chunks again. Whatever it loses all the same is found by
+comparing checksums, and is done once more, one image at a time; so an image that ends every worker
+costs only itself. What was done is what lies in the blocks, not what Ray says.
+"""
+
+import contextlib
+import functools
+import importlib.util
+import logging
+import os
+import pickle
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from bottomup.distributed.work import CHUNK, Listing, Report, Total, Worker, read_chunk
+from bottomup.images.frames import Frame
+from bottomup.threads import num_cpus
+
+ATTEMPTS = 3  # of a chunk whose worker has died
+LISTER, READER = 0.01, 0.5  # CPUs that listing and reading ask for; different, so Ray keeps apart
+
+
+def require_ray() -> None:
+    """Check that there is a Ray to run on.
+
+    Raises:
+        ValueError: its package is not installed.
+    """
+    missing = [name for name in ("ray", "pyarrow") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ValueError(
+            f'--cluster ray needs {missing[0]}: pip install "ray[data]", or "bottomup[ray]"'
+        )
+
+
+@contextlib.contextmanager
+def connected(address: str | None) -> Iterator[Mapping[str, float]]:
+    """A connection to a cluster; without an address, to one that lives on this machine meanwhile.
+
+    Gives what the cluster has, by name: "CPU", "GPU".
+
+    Raises:
+        OSError: there is no cluster at that address.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    import ray
+
+    address = address or os.environ.get("RAY_ADDRESS")
+    own = {} if address else {"num_cpus": num_cpus() + 1, "include_dashboard": False}
+    try:
+        ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL, **own)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise OSError(f"no cluster of Ray at {address!r}: {reason[:300]}") from error
+    try:
+        yield ray.cluster_resources()
+    finally:
+        ray.shutdown()
+
+
+def run_pass(
+    listing: Listing,
+    done: np.ndarray,
+    worker: Mapping[str, Any],
+    reader: Callable[[Frame], Frame],
+    *,
+    chunk_size: int = CHUNK,
+    num_workers: int | None = None,
+    resources: Mapping[str, float],
+) -> Iterator[Report | Total]:
+    """Do the images that were not done before, in any order.
+
+    Args:
+        listing: of the source.
+        done: sorted keys of the images that were done before.
+        worker: arguments of `Worker`.
+        reader: reads a frame.
+        chunk_size: images of a chunk at most.
+        num_workers: networks at a time at most; None is as many as the cluster has room for.
+        resources: what a worker asks for: num_cpus, num_gpus.
+
+    Yields:
+        what the workers have done; once, when the source has been listed, its total.
+
+    Raises:
+        OSError: no worker can be started.
+    """
+    import ray.data
+
+    _silence()
+    tasks = {"max_retries": ATTEMPTS - 1}
+    actors = {"max_restarts": -1, "max_task_retries": ATTEMPTS - 1}
+    rows = ray.data.read_datasource(
+        _source(listing, ray.put(done), chunk_size),
+        override_num_blocks=1,
+        num_cpus=LISTER,
+    )
+    read = functools.partial(_read, reader)
+    rows = rows.flat_map(read, num_cpus=READER, **tasks)  # type: ignore[arg-type]
+    reports = rows.map_batches(
+        _Actor,
+        batch_size=1,
+        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=num_workers),
+        fn_constructor_kwargs=dict(worker),
+        **resources,
+        **actors,
+    )
+    try:
+        for row in reports.iter_rows():
+            yield pickle.loads(row["report"])
+    except ray.exceptions.RayError as error:
+        raise OSError(f"the cluster gave up: {_cause(error)}") from error
+
+
+def _source(listing: Listing, done: Any, chunk_size: int) -> Any:
+    """The chunks of a source as rows. One task lists it as a stream, no faster than it is read."""
+    import pyarrow as pa
+    import ray
+    from ray.data import Datasource, ReadTask
+    from ray.data.block import BlockMetadata
+
+    def rows() -> Iterator[pa.Table]:
+        for chunk in listing.chunks(ray.get(done), chunk_size):
+            yield pa.table({"chunk": [pickle.dumps(chunk)]})
+
+    class Source(Datasource):
+        def estimate_inmemory_data_size(self) -> None:
+            return None
+
+        def get_read_tasks(self, *_: object, **__: object) -> list[ReadTask]:
+            nothing: Any = None
+            return [ReadTask(rows, BlockMetadata(nothing, nothing, nothing, nothing))]
+
+    return Source()
+
+
+def _read(reader: Callable[[Frame], Frame], row: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    chunk = pickle.loads(row["chunk"])
+    parts = [chunk] if isinstance(chunk, Total) else read_chunk(chunk, reader)
+    for part in parts:
+        yield {"chunk": pickle.dumps(part)}
+
+
+class _Actor:
+    """A worker as Ray Data calls it."""
+
+    def __init__(self, **arguments: Any) -> None:
+        self._work = Worker(**arguments)
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        reports = []
+        for data in batch["chunk"]:
+            chunk = pickle.loads(data)
+            reports.append(chunk if isinstance(chunk, Total) else self._work(chunk))
+        return {"report": [pickle.dumps(report) for report in reports]}
+
+
+def _silence() -> None:
+    """Keep what Ray prints out of the output, and let it treat every row as a block of its own."""
+    import ray.data
+
+    context = ray.data.DataContext.get_current()
+    context.target_max_block_size = 1  # bytes: no chunk waits for the next
+    context.max_errored_blocks = -1  # what dies costs its chunk, not the run
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray").setLevel(logging.CRITICAL)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+
+
+def _cause(error: BaseException) -> str:
+    """The last line of what went wrong at its root."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[-1].strip() if lines else type(error).__name__
