@@ -12,6 +12,7 @@ from typing import Any
 
 from bottomup.cli import exit_codes
 from bottomup.cli.interruption import Interruption
+from bottomup.cli.native_messages import native_messages_off
 from bottomup.cli.prediction import (
     Overlays,
     check_annotations,
@@ -121,7 +122,11 @@ class _Run:
             if not self.before.is_finished:
                 self._place.write(end_name(self.before.number), encode(End(first.num_listed)))
             return not self.before.is_finished
-        with cluster.connected(self._arguments.ray_address) as has, Interruption() as interruption:
+        with (
+            native_messages_off(),
+            cluster.connected(self._arguments.ray_address) as has,
+            Interruption() as interruption,
+        ):
             try:
                 with interruption.at_once():
                     self._do_all(predictor, settings, has)
@@ -134,7 +139,7 @@ class _Run:
     def _do_all(
         self, predictor: Predictor, settings: Mapping[str, Any], has: Mapping[str, float]
     ) -> None:
-        """All images, then those that were lost one by one; what is lost again has failed."""
+        """All images, then the lost ones one by one; those that nothing helps have failed."""
         device = self._arguments.device
         is_on_gpu = device.startswith("cuda") or (device == "auto" and has.get("GPU", 0) >= 1)
         resources = {"num_cpus": self._arguments.threads or 1, "num_gpus": 1 if is_on_gpu else 0}
@@ -151,8 +156,8 @@ class _Run:
             "settings": dict(settings),
             "drawing": _drawing(self._arguments),
         }
-        done = self.before.done
-        for chunk_size in (CHUNK, 1):
+        done, chunk_size = self.before.done, CHUNK
+        while True:
             reports = cluster.run_pass(
                 self._listing,
                 done,
@@ -162,10 +167,15 @@ class _Run:
                 num_workers=self._arguments.workers,
                 resources=resources,
             )
-            if self._follow(reports):
-                return
-            done = read_progress(self._place).done
-        self._record_lost(item for item in self._listing.items(done) if isinstance(item, Item))
+            num_before = self.tally.num_done
+            is_complete = self._follow(reports)
+            if is_complete or (chunk_size == 1 and self.tally.num_done == num_before):
+                break
+            # what a dead machine had is done again; what nothing can be done about is left then
+            done, chunk_size = read_progress(self._place).done, 1
+        if not is_complete:
+            items = self._listing.items(done)
+            self._record_lost(item for item in items if isinstance(item, Item))
 
     def _follow(self, reports: Iterator[Report | Total]) -> bool:
         """Show how far a pass has come; whether it has done all images.

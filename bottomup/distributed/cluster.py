@@ -11,6 +11,8 @@ import importlib.util
 import logging
 import os
 import pickle
+import socket
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -20,7 +22,7 @@ from bottomup.distributed.work import CHUNK, Listing, Report, Total, Worker, rea
 from bottomup.images.frames import Frame
 from bottomup.threads import num_cpus
 
-ATTEMPTS = 3  # of a chunk whose worker has died
+ATTEMPTS = 2  # of a chunk whose worker has died
 LISTER, READER = 0.01, 0.5  # CPUs that listing and reading ask for; different, so Ray keeps apart
 
 
@@ -41,7 +43,8 @@ def require_ray() -> None:
 def connected(address: str | None) -> Iterator[Mapping[str, float]]:
     """A connection to a cluster; without an address, to one that lives on this machine meanwhile.
 
-    Gives what the cluster has, by name: "CPU", "GPU".
+    Gives what the cluster has, by name: "CPU", "GPU". Nothing is printed to the standard output
+    meanwhile: Ray would tell there of every worker that dies.
 
     Raises:
         OSError: there is no cluster at that address.
@@ -51,16 +54,33 @@ def connected(address: str | None) -> Iterator[Mapping[str, float]]:
     import ray
 
     address = address or os.environ.get("RAY_ADDRESS")
-    own = {} if address else {"num_cpus": num_cpus() + 1, "include_dashboard": False}
+    own: dict[str, Any] = {}
+    if address is None:  # it listens on this machine alone: Ray runs whatever it is sent
+        own = {"num_cpus": num_cpus() + 1, "include_dashboard": False}
+        own["_node_ip_address"] = "127.0.0.1"
     try:
+        _require_server(address)
         ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL, **own)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise OSError(f"no cluster of Ray at {address!r}: {reason[:300]}") from error
-    try:
-        yield ray.cluster_resources()
-    finally:
-        ray.shutdown()
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        try:
+            yield ray.cluster_resources()
+        finally:
+            ray.shutdown()
+
+
+def _require_server(address: str | None) -> None:
+    """Check that something listens at HOST:PORT, which Ray would wait for for many minutes.
+
+    Raises:
+        OSError: nothing does.
+    """
+    host, _, port = (address or "").rpartition(":")
+    if host and port.isdigit() and "/" not in host:
+        with socket.create_connection((host, int(port)), timeout=10):
+            pass
 
 
 def run_pass(
@@ -163,12 +183,14 @@ class _Actor:
 def _silence() -> None:
     """Keep what Ray prints out of the output, and let it treat every row as a block of its own."""
     import ray.data
+    import ray.util.annotations
 
     context = ray.data.DataContext.get_current()
     context.target_max_block_size = 1  # bytes: no chunk waits for the next
     context.max_errored_blocks = -1  # what dies costs its chunk, not the run
     context.enable_progress_bars = False
     context.print_on_execution_start = False
+    warnings.filterwarnings("ignore", category=ray.util.annotations.RayDeprecationWarning)
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
 
