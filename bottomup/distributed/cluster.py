@@ -91,7 +91,7 @@ def run_pass(
     *,
     chunk_size: int = CHUNK,
     num_workers: int | None = None,
-    resources: Mapping[str, float],
+    resources: Mapping[str, Any],
 ) -> Iterator[Report | Total]:
     """Do the images that were not done before, in any order.
 
@@ -100,7 +100,7 @@ def run_pass(
         done: sorted keys of the images that were done before.
         worker: arguments of `Worker`.
         reader: reads a frame.
-        chunk_size: images of a chunk at most.
+        chunk_size: images of a chunk at most; chunks of one are not tried again.
         num_workers: networks at a time at most; None is as many as the cluster has room for.
         resources: what a worker asks for: num_cpus, num_gpus.
 
@@ -111,10 +111,19 @@ def run_pass(
         OSError: no worker can be started.
     """
     import ray.data
+    from ray.exceptions import RayError
 
     _silence()
-    tasks = {"max_retries": ATTEMPTS - 1}
-    actors = {"max_restarts": -1, "max_task_retries": ATTEMPTS - 1}
+    is_single = chunk_size == 1  # a pass after the first one, and perhaps not the last
+    num_retries = 0 if is_single else ATTEMPTS - 1
+    tasks: dict[str, Any] = {"max_retries": num_retries}
+    actors: dict[str, Any] = {"max_restarts": -1, "max_task_retries": num_retries}
+    pool = ray.data.ActorPoolStrategy(
+        min_size=1,
+        max_size=num_workers,
+        # no image waits at a worker that another one ends
+        max_tasks_in_flight_per_actor=1 if is_single else None,
+    )
     rows = ray.data.read_datasource(
         _source(listing, ray.put(done), chunk_size),
         override_num_blocks=1,
@@ -125,7 +134,7 @@ def run_pass(
     reports = rows.map_batches(
         _Actor,
         batch_size=1,
-        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=num_workers),
+        compute=pool,
         fn_constructor_kwargs=dict(worker),
         **resources,
         **actors,
@@ -133,7 +142,7 @@ def run_pass(
     try:
         for row in reports.iter_rows():
             yield pickle.loads(row["report"])
-    except ray.exceptions.RayError as error:
+    except RayError as error:
         raise OSError(f"the cluster gave up: {_cause(error)}") from error
 
 

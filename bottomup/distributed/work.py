@@ -25,7 +25,7 @@ from bottomup.inference.predictor import Predictor
 from bottomup.inference.run_folder import OVERLAYS, Renderer
 from bottomup.inference.shards import belongs_to
 
-CHUNK = 32  # images that are done and recorded together
+CHUNK = 64  # images that are done and recorded together
 MAX_BYTES = 1 << 26  # of the pixels of a chunk; one image may have more
 LAST_TIME = (1 << 63) - 1  # that Parquet holds
 

@@ -67,6 +67,8 @@ def open_url(url: str) -> tuple[Any, str]:
         extra = EXTRAS.get(protocol)
         remedy = f', or "bottomup[{extra}]"' if extra else ""
         raise ValueError(f"{protocol}:// needs another package: {error}{remedy}") from error
+    except ValueError as error:
+        raise ValueError(f"{error}: name a path, or a protocol of fsspec such as s3://") from error
 
 
 @contextlib.contextmanager
@@ -81,9 +83,11 @@ def errors_of(url: str) -> Iterator[None]:
     except (ImportError, MemoryError, ValueError):
         raise
     except Exception as error:
-        kind = type(error) if isinstance(error, FileNotFoundError | PermissionError) else OSError
-        words = " ".join(str(error).split()) or type(error).__name__
-        raise kind(words[:300]) from error
+        if isinstance(error, FileNotFoundError):
+            raise FileNotFoundError("no such file or folder") from error
+        words = " ".join(str(getattr(error, "strerror", None) or error).split())
+        kind = PermissionError if isinstance(error, PermissionError) else OSError
+        raise kind(words[:300] or type(error).__name__) from error
 
 
 def read_url(remote: Remote, max_bytes: int) -> bytes:
