@@ -2,6 +2,7 @@
 
     python scripts/check_cluster.py              # all rows of the table in docs/scaling.md
     python scripts/check_cluster.py "a node"     # one of them
+    python scripts/check_cluster.py --speed 3    # one process, 1 and 2 workers, in three rounds
 
 Every row compares the people with those of one process, image for image. The nodes are processes of
 this machine, each with an object store of its own; they listen on 127.0.0.1 alone.
@@ -250,6 +251,44 @@ def with_fault(
     )
 
 
+def rate_of_one(out: Path) -> float:
+    """Images a second of a run of one process, after its first image."""
+    from bottomup.inference.journal import JOURNAL, Record, read
+
+    seconds = [e.seconds or 0.0 for _, e in read(out / JOURNAL) if isinstance(e, Record)]
+    return len(seconds[1:]) / sum(seconds[1:])
+
+
+def rate_of_workers(out: Path, num_workers: int) -> float:
+    """Images a second of a run on a cluster, after the first block of each worker."""
+    blocks = sorted(out.glob("blocks/*.parquet"), key=lambda path: path.stat().st_mtime_ns)
+    times = [path.stat().st_mtime for path in blocks]
+    from bottomup.distributed.blocks import from_parquet
+
+    num_images = sum(len(list(from_parquet(path.read_bytes()))) for path in blocks[num_workers:])
+    return num_images / (times[-1] - times[num_workers - 1])
+
+
+def measure_speed(folder: Path, nodes: Cluster, num_rounds: int) -> None:
+    """Print images a second of one process with a thread, and the ratios of workers to it."""
+    rates: dict[int, list[float]] = {0: [], 1: [], 2: []}
+    for i in range(num_rounds):
+        for num_workers, of in rates.items():
+            out = folder / f"{i}-{num_workers}"
+            options = ["--threads", "1"]
+            if num_workers:
+                options += ["--cluster", "ray", "--ray-address", nodes.address]
+                options += ["--workers", str(num_workers)]
+            words = command(folder / "photos", out, *options)
+            subprocess.run(words, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            of.append(rate_of_workers(out, num_workers) if num_workers else rate_of_one(out))
+    one = np.array(rates[0])
+    print(f"one process: {np.median(one):.1f} images/s, of {np.round(one, 1)}")
+    for num_workers in (1, 2):
+        ratios = np.array(rates[num_workers]) / one
+        print(f"{num_workers} workers: {np.median(ratios):.2f} of it, of {np.round(ratios, 2)}")
+
+
 def main() -> None:
     """Print the table."""
     faults: dict[str, Callable[[Cluster, subprocess.Popen[str]], None]] = {
@@ -262,10 +301,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("faults", nargs="*", metavar="FAULT", help=f"one of {', '.join(faults)}")
     parser.add_argument("--photos", type=int, default=400, metavar="N")
+    parser.add_argument("--speed", type=int, metavar="ROUNDS", help="measure images a second")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, cluster() as nodes:
         folder = Path(name)
         make_photos(folder / "photos", arguments.photos)
+        if arguments.speed:
+            measure_speed(folder, nodes, arguments.speed)
+            return
         start = time.monotonic()
         subprocess.run(
             command(folder / "photos", folder / "one"), check=True, stdout=subprocess.DEVNULL

@@ -60,7 +60,7 @@ def connected(address: str | None) -> Iterator[Mapping[str, float]]:
         own["_node_ip_address"] = "127.0.0.1"
     try:
         _require_server(address)
-        ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL, **own)
+        ray.init(address or "local", log_to_driver=False, logging_level=logging.CRITICAL, **own)
     except (OSError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise OSError(f"no cluster of Ray at {address!r}: {reason[:300]}") from error
