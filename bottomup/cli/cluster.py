@@ -6,7 +6,7 @@ import copy
 import functools
 import itertools
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -124,25 +124,32 @@ class _Run:
             return not self.before.is_finished
         with (
             native_messages_off(),
-            cluster.connected(self._arguments.ray_address) as has,
+            cluster.connected(self._arguments.ray_address) as machines,
             Interruption() as interruption,
         ):
             try:
                 with interruption.at_once():
-                    self._do_all(predictor, settings, has)
+                    self._do_all(predictor, settings, machines)
             except KeyboardInterrupt:
                 self.signal_number = interruption.came
+        if self.signal_number and not is_run(self._place):
+            raise KeyboardInterrupt(self.signal_number)
         if not self.signal_number:
             self._place.write(end_name(self._number), encode(End(self.tally.num_listed)))
         return True
 
     def _do_all(
-        self, predictor: Predictor, settings: Mapping[str, Any], has: Mapping[str, float]
+        self,
+        predictor: Predictor,
+        settings: Mapping[str, Any],
+        machines: Sequence[Mapping[str, float]],
     ) -> None:
         """All images, then the lost ones one by one; those that nothing helps have failed."""
         device = self._arguments.device
-        is_on_gpu = device.startswith("cuda") or (device == "auto" and has.get("GPU", 0) >= 1)
+        has_gpu = any(has.get("GPU", 0) >= 1 for has in machines)
+        is_on_gpu = device == "cuda" or (device == "auto" and has_gpu)
         resources = {"num_cpus": self._arguments.threads or 1, "num_gpus": 1 if is_on_gpu else 0}
+        cluster.require_room(machines, resources)
         on_worker = _with(
             self._arguments,
             weights=predictor.net,
@@ -202,7 +209,7 @@ class _Run:
                 done = self.tally.num_kept + self.tally.num_done
                 of = f"{done} of {total.num_listed}" if total else f"{done} images"
                 show(done, total.num_listed if total else None, f"{of}, {self.tally}")
-        if total is not None and not self.tally.num_done and total.num_listed > CHUNK:
+        if not self.tally.num_done and (total is None or total.num_listed > CHUNK):
             raise OSError(f"no image was done: {LOST}")
         return total is not None and checksum == total.checksum
 
@@ -225,6 +232,8 @@ def _place(arguments: argparse.Namespace) -> Place:
     arguments.sources = arguments.sources or [samples()]
     if "-" in arguments.sources:
         raise ValueError("--cluster cannot read -: write the paths to a file, such as list.txt")
+    if arguments.device not in ("auto", "cpu", "cuda"):
+        raise ValueError(f"--device {arguments.device}: a cluster takes auto, cpu or cuda")
     for path in (*arguments.sources, arguments.out):
         if path.startswith("memory://"):
             raise ValueError(f"{path!r} is in the memory of this process: other machines lack it")

@@ -39,7 +39,7 @@ class Progress:
         session: its settings; None before the first.
         is_finished: whether the source had come to its end in that session.
         done: the keys of all images that were done, sorted; see `key`.
-        num_failed: images that failed, some of them perhaps more than once.
+        num_failed: those of them that failed.
     """
 
     number: int
@@ -112,7 +112,8 @@ def read_progress(place: Place, *, retry_failed: bool = False) -> Progress:
     Raises:
         OSError: the blocks cannot be read.
     """
-    session, done, failed, number = None, [], set(), 0
+    session, number = None, 0
+    good, failed = [], []
     names = _names(place)
     for name, data in zip(names, place.read_all(names), strict=True):
         number = max(number, _session_of(name))
@@ -121,13 +122,13 @@ def read_progress(place: Place, *, retry_failed: bool = False) -> Progress:
             session = entry if isinstance(entry, Session) else session
             continue
         for record in from_parquet(data):
-            one = key(record.name, record.stamp)
-            if record.error is not None:
-                failed.add(one)
-            if record.error is None or not retry_failed:
-                done.append(one)
-    array = np.unique(np.array(done, np.uint64))
-    return Progress(number, session, end_name(number) in names, array, len(failed))
+            (good if record.error is None else failed).append(key(record.name, record.stamp))
+    done = np.unique(np.array(good, np.uint64))
+    num_good = len(done)
+    if not retry_failed:
+        done = np.union1d(done, np.array(failed, np.uint64))
+    is_finished = end_name(number) in names
+    return Progress(number, session, is_finished, done, len(done) - num_good)
 
 
 def is_run(place: Place) -> bool:

@@ -13,7 +13,7 @@ import os
 import pickle
 import socket
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,11 +40,11 @@ def require_ray() -> None:
 
 
 @contextlib.contextmanager
-def connected(address: str | None) -> Iterator[Mapping[str, float]]:
+def connected(address: str | None) -> Iterator[list[Mapping[str, float]]]:
     """A connection to a cluster; without an address, to one that lives on this machine meanwhile.
 
-    Gives what the cluster has, by name: "CPU", "GPU". Nothing is printed to the standard output
-    meanwhile: Ray would tell there of every worker that dies.
+    Gives what each of its machines has, by name: "CPU", "GPU". Nothing is printed to the standard
+    output meanwhile: Ray would tell there of every worker that dies.
 
     Raises:
         OSError: there is no cluster at that address.
@@ -66,9 +66,31 @@ def connected(address: str | None) -> Iterator[Mapping[str, float]]:
         raise OSError(f"no cluster of Ray at {address!r}: {reason[:300]}") from error
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
         try:
-            yield ray.cluster_resources()
+            yield [node["Resources"] for node in ray.nodes() if node["Alive"]]
         finally:
             ray.shutdown()
+
+
+def require_room(machines: Sequence[Mapping[str, float]], resources: Mapping[str, float]) -> None:
+    """Check that a worker fits on a machine, and reading beside it; Ray would wait for one.
+
+    Args:
+        machines: what each of them has.
+        resources: what a worker asks for: num_cpus, num_gpus.
+
+    Raises:
+        OSError: it does not.
+    """
+    cpus, gpus = resources["num_cpus"], resources["num_gpus"]
+    fits = any(has.get("CPU", 0) >= cpus and has.get("GPU", 0) >= gpus for has in machines)
+    num_cpus = sum(has.get("CPU", 0) for has in machines)
+    if not fits or num_cpus < cpus + READER + LISTER:
+        wanted = f"{cpus:g} CPUs" + (" and a GPU" if gpus else "")
+        raise OSError(
+            f"no machine of the cluster has room for a worker, which takes {wanted}, "
+            f"or {READER + LISTER:g} more CPUs are missing for reading: add machines, "
+            "or choose other --threads or --device"
+        )
 
 
 def _require_server(address: str | None) -> None:
@@ -154,8 +176,13 @@ def _source(listing: Listing, done: Any, chunk_size: int) -> Any:
     from ray.data.block import BlockMetadata
 
     def rows() -> Iterator[pa.Table]:
-        for chunk in listing.chunks(ray.get(done), chunk_size):
-            yield pa.table({"chunk": [pickle.dumps(chunk)]})
+        chunks = listing.chunks(ray.get(done), chunk_size)
+        try:
+            for chunk in chunks:
+                yield pa.table({"chunk": [pickle.dumps(chunk)]})
+        except (OSError, ValueError) as error:
+            problem = Report(problem=f"the source cannot be listed: {error}")
+            yield pa.table({"chunk": [pickle.dumps(problem)]})
 
     class Source(Datasource):
         def estimate_inmemory_data_size(self) -> None:
@@ -170,7 +197,7 @@ def _source(listing: Listing, done: Any, chunk_size: int) -> Any:
 
 def _read(reader: Callable[[Frame], Frame], row: dict[str, Any]) -> Iterator[dict[str, Any]]:
     chunk = pickle.loads(row["chunk"])
-    parts = [chunk] if isinstance(chunk, Total) else read_chunk(chunk, reader)
+    parts = read_chunk(chunk, reader) if isinstance(chunk, list) else [chunk]
     for part in parts:
         yield {"chunk": pickle.dumps(part)}
 
@@ -185,7 +212,7 @@ class _Actor:
         reports = []
         for data in batch["chunk"]:
             chunk = pickle.loads(data)
-            reports.append(chunk if isinstance(chunk, Total) else self._work(chunk))
+            reports.append(self._work(chunk) if isinstance(chunk, list) else chunk)
         return {"report": [pickle.dumps(report) for report in reports]}
 
 

@@ -4,6 +4,7 @@ A chunk of images goes through all three. What is known of it travels along, so 
 do it, and do it again.
 """
 
+import contextlib
 import dataclasses
 import itertools
 import os
@@ -85,7 +86,8 @@ class Listing:
 
     def frames(self) -> Iterator[Frame]:
         """All images of the source."""
-        os.chdir(self.folder)
+        with contextlib.suppress(OSError):  # only lists of relative paths need it
+            os.chdir(self.folder)
         for frame in scan(list(self.sources), exclude=self._is_left_out):
             path = None if frame.path is None else Path(self.folder, frame.path)
             if belongs_to(frame.name, self.shard):

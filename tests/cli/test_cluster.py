@@ -1,5 +1,6 @@
 """What `predict --cluster` refuses before Ray is started."""
 
+import contextlib
 import importlib.util
 import types
 
@@ -7,6 +8,7 @@ import pytest
 
 from bottomup.cli import main
 from bottomup.distributed.blocks import start_name
+from bottomup.distributed.cluster import require_room
 from bottomup.distributed.places import Place
 from bottomup.inference.journal import Session, encode
 from tests.support.commands import usage_error
@@ -46,6 +48,8 @@ def test_wrong_usage(photo, tmp_path, capsys):
     assert "in the memory of this process" in text
     text = usage_error(capsys, "predict", photo, "--out", photo, *ON_RAY)
     assert "is a file: name a folder" in text
+    text = usage_error(capsys, "predict", photo, "--out", out, "--device", "cuda:1", *ON_RAY)
+    assert "a cluster takes auto, cpu or cuda" in text
     text = usage_error(capsys, "predict", f"{photo}.jpg", "--out", out, *ON_RAY)
     assert "there is nothing to read" in text
     text = usage_error(capsys, "predict", photo, "--out", "nonsense://out", *ON_RAY)
@@ -92,3 +96,21 @@ def test_a_source_behind_a_url_without_a_cluster(tmp_path):
     words = ["predict", "memory://photos-of-test-cluster", "--out", f"file://{tmp_path}/out"]
     assert main([*words, "--size", "64"]) == 0
     assert (tmp_path / "out" / "overlays" / "sub" / "a.png.jpg").is_file()
+
+
+@pytest.mark.parametrize(
+    ("machines", "resources", "has_room"),
+    [
+        ([{"CPU": 2.0}], (1, 0), True),
+        ([{"CPU": 1.0}], (1, 0), False),
+        ([{"CPU": 1.0}, {"CPU": 1.0}], (1, 0), True),
+        ([{"CPU": 2.0}, {"CPU": 2.0}], (3, 0), False),
+        ([{"CPU": 8.0}], (1, 1), False),
+        ([{"CPU": 8.0}, {"CPU": 8.0, "GPU": 1.0}], (1, 1), True),
+        ([{"memory": 8.0}], (1, 0), False),
+    ],
+)
+def test_a_cluster_without_room_is_refused_rather_than_waited_for(machines, resources, has_room):
+    wanted = dict(zip(("num_cpus", "num_gpus"), resources, strict=True))
+    with contextlib.nullcontext() if has_room else pytest.raises(OSError, match="has room for"):
+        require_room(machines, wanted)

@@ -107,9 +107,11 @@ def test_progress_of_a_run_that_went_on(place):
     expected = sorted(key(name, (10, 20)) for name in ("a.jpg", "b.jpg", "c/d.jpg"))
     np.testing.assert_array_equal(before.done, np.array(expected, np.uint64))
     assert before.num_failed == 1
-    assert len(read_progress(place, retry_failed=True).done) == 2
-    write_session(place, 3)
-    assert not read_progress(place).is_finished
+    again = read_progress(place, retry_failed=True)
+    assert (len(again.done), again.num_failed) == (2, 0)
+    write_session(place, 3, [record("b.jpg")])
+    mended = read_progress(place)
+    assert (mended.is_finished, mended.num_failed, len(mended.done)) == (False, 0, 3)
 
 
 def test_other_files_beside_the_blocks_are_left_alone(place):
