@@ -22,7 +22,7 @@ OF_TODAY = [page for page in PAGES if page.name != "moved_names.md"]  # it has t
 SAMPLES = ROOT / "bottomup" / "samples"
 
 PLACEHOLDER = re.compile(r"[A-Z]{2}|\.\.\.")  # FILE, NAME, scripts/...
-LIGHTNING_OPTIONS = {"--config", "--ckpt_path", "--print_config", "--help"}
+LIGHTNING_OPTIONS = {"--config", "--ckpt_path", "--print_config", "--help", "--trainer.num_nodes"}
 
 
 def name_of(page):

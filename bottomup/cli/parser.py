@@ -38,7 +38,7 @@ class Parser(argparse.ArgumentParser):
         known = self._option_string_actions
         for word in itertools.takewhile(lambda word: word != "--", words):
             option = word.split("=")[0]
-            if option.startswith("-") and option not in known and not _is_number(word):
+            if option[:1] == "-" != option and option not in known and not _is_number(word):
                 meant = did_you_mean(option, known, otherwise=f"see {self.prog} --help")
                 self.error(f"unknown option {option}; {meant}")
         return self.parse_args(words)

@@ -25,7 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         metavar="SOURCE",
         help="image, folder (subfolders too), 'glob', .tar, .txt with a path on each line, or - "
-        "for such lines on the standard input; the sample images if none is given",
+        "for such lines on the standard input; s3:// and other URLs too; the sample images if none "
+        "is given",
     )
     parser.add_argument(
         "--out",
@@ -44,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_network_arguments(parser)
     _add_drawing_arguments(parser)
     _add_run_arguments(parser)
+    _add_cluster_arguments(parser)
 
 
 def _size(word: str) -> int | str:
@@ -61,8 +63,13 @@ def run(arguments: argparse.Namespace) -> int:
         ValueError: an argument does not fit; nothing has been written then.
         OSError: the output cannot be written.
     """
-    from bottomup.cli.prediction import predict
-
+    if arguments.cluster is None:
+        for option in ("workers", "ray_address"):
+            if getattr(arguments, option) is not None:
+                raise ValueError(f"--{option.replace('_', '-')} needs --cluster ray")
+        from bottomup.cli.prediction import predict
+    else:
+        from bottomup.cli.cluster import predict
     return predict(arguments)
 
 
@@ -187,4 +194,25 @@ def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
         "--parquet",
         action="store_true",
         help="write results.parquet and images.parquet too; needs pyarrow",
+    )
+
+
+def _add_cluster_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--cluster",
+        choices=("ray",),
+        help="spread the run over the machines of a cluster; see docs/scaling.md",
+    )
+    parser.add_argument(
+        "--ray-address",
+        metavar="ADDRESS",
+        help="of a cluster that runs: auto, or HOST:PORT; a cluster on this machine alone, for the "
+        "time of the run, if not given",
+    )
+    parser.add_argument(
+        "--workers",
+        type=count,
+        metavar="N",
+        help="networks that work at a time at most; as many as the cluster has room for if not "
+        "given",
     )

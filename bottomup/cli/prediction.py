@@ -21,14 +21,17 @@ from bottomup.cli import exit_codes
 from bottomup.cli.interruption import Interruption
 from bottomup.cli.native_messages import native_messages_off
 from bottomup.cli.progress import progress
-from bottomup.cli.report import counted, matching, print_failures, printable
+from bottomup.cli.report import Tally, matching, nothing_to_do, printable, summarise
 from bottomup.cli.settings import engine_of, settings_of
 from bottomup.data.image_ids import Annotated, ImageIds, read_annotated
+from bottomup.distributed.blocks import is_run
+from bottomup.distributed.places import Place
 from bottomup.images.frames import Frame, Stamp, map_ahead, read
 from bottomup.images.isolation import IsolatedReader
+from bottomup.images.remote import is_url, local_path
 from bottomup.images.sources import scan
 from bottomup.inference.journal import JOURNAL, End, Journal, Record, Session, State, read_state
-from bottomup.inference.lists import MAX_LISTED, Summary, are_newer, collect
+from bottomup.inference.lists import MAX_LISTED, are_newer, collect
 from bottomup.inference.locking import locked
 from bottomup.inference.prediction import Prediction
 from bottomup.inference.predictor import Predictor
@@ -37,34 +40,7 @@ from bottomup.inference.shards import belongs_to, difference, first_names
 from bottomup.inference.tables import require_pyarrow
 
 
-@dataclasses.dataclass
-class Tally:
-    """How far the run has come.
-
-    Attributes:
-        num_listed: images that the source has named.
-        num_kept: those of them that were done before.
-        num_done: those of them that are done now.
-        num_people: in the latter.
-    """
-
-    num_listed: int = 0
-    num_kept: int = 0
-    num_done: int = 0
-    num_people: int = 0
-    start: float = dataclasses.field(default_factory=time.monotonic)
-
-    @property
-    def seconds(self) -> float:
-        """Since the beginning."""
-        return time.monotonic() - self.start
-
-    def __str__(self) -> str:
-        speed = self.num_done / max(self.seconds, 1e-3)
-        return f"{speed:.1f} images/s, {counted(self.num_people, 'person', 'people')} found"
-
-
-class _Overlays:
+class Overlays:
     """Tells the folders of overlays, of this run and of earlier ones, and remembers them."""
 
     def __init__(self, out: Path) -> None:
@@ -73,6 +49,7 @@ class _Overlays:
         self._found: set[str] = set()
 
     def __call__(self, folder: str) -> bool:
+        """Whether a folder holds overlays."""
         is_own = os.path.realpath(folder) == self._own
         if is_own and self._is_new:
             return True
@@ -94,21 +71,19 @@ def predict(arguments: argparse.Namespace) -> int:
         ValueError: an argument does not fit; nothing has been written then.
         OSError: the output cannot be written.
     """
-    out = Path(arguments.out)
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"--out {str(out)!r} is a file: name a folder")
+    out = _checked_out(arguments.out)
     if arguments.parquet:
         require_pyarrow()
-    samples = str(importlib.resources.files("bottomup") / "samples")
-    arguments.sources = arguments.sources or [samples]
+    arguments.out = str(out)
+    arguments.sources = arguments.sources or [samples()]
     annotated = read_annotated(arguments.annotations) if arguments.annotations else None
-    left_out = _Overlays(out)
-    frames = _something_to_read(scan(arguments.sources, exclude=left_out))
+    left_out = Overlays(out)
+    frames = something_to_read(scan(arguments.sources, exclude=left_out))
     if annotated and "-" not in arguments.sources:
-        names = (frame.name for frame in scan(arguments.sources, exclude=_Overlays(out)))
-        _check_annotations(annotated, arguments.annotations, names)
+        names = (frame.name for frame in scan(arguments.sources, exclude=Overlays(out)))
+        check_annotations(annotated, arguments.annotations, names)
     with contextlib.ExitStack() as stack:
-        predictor = _predictor(arguments, stack)
+        predictor = predictor_of(arguments, stack)
         settings = settings_of(arguments, predictor)
         out.mkdir(parents=True, exist_ok=True)
         stack.enter_context(locked(out))
@@ -119,7 +94,7 @@ def predict(arguments: argparse.Namespace) -> int:
             is_new = run.write(frames, predictor, Session(settings, engine_of(predictor)))
             left_out.report()
             if not is_new and are_newer(out, out / JOURNAL, parquet=arguments.parquet):
-                return _nothing_to_do(run.tally, len(state.failed), out)
+                return nothing_to_do(run.tally, len(state.failed), out)
             summary = collect([out], out, annotated, parquet=arguments.parquet)
         except KeyboardInterrupt:
             print("interrupted; the same command goes on where it was")
@@ -128,7 +103,29 @@ def predict(arguments: argparse.Namespace) -> int:
             raise
         except OSError as error:
             raise OSError(f"{error}; once that is mended, the same command goes on") from error
-    return _summarise(run.tally, summary, out, signal_number=interruption.came)
+    return summarise(run.tally, summary, out, signal_number=interruption.came)
+
+
+def samples() -> str:
+    """The folder of the sample images."""
+    return str(importlib.resources.files("bottomup") / "samples")
+
+
+def _checked_out(path: str) -> Path:
+    """The folder of results.
+
+    Raises:
+        ValueError: no run of this machine can go there.
+    """
+    path = local_path(path)
+    if is_url(path):
+        raise ValueError(f"--out {path!r} is a URL: name a folder, or add --cluster ray")
+    if os.path.exists(path) and not os.path.isdir(path):
+        raise ValueError(f"--out {path!r} is a file: name a folder")
+    if is_run(Place(path)):
+        remedy = "choose another folder, or go on with --cluster ray"
+        raise ValueError(f"--out {path!r} holds a run on a cluster: {remedy}")
+    return Path(path)
 
 
 class _Run:
@@ -229,7 +226,7 @@ class _Run:
         """A list that gets the number of images of the source, once a thread has counted them."""
         total: list[int] = []
         if "-" not in self._arguments.sources:
-            frames = scan(self._arguments.sources, exclude=_Overlays(self._out))
+            frames = scan(self._arguments.sources, exclude=Overlays(self._out))
             shard = self._arguments.shard
             threading.Thread(
                 target=lambda: total.append(sum(belongs_to(frame.name, shard) for frame in frames)),
@@ -238,8 +235,8 @@ class _Run:
         return total
 
 
-def _something_to_read(frames: Iterator[Frame]) -> Iterator[Frame]:
-    """The same frames.
+def something_to_read(frames: Iterator[Frame]) -> Iterator[Frame]:
+    """The same frames, after it is known that there is one to read.
 
     Raises:
         ValueError: none of them can be read.
@@ -254,7 +251,7 @@ def _something_to_read(frames: Iterator[Frame]) -> Iterator[Frame]:
     raise ValueError(f"there is nothing to read:\n  {reasons}")
 
 
-def _check_annotations(annotated: Annotated, path: str, names: Iterable[str]) -> None:
+def check_annotations(annotated: Annotated, path: str, names: Iterable[str]) -> None:
     """Say which images have no annotation, before the run.
 
     Raises:
@@ -298,7 +295,12 @@ def _state(arguments: argparse.Namespace, out: Path, settings: dict[str, object]
     return state
 
 
-def _predictor(arguments: argparse.Namespace, stack: contextlib.ExitStack) -> Predictor:
+def predictor_of(arguments: argparse.Namespace, stack: contextlib.ExitStack) -> Predictor:
+    """The predictor that the arguments ask for; what it needs meanwhile is closed by the stack.
+
+    Raises:
+        ValueError: an argument does not fit.
+    """
     cv2.setNumThreads(1)  # files are read and drawn in threads already
     # the matching of joints needs it, a third of a second, so it comes while the network runs
     threading.Thread(target=importlib.import_module, args=["scipy.optimize"]).start()
@@ -320,26 +322,3 @@ def _predictor(arguments: argparse.Namespace, stack: contextlib.ExitStack) -> Pr
         reduce=True,
         reader=stack.enter_context(IsolatedReader(reader)) if arguments.isolate else reader,
     )
-
-
-def _nothing_to_do(tally: Tally, num_failed: int, out: Path) -> int:
-    """Say that the run is finished; returns the exit code."""
-    failed = f", {num_failed:,} of them failed" if num_failed else ""
-    print(f"nothing to do: {counted(tally.num_kept, 'image', 'images')} done before{failed}")
-    print(f"look at {printable(str(out / 'index.html'))}")
-    return exit_codes.SOME_FAILED if num_failed else exit_codes.DONE
-
-
-def _summarise(tally: Tally, summary: Summary, out: Path, *, signal_number: int) -> int:
-    """Print what was done; returns the exit code."""
-    if signal_number:
-        done = counted(summary.num_images, "image", "images")
-        print(f"interrupted after {done}; the same command goes on")
-    print_failures(summary, out)
-    if tally.num_kept:
-        print(f"{counted(tally.num_kept, 'image', 'images')} kept from before")
-    print(f"{counted(tally.num_done, 'image', 'images')} in {tally.seconds:.1f} s, {tally}")
-    print(f"look at {printable(str(out / 'index.html'))}")
-    if signal_number:
-        return exit_codes.after(signal_number)
-    return exit_codes.SOME_FAILED if summary.num_failed else exit_codes.DONE

@@ -12,6 +12,7 @@ import cv2
 import torch
 
 import bottomup
+from bottomup.images.remote import is_url, local_path
 from bottomup.inference.predictor import Predictor
 from bottomup.weights.store import digest
 
@@ -24,7 +25,7 @@ def settings_of(arguments: argparse.Namespace, predictor: Predictor) -> dict[str
     """
     settings = {
         "version": bottomup.__version__,
-        "sources": [path if path == "-" else os.path.abspath(path) for path in arguments.sources],
+        "sources": [_absolute(path) for path in arguments.sources],
         "shard": arguments.shard,
         "annotations": arguments.annotations and os.path.abspath(arguments.annotations),
         "annotations' SHA-256": arguments.annotations and _sha256(arguments.annotations),
@@ -43,6 +44,11 @@ def settings_of(arguments: argparse.Namespace, predictor: Predictor) -> dict[str
         "overlays": not arguments.no_overlays,
     }
     return json.loads(json.dumps(settings))
+
+
+def _absolute(path: str) -> str:
+    path = local_path(path)
+    return path if path == "-" or is_url(path) else os.path.abspath(path)
 
 
 def engine_of(predictor: Predictor) -> str:

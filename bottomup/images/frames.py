@@ -20,6 +20,7 @@ from bottomup.images import MAX_PIXELS
 from bottomup.images.archives import Member
 from bottomup.images.decoding import can_be_reduced, decode, usable_size, warning
 from bottomup.images.formats import DecodingError, Size
+from bottomup.images.remote import Remote, read_url
 from bottomup.shapes import UInt8
 from bottomup.threads import num_cpus
 
@@ -41,11 +42,12 @@ class Frame:
     Attributes:
         name: unique within the source: the path relative to the source's folder, with forward
             slashes, or #INDEX.
-        path: the file; None for an array.
+        path: the file; None for an array, and behind a URL.
         image: (H, W, 3) uint8 RGB; None if it is not read yet, or cannot be.
         error: why it cannot be read; None if all is well.
         warning: what is wrong with a file that was read all the same.
         member: where it is in the tar file `path`; None for a file of its own.
+        remote: the file behind a URL; None for any other.
         enough: how many times smaller the image may be read, 1, 2, 4 or 8, from its width and
             height. It is pickled with the frame. None: all pixels are wanted.
         reduction: how many times smaller it was read.
@@ -58,6 +60,7 @@ class Frame:
     error: str | None = None
     warning: str | None = None
     member: Member | None = None
+    remote: Remote | None = None
     enough: Callable[[Size], int] | None = None
     reduction: int = 1
     full_wh: Size | None = None
@@ -67,6 +70,8 @@ class Frame:
         """What tells whether the file has changed; None and None if there is no file."""
         if self.member is not None:
             return self.member.size, self.member.time
+        if self.remote is not None:
+            return self.remote.size, self.remote.time
         try:
             status = None if self.path is None or self.error is not None else os.stat(self.path)
         except (OSError, ValueError):
@@ -82,11 +87,17 @@ def read(frame: Frame, *, exif: bool = True, max_pixels: int = MAX_PIXELS) -> Fr
         exif: turn the image as its EXIF orientation says.
         max_pixels: an image whose header claims more is refused before it is decoded.
     """
-    if frame.path is None or not is_unread(frame):
+    if not is_unread(frame):
         return frame
     try:
-        data = _read_bytes(frame.path, frame.member)
-        suffix = os.path.splitext(frame.path if frame.member is None else frame.member.name)[1]
+        if frame.remote is not None:
+            data, origin = read_url(frame.remote, MAX_BYTES), frame.remote.url
+        elif frame.path is not None:
+            data = _read_bytes(frame.path, frame.member)
+            origin = frame.path if frame.member is None else frame.member.name
+        else:
+            return frame
+        suffix = os.path.splitext(origin)[1]
         size = wide, high = usable_size(data, suffix, max_pixels)
         reduction = _reduction(frame, data, size)
         image = decode(data, exif=exif, suffix=suffix, max_pixels=max_pixels, reduction=reduction)

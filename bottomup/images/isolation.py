@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import multiprocessing
 import signal
 import threading
@@ -14,6 +15,21 @@ from typing import NamedTuple
 import cv2
 
 from bottomup.images.frames import Frame, is_unread
+
+
+def read_isolated(frame: Frame, read: Callable[[Frame], Frame]) -> Frame:
+    """Read a frame in a process that this one keeps for it.
+
+    Args:
+        frame: of a file.
+        read: see `IsolatedReader`; equal ones share a process.
+    """
+    return _reader_of(read)(frame)
+
+
+@functools.lru_cache(maxsize=1)
+def _reader_of(read: Callable[[Frame], Frame]) -> "IsolatedReader":
+    return IsolatedReader(read)
 
 
 class _Worker(NamedTuple):

@@ -1,4 +1,4 @@
-"""Where images come from: paths, folders, globs, text files, tar files, lists of them, arrays.
+"""Where images come from: paths, folders, globs, URLs, text files, tar files, lists, arrays.
 
 A source is listed lazily and in a fixed order as frames without pixels. It is never held whole.
 What cannot be found becomes a frame with an error, so the run goes on.
@@ -8,8 +8,9 @@ import dataclasses
 import glob
 import itertools
 import os
+import posixpath
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import numpy as np
 from bottomup.images.archives import read_list, read_tar
 from bottomup.images.formats import SUFFIXES
 from bottomup.images.frames import Frame
+from bottomup.images.remote import Remote, errors_of, find, is_url, local_path, open_url, path_of
 
 MAX_SORTED = 10_000  # entries of a folder that are sorted at once
 # what systems leave in folders of photos
@@ -27,7 +29,8 @@ Source = Any
 """A path, a folder, a glob, an RGB uint8 array, or an iterable of these or of frames.
 
 The path may be that of a text file (.txt) with the path of an image on each line, "-" for such
-lines on the standard input, or a tar file (.tar). The iterable may be infinite.
+lines on the standard input, or a tar file (.tar). Files, folders, patterns and text files may be
+behind URLs, and so may be what a text file names. The iterable may be infinite.
 """
 
 
@@ -56,14 +59,18 @@ def scan(
     ):
         frames = _scan_paths(source, exclude)
         # the names in one folder are unique, and remembering millions of them would cost memory
-        is_folder = len(source) == 1 and os.path.isdir(source[0])
-        yield from frames if is_folder else map(_UniqueNames(), frames)
+        yield from frames if _is_folder(source) else map(_UniqueNames(), frames)
     elif isinstance(source, Iterable):
         yield from _scan_mixed(source, exclude)
     else:
         raise ValueError(
             f"a source is a path, an array or an iterable of them, not {type(source).__name__}"
         )
+
+
+def _is_folder(source: Sequence[str | os.PathLike[str]]) -> bool:
+    path = local_path(os.fspath(source[0])) if len(source) == 1 else ""
+    return os.path.isdir(path) or (is_url(path) and _kind(path) != "list")
 
 
 def _scan_mixed(items: Iterable[Any], exclude: Callable[[str], bool]) -> Iterator[Frame]:
@@ -94,8 +101,11 @@ def _scan_paths(
 ) -> Iterator[Frame]:
     """Files, named relative to the deepest folder that holds all of the given paths."""
     found: list[tuple[str, str, str | None]] = []  # path, kind, error
-    for path in (os.fspath(path) for path in paths):
-        if path == "-" or os.path.lexists(path):
+    urls: list[str] = []
+    for path in (local_path(os.fspath(path)) for path in paths):
+        if is_url(path):
+            urls.append(path)
+        elif path == "-" or os.path.lexists(path):
             found.append((path, _kind(path), None))
         else:
             files = [
@@ -126,6 +136,37 @@ def _scan_paths(
             yield from _scan_list(path)
         else:
             yield Frame(_relative(path, base), Path(path))
+    yield from _scan_urls(urls, exclude)
+
+
+def _scan_urls(urls: Sequence[str], exclude: Callable[[str], bool]) -> Iterator[Frame]:
+    """Images behind URLs, named relative to the deepest folder that holds all of them."""
+    parts = [
+        list(itertools.takewhile(lambda part: not glob.has_magic(part), path_of(url).split("/")))
+        for url in urls
+        if _kind(url) != "list"
+    ]
+    base = posixpath.commonprefix(parts)  # type: ignore[type-var]  also of lists
+    for url in urls:
+        if _kind(url) == "list":
+            yield from _scan_list(url)
+            continue
+        is_empty = True
+        try:
+            for remote in find(url.rstrip("/"), exclude):
+                path = path_of(remote.url)
+                is_named = path == path_of(url)
+                if not is_named and os.path.splitext(path)[1].lower() not in SUFFIXES:
+                    continue
+                is_empty = False
+                inner = path.split("/")[len(base) :]
+                name = "/".join(inner) or posixpath.basename(path)
+                yield Frame(name, remote=remote)
+        except (OSError, ValueError) as error:
+            yield Frame(url, error=f"cannot be read: {error}")
+            continue
+        if is_empty:
+            yield Frame(url, error="no images there")
 
 
 def _kind(path: str) -> str:
@@ -224,16 +265,27 @@ def _scan_list(path: str) -> Iterator[Frame]:
     """The images that a text file names, by their paths; `-` is the standard input."""
     is_empty = True
     try:
-        with open(0 if path == "-" else path, "rb", closefd=path != "-") as file:
-            for line in read_list(file):
+        with _open_list(path) as file:
+            for line in map(local_path, read_list(file)):
                 is_empty = False
-                if not _is_debris(line):
+                if is_url(line):
+                    yield Frame(path_of(line), remote=Remote(line))
+                elif not _is_debris(line):
                     yield Frame(_without_parents(os.path.normpath(line)), Path(line))
-    except OSError as error:
-        yield Frame(path, error=f"the list cannot be read: {error.strerror}")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        yield Frame(path, error=f"the list cannot be read: {reason}")
     else:
         if is_empty:
             yield Frame(path, error="no paths in this list")
+
+
+def _open_list(path: str) -> Any:
+    if not is_url(path):
+        return open(0 if path == "-" else path, "rb", closefd=path != "-")
+    files, name = open_url(path)
+    with errors_of(path):
+        return files.open(name, "rb")
 
 
 def _scan_tar(path: str, base: str) -> Iterator[Frame]:

@@ -36,6 +36,12 @@ def test_words_after_two_dashes_and_negative_numbers_are_no_options():
     assert parser.parse(["-1.5"]).words == ["-1.5"]
 
 
+def test_a_dash_alone_is_a_word():
+    parser = Parser("verb", "Summary.")
+    parser.add_argument("words", nargs="*")
+    assert parser.parse(["-"]).words == ["-"]
+
+
 def test_the_closest_names_are_given_first():
     names = ["alpha", "alphas", "beta"]
     assert did_you_mean("alphaz", names, otherwise="none") in (

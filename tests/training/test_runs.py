@@ -1,6 +1,9 @@
 import json
 import os
 import signal
+import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -69,22 +72,61 @@ def test_a_killed_training_goes_on_as_if_it_had_not_stopped(tmp_path):
         torch.testing.assert_close(other[name], tensor, rtol=1e-6, atol=1e-7, msg=name)
 
 
-def test_two_processes_compute_the_gradients_of_one_with_twice_the_batch(tmp_path):
-    """One step of gradient descent at rate 1: the weights differ from the start by the gradient."""
-    sgd = [
-        "--model.optimizer=torch.optim.SGD",
-        "--model.optimizer.lr=1.0",
-        "--model.freeze_norm=true",
-    ]
-    alone, pair = folder_of(tmp_path, "alone"), folder_of(tmp_path, "pair")
-    step = [*sgd, "--trainer.max_steps=1", "--trainer.callbacks.every_n_train_steps=1"]
-    here("fit", alone, *checkpoint_arguments(alone), *step, "--data.batch_size=4")
-    two = ["--data.batch_size=2", "--trainer.devices=2", "--trainer.strategy=ddp"]
-    process = start("fit", pair, *checkpoint_arguments(pair), *step, *two)
-    assert process.wait(timeout=300) == 0, (pair / "output.txt").read_text()
-    one, other = (weights(folder / "checkpoints" / "last.ckpt") for folder in (alone, pair))
+# one step of gradient descent at rate 1: the weights differ from the start by the gradient
+ONE_STEP = [
+    "--model.optimizer=torch.optim.SGD",
+    "--model.optimizer.lr=1.0",
+    "--model.freeze_norm=true",
+    "--trainer.max_steps=1",
+    "--trainer.callbacks.every_n_train_steps=1",
+]
+
+
+def assert_same_step(folder: Path, other: Path) -> None:
+    one, two = (weights(one / "checkpoints" / "last.ckpt") for one in (folder, other))
     for name, tensor in one.items():
-        torch.testing.assert_close(other[name], tensor, rtol=0, atol=1e-6, msg=name)
+        torch.testing.assert_close(two[name], tensor, rtol=0, atol=1e-6, msg=name)
+
+
+def test_two_processes_compute_the_gradients_of_one_with_twice_the_batch(tmp_path):
+    alone, pair = folder_of(tmp_path, "alone"), folder_of(tmp_path, "pair")
+    here("fit", alone, *checkpoint_arguments(alone), *ONE_STEP, "--data.batch_size=4")
+    two = ["--data.batch_size=2", "--trainer.devices=2", "--trainer.strategy=ddp"]
+    process = start("fit", pair, *checkpoint_arguments(pair), *ONE_STEP, *two)
+    assert process.wait(timeout=300) == 0, (pair / "output.txt").read_text()
+    assert_same_step(alone, pair)
+
+
+@pytest.mark.ray
+def test_two_nodes_compute_the_gradients_of_one_process_with_twice_the_batch(tmp_path):
+    """The commands of docs/scaling.md, on the loopback interface."""
+    alone, pair = folder_of(tmp_path, "alone"), folder_of(tmp_path, "pair")
+    here("fit", alone, *checkpoint_arguments(alone), *ONE_STEP, "--data.batch_size=4")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    nodes = []
+    for rank in (0, 1):
+        words = ["-m", "torch.distributed.run", "--nnodes", "2", "--node-rank", rank]
+        words += ["--nproc-per-node", "1", "--master-addr", "127.0.0.1", "--master-port", port]
+        words += ["-m", "bottomup", "fit", "--config", config(pair), *checkpoint_arguments(pair)]
+        words += [*ONE_STEP, "--data.batch_size=2", "--trainer.num_nodes=2", "--trainer.devices=1"]
+        with (pair / f"output{rank}.txt").open("w") as output:
+            nodes.append(
+                subprocess.Popen(
+                    [sys.executable, *map(str, words)],
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    env=os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
+                )
+            )
+    try:
+        codes = [node.wait(timeout=200) for node in nodes]
+    finally:
+        for node in nodes:
+            node.kill()
+    assert codes == [0, 0], (pair / "output0.txt").read_text()
+    assert_same_step(alone, pair)
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "32-true"])

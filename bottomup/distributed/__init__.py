@@ -1,0 +1,1 @@
+"""A run on many machines: where its results lie, and how Ray spreads its work."""
