@@ -104,7 +104,7 @@ def _serial(photos: Path, out: Path, options: list[str]) -> dict[str, float]:
     sleep_while_waiting()
     from bottomup.cli import predict as verb
     from bottomup.cli.parser import Parser
-    from bottomup.cli.prediction import _predictor
+    from bottomup.cli.prediction import predictor_of
     from bottomup.images.sources import scan
     from bottomup.inference.journal import Journal
     from bottomup.inference.run_folder import Renderer
@@ -122,7 +122,7 @@ def _serial(photos: Path, out: Path, options: list[str]) -> dict[str, float]:
 
     out.mkdir(exist_ok=True)
     with contextlib.ExitStack() as stack:
-        predictor = _predictor(arguments, stack)
+        predictor = predictor_of(arguments, stack)
         journal = stack.enter_context(Journal(out / "journal.log"))
         renderer = Renderer(out)
         frames = list(scan(photos))
