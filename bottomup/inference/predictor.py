@@ -30,7 +30,7 @@ from bottomup.inference.batching import map_batches
 from bottomup.method.aggregation import Maps, aggregate, combine
 from bottomup.method.grouping import RULES, Grouper
 from bottomup.models.pose_net import PoseNet
-from bottomup.poses import Poses
+from bottomup.poses import Poses, require_finite
 from bottomup.threads import default_threads, torch_threads
 from bottomup.weights.store import load_model
 
@@ -322,17 +322,6 @@ def poses_of(predictions: Iterable[Prediction], source: Source) -> Poses | list[
     is_file = isinstance(source, str | os.PathLike) and os.path.isfile(source)
     is_image = isinstance(source, np.ndarray) and source.ndim == 3
     return results[0] if is_file or is_image else results
-
-
-def require_finite(poses: Poses) -> Poses:
-    """The same people.
-
-    Raises:
-        ValueError: a coordinate or a score is not finite.
-    """
-    if not (np.isfinite(poses.keypoints).all() and np.isfinite(poses.scores).all()):
-        raise ValueError("the network gave numbers that are not finite")
-    return poses
 
 
 def failed(frame: Frame, error: str | None) -> Prediction:

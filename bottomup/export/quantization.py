@@ -1,0 +1,52 @@
+"""Layers in 8 bits, by post-training quantization with the package nncf."""
+
+import importlib.util
+import logging
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bottomup.engines.sessions import import_openvino
+
+# what turns votes into heatmaps and tags, and all that follows, stays in float
+NOT_THE_NETWORK = r"(?!.*/net/(trunk|head)/).*"
+
+
+def quantize(
+    path: Path, target: Path, inputs: Iterable[np.ndarray], *, in_float: Sequence[str] = ()
+) -> None:
+    """Write a graph with convolutions in 8 bits.
+
+    Args:
+        path: the graph in float32, .onnx.
+        target: .onnx, or .xml for OpenVINO.
+        inputs: images (1, H, W, 3) uint8, whose activations give the ranges.
+        in_float: patterns of the names of further layers that stay in float.
+
+    Raises:
+        ValueError: nncf is not installed.
+    """
+    if importlib.util.find_spec("nncf") is None:
+        raise ValueError("layers in 8 bits need the package nncf: pip install 'bottomup[int8]'")
+    openvino: Any = import_openvino()
+    import nncf
+    import onnx
+
+    nncf.set_log_level(logging.ERROR)
+    to_openvino = target.suffix == ".xml"
+    model = openvino.Core().read_model(path) if to_openvino else onnx.load(path)
+    data = [*inputs]
+    dataset = nncf.Dataset(data, lambda images: {"images": images})
+    patterns = [NOT_THE_NETWORK, *in_float]
+    quantized = nncf.quantize(
+        model,
+        dataset,
+        subset_size=len(data),
+        ignored_scope=nncf.IgnoredScope(patterns=patterns, validate=False),
+    )
+    if to_openvino:
+        openvino.save_model(quantized, target, compress_to_fp16=False)
+    else:
+        onnx.save(quantized, target)
