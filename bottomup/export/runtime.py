@@ -103,9 +103,7 @@ class Runtime:
         shape = (1, self.manifest.skeleton.num_keypoints, self.manifest.max_candidates)
         if any(name not in outputs or outputs[name].shape[:3] != shape for name in OUTPUTS):
             given = ", ".join(f"{name} {array.shape}" for name, array in outputs.items())
-            raise ValueError(
-                f"the graph gives {given}: export it again"
-            )
+            raise ValueError(f"the graph gives {given}: export it again")
         poses = self._group(*(outputs[name][0] for name in OUTPUTS))
         return require_finite(transform.poses_to_image(poses, transform.input_wh))
 
