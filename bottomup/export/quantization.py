@@ -1,6 +1,6 @@
 """Layers in 8 bits, by post-training quantization with the package nncf."""
 
-import importlib.util
+import importlib
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -28,12 +28,12 @@ def quantize(
     Raises:
         ValueError: nncf is not installed.
     """
-    if importlib.util.find_spec("nncf") is None:
-        raise ValueError("layers in 8 bits need the package nncf: pip install 'bottomup[int8]'")
-    openvino: Any = import_openvino()
-    import nncf
-    import onnx
-
+    try:
+        nncf: Any = importlib.import_module("nncf")
+        onnx: Any = importlib.import_module("onnx")
+        openvino: Any = import_openvino()
+    except ImportError as error:
+        raise ValueError("8 bits need the packages of bottomup[int8]: pip install them") from error
     nncf.set_log_level(logging.ERROR)
     to_openvino = target.suffix == ".xml"
     model = openvino.Core().read_model(path) if to_openvino else onnx.load(path)

@@ -30,9 +30,10 @@ def weights(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def labelled(tmp_path: Path) -> tuple[str, str]:
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     """Two photos, whose people are those that the bundled network finds."""
+    tmp_path = tmp_path_factory.mktemp("labelled")
     folder = tmp_path / "photos"
     folder.mkdir()
     find = bottomup.Predictor(size=640)
@@ -87,8 +88,9 @@ def test_a_loss_beyond_the_limit_is_a_failure(labelled, tmp_path, capsys):
 def test_labels_without_people_prove_nothing(labelled, tmp_path, capsys):
     annotations, images = labelled
     content = json.loads(Path(annotations).read_text())
-    Path(annotations).write_text(json.dumps(content | {"annotations": []}))
-    words = ["export", "default", "--out", str(tmp_path / "out"), "--check", annotations, images]
+    empty = tmp_path / "empty.json"
+    empty.write_text(json.dumps(content | {"annotations": []}))
+    words = ["export", "default", "--out", str(tmp_path / "out"), "--check", str(empty), images]
     assert main(words) != 0
 
 
@@ -125,6 +127,11 @@ def test_bundled_weights_record_nothing(labelled, tmp_path, capsys):
         (["default", "--max-loss", "2"], "not a number from 0 to 1"),
         (["default", "--check", "no.json", "."], "no.json"),
         (["default", "--int8", "no_such_folder"], "no image can be read"),
+        pytest.param(
+            ["default", "--int8", str(SAMPLES)],
+            "bottomup[int8]",
+            marks=pytest.mark.skipif(is_installed("nncf"), reason="nncf is installed"),
+        ),
     ],
 )
 def test_wrong_usage_is_told(words, message, tmp_path, capsys):
