@@ -40,11 +40,17 @@ def quantize(
     data = [*inputs]
     dataset = nncf.Dataset(data, lambda images: {"images": images})
     patterns = [NOT_THE_NETWORK, *in_float]
+    advanced = nncf.AdvancedQuantizationParameters()
+    if not to_openvino:  # ONNX Runtime has one zero point for all channels
+        parameters = nncf.quantization.advanced_parameters.QuantizationParameters
+        advanced.activations_quantization_params = parameters(per_channel=False)
     quantized = nncf.quantize(
         model,
         dataset,
+        preset=nncf.QuantizationPreset.MIXED,  # activations need not be symmetric
         subset_size=len(data),
         ignored_scope=nncf.IgnoredScope(patterns=patterns, validate=False),
+        advanced_parameters=advanced,
     )
     if to_openvino:
         openvino.save_model(quantized, target, compress_to_fp16=False)
