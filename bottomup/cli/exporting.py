@@ -110,7 +110,7 @@ def _record(
         backend=manifest.format,
         precision=manifest.precision,
     )
-    change = _ap(lower, annotations, f"torch {manifest.precision}") - torch_ap
+    change = _ap(lower, annotations, f"predict in {manifest.precision}") - torch_ap
     try:
         record_cost(path, manifest.precision, Cost(change, manifest.weights_sha256))
         print(f"{path} now records that {manifest.precision} changes AP by {change:+.4f}")
@@ -137,12 +137,13 @@ def _calibration_inputs(source: str, manifest: Manifest) -> list[np.ndarray]:
     """
     frames = list(scan(source))
     chosen = np.linspace(0, len(frames) - 1, min(len(frames), MAX_CALIBRATION_IMAGES)).astype(int)
-    read_ones = [read(frames[index]) for index in chosen]
-    inputs = [
-        input_transform(manifest, manifest.default_size, frame.image.shape[1::-1]).warp(frame.image)
-        for frame in read_ones
-        if frame.image is not None
-    ]
+    inputs, error = [], "the source is empty"
+    for frame in (read(frames[index]) for index in chosen):
+        if frame.image is None:
+            error = f"{frame.name}: {frame.error}"
+            continue
+        transform = input_transform(manifest, manifest.default_size, frame.image.shape[1::-1])
+        inputs.append(transform.warp(frame.image)[None])
     if not inputs:
-        raise ValueError(f"--int8 {source!r}: no image can be read ({read_ones[0].error})")
+        raise ValueError(f"--int8 {source!r}: no image can be read ({error})")
     return inputs
