@@ -2,7 +2,7 @@
 
 import importlib
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +10,19 @@ import numpy as np
 
 from bottomup.engines.sessions import import_openvino
 
-# what turns votes into heatmaps and tags, and all that follows, stays in float
-NOT_THE_NETWORK = r"(?!.*/net/(trunk|head)/).*"
+# names of layers outside the trunk, and in its pyramid: in 8 bits they cost the most accuracy
+IN_FLOAT = r"(?!.*/net/trunk/(?!smooth|lateral)).*"
 
 
-def quantize(
-    path: Path, target: Path, inputs: Iterable[np.ndarray], *, in_float: Sequence[str] = ()
-) -> None:
-    """Write a graph with convolutions in 8 bits.
+def quantize(path: Path, target: Path, inputs: Iterable[np.ndarray]) -> None:
+    """Write a graph with the convolutions of the trunk in 8 bits.
+
+    The heads, the pyramid, the votes and the search for candidates stay in float.
 
     Args:
         path: the graph in float32, .onnx.
         target: .onnx, or .xml for OpenVINO.
         inputs: images (1, H, W, 3) uint8, whose activations give the ranges.
-        in_float: patterns of the names of further layers that stay in float.
 
     Raises:
         ValueError: nncf is not installed.
@@ -33,13 +32,12 @@ def quantize(
         onnx: Any = importlib.import_module("onnx")
         openvino: Any = import_openvino()
     except ImportError as error:
-        raise ValueError("8 bits need the packages of bottomup[int8]: pip install them") from error
+        raise ValueError("8 bits need nncf: pip install 'bottomup[int8]'") from error
     nncf.set_log_level(logging.ERROR)
     to_openvino = target.suffix == ".xml"
     model = openvino.Core().read_model(path) if to_openvino else onnx.load(path)
     data = [*inputs]
     dataset = nncf.Dataset(data, lambda images: {"images": images})
-    patterns = [NOT_THE_NETWORK, *in_float]
     advanced = nncf.AdvancedQuantizationParameters()
     if not to_openvino:  # ONNX Runtime has one zero point for all channels
         parameters = nncf.quantization.advanced_parameters.QuantizationParameters
@@ -47,9 +45,8 @@ def quantize(
     quantized = nncf.quantize(
         model,
         dataset,
-        preset=nncf.QuantizationPreset.MIXED,  # activations need not be symmetric
         subset_size=len(data),
-        ignored_scope=nncf.IgnoredScope(patterns=patterns, validate=False),
+        ignored_scope=nncf.IgnoredScope(patterns=[IN_FLOAT], validate=False),
         advanced_parameters=advanced,
     )
     if to_openvino:
