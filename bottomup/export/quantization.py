@@ -28,9 +28,9 @@ def quantize(path: Path, target: Path, inputs: Iterable[np.ndarray]) -> None:
         ValueError: nncf is not installed.
     """
     try:
+        openvino: Any = import_openvino()  # first: without telemetry, that of nncf is off too
         nncf: Any = importlib.import_module("nncf")
         onnx: Any = importlib.import_module("onnx")
-        openvino: Any = import_openvino()
     except ImportError as error:
         raise ValueError("8 bits need nncf: pip install 'bottomup[int8]'") from error
     nncf.set_log_level(logging.ERROR)
