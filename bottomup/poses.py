@@ -159,3 +159,14 @@ def keypoint_similarities(
     variances = (2 * np.array(skeleton.sigmas)) ** 2
     squared = ((points - others) ** 2).sum(axis=-1)  # ... K
     return np.exp(-squared / (2 * areas[..., None] * variances))
+
+
+def require_finite(poses: Poses) -> Poses:
+    """The same people.
+
+    Raises:
+        ValueError: a coordinate or a score is not finite.
+    """
+    if not (np.isfinite(poses.keypoints).all() and np.isfinite(poses.scores).all()):
+        raise ValueError("the network gave numbers that are not finite")
+    return poses

@@ -61,9 +61,10 @@ class DenseGraph(nn.Module):
 def write_dense(net: PoseNet, path: Path) -> None:
     """Write the `DenseGraph` of a network; see `write_graph`."""
     graph = DenseGraph(net).eval()
+    example = example_of(net, torch.float32)
     with torch.inference_mode():
-        graph(_example(net.preprocessing.multiple, torch.float32))
-    write_graph(graph, path, _example(net.preprocessing.multiple, torch.float32), graph.names)
+        graph(example)
+    write_graph(graph, path, example, graph.names)
 
 
 def outputs_of(net: PoseNet, named: Mapping[str, np.ndarray]) -> list[HeadOutput] | list[DenseMaps]:
@@ -113,8 +114,9 @@ def write_graph(graph: nn.Module, path: Path, example: Tensor, outputs: Sequence
         file.write(content.getbuffer())
 
 
-def _example(multiple: int, dtype: torch.dtype) -> Tensor:
-    high, wide = (number * multiple for number in EXAMPLE_SIDES)
+def example_of(net: PoseNet, dtype: torch.dtype) -> Tensor:
+    """A black image with which a graph of the network is traced."""
+    high, wide = (number * net.preprocessing.multiple for number in EXAMPLE_SIDES)
     return torch.zeros(1, high, wide, 3, dtype=dtype)
 
 

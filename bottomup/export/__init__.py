@@ -13,7 +13,8 @@ from bottomup.lazy import offer
 
 FORMATS = {"onnx": "model.onnx", "openvino": "model.xml"}
 """The file of the graph in each format."""
-MAX_CANDIDATES = 256  # of each joint, that a graph keeps
+PRECISIONS = ("float32", "bfloat16", "float16", "int8")
+MAX_CANDIDATES = 2048  # of each joint, that a graph keeps
 MAX_VOTES = 256  # of each scale
 MAX_LOSS = 0.01  # of AP, that --check allows
 

@@ -19,6 +19,7 @@ from bottomup.method.aggregation import combine
 from bottomup.method.grouping import Grouper
 from bottomup.method.peaks import KERNEL_SIZE
 from bottomup.models.center_voting import CenterVotingHead
+from bottomup.models.heads import resize_tags
 from bottomup.models.pose_net import PoseNet
 
 MIDDLE = KERNEL_SIZE**2 // 2  # of a square of cells, row by row
@@ -72,7 +73,7 @@ class PoseGraph(nn.Module):
         maps = combine(self.net.read(self.net(inputs.permute(0, 3, 1, 2))))
         slots = find_slots(
             maps.heatmaps,
-            maps.tags,
+            resize_tags(maps.tags, maps.heatmaps.shape[2:]),
             detection_threshold=self.detection_threshold,
             threshold=self.threshold,
             max_candidates=self.max_candidates,

@@ -61,17 +61,6 @@ def poses_of(predictions: Iterable[Prediction], source: Source) -> Poses | list[
     return results[0] if is_file or is_image else results
 
 
-def require_finite(poses: Poses) -> Poses:
-    """The same people.
-
-    Raises:
-        ValueError: a coordinate or a score is not finite.
-    """
-    if not (np.isfinite(poses.keypoints).all() and np.isfinite(poses.scores).all()):
-        raise ValueError("the network gave numbers that are not finite")
-    return poses
-
-
 def outcome(frame: Frame, poses: Poses | None = None, *, error: str | None = None) -> Prediction:
     """The prediction of a frame."""
     return Prediction(

@@ -31,12 +31,11 @@ from bottomup.inference.prediction import (
     failed,
     outcome,
     poses_of,
-    require_finite,
 )
 from bottomup.method.aggregation import Maps, aggregate, combine
 from bottomup.method.grouping import RULES, Grouper
 from bottomup.models.pose_net import PoseNet
-from bottomup.poses import Poses
+from bottomup.poses import Poses, require_finite
 from bottomup.threads import default_threads, torch_threads
 from bottomup.weights.store import load_model
 
@@ -175,7 +174,8 @@ class Predictor:
         self._enough = functools.partial(
             sizing.enough,
             size=self.size,
-            own=net.preprocessing,
+            own_size=net.preprocessing.size,
+            own_side=net.preprocessing.side,
             max_megapixels=max_megapixels,
             scale=max(self.scales),
         )

@@ -13,7 +13,6 @@ from typing import Literal
 
 from bottomup.geometry import Transform
 from bottomup.inference import MOST_MEGAPIXELS
-from bottomup.models.network import Preprocessing
 
 # an image that is read smaller than it is has at least this long side in pixels ...
 LEAST_SIDE = 1280
@@ -95,7 +94,8 @@ def enough(
     image_wh: tuple[int, int],
     *,
     size: int | Literal["auto"],
-    own: Preprocessing,
+    own_size: int,
+    own_side: Literal["long", "short"],
     max_megapixels: float,
     scale: float,
 ) -> int:
@@ -107,12 +107,13 @@ def enough(
     Args:
         image_wh: width and height of the image.
         size: as in `base_and_doublings`.
-        own: of the network.
+        own_size: as in `base_and_doublings`.
+        own_side: of an image, that has this size.
         max_megapixels: as in `base_and_doublings`.
         scale: the largest at which the network sees the image.
     """
-    base, doublings = base_and_doublings(image_wh, size, own.size, max_megapixels)
-    side = "long" if size == "auto" else own.side
+    base, doublings = base_and_doublings(image_wh, size, own_size, max_megapixels)
+    side = "long" if size == "auto" else own_side
     finest = Transform.fit(image_wh, base, side=side).matrix.max() * scale * 2**doublings
     most = min(1 / max(LEAST_FACTOR * finest, 1e-9), max(image_wh) / LEAST_SIDE)
     return max((number for number in (2, 4, 8) if number <= most), default=1)

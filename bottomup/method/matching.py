@@ -1,8 +1,7 @@
 """From candidates to people, with numpy and scipy only: match joints, then fill in missing ones.
 
 The method is that of Newell, Huang and Deng, "Associative Embedding" (2017), with the steps of
-HigherHRNet (Cheng et al., 2020). Here a person is a row of K cell indices; `grouping` turns them
-into coordinates.
+HigherHRNet (Cheng et al., 2020). A person is a row of K cell indices: `grouping` has coordinates.
 """
 
 import dataclasses

@@ -14,8 +14,8 @@ from bottomup.coordinates import map_points
 from bottomup.models.hrnet import BasicBlock
 from bottomup.models.mobilenet import Conv, SeparableConv, in_bands
 
-Side = int | Tensor
-"""Height or width of maps; a tensor while a graph is traced, which then works for all sizes."""
+Side = Any
+"""Height or width of maps: an int, or a tensor while a graph for all sizes is traced."""
 
 
 class HeadOutput(NamedTuple):

@@ -22,9 +22,8 @@ from bottomup.inference.prediction import (
     failed,
     outcome,
     poses_of,
-    require_finite,
 )
-from bottomup.poses import Poses
+from bottomup.poses import Poses, require_finite
 from bottomup.skeleton import Skeleton
 from bottomup.topdown.detectors import Boxes, CenterDetector, Detector
 from bottomup.topdown.person_net import BUILDERS, PersonNet

@@ -1,13 +1,16 @@
 """The description of a network in its weights file: enough to rebuild it, in JSON."""
 
 import dataclasses
+import json
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+import safetensors.torch
 import torch
 
+from bottomup.files import write_whole
 from bottomup.models.network import Cost, Network, Preprocessing
 from bottomup.skeleton import Skeleton
 from bottomup.weights.reading import DOWNLOAD_AGAIN, WeightsError, in_short
@@ -111,6 +114,25 @@ def assemble(
         raise WeightsError(
             f"{path}: its description is damaged ({in_short(error)}); {DOWNLOAD_AGAIN}"
         ) from error
+
+
+def record_cost(path: Path, precision: str, cost: Cost) -> None:
+    """Write what a precision costs into a file of our own format; its tensors stay as they are.
+
+    Raises:
+        ValueError: it is not of our own format.
+        OSError: it cannot be written.
+    """
+    with safetensors.safe_open(path, "pt") as file:
+        text = (file.metadata() or {}).get("bottomup")
+    if text is None:
+        raise ValueError("it does not describe its network; bottomup convert makes one that does")
+    description = json.loads(text)
+    costs = dict(description.get("costs") or {}) | {precision: dataclasses.asdict(cost)}
+    metadata = {"bottomup": json.dumps(description | {"costs": costs})}
+    content = safetensors.torch.save(safetensors.torch.load_file(path), metadata)
+    with write_whole(path) as out:
+        out.write(content)
 
 
 def network_name(description: Mapping[str, Any]) -> str:

@@ -86,5 +86,7 @@ def test_sizes_that_cannot_be_used_are_refused():
 )
 def test_an_image_may_be_read_as_small_as_the_finest_input(wh, size, scale, expected):
     own = Preprocessing(side="long")
-    found = enough(wh, size=size, own=own, max_megapixels=24, scale=scale)
+    found = enough(
+        wh, size=size, own_size=own.size, own_side=own.side, max_megapixels=24, scale=scale
+    )
     assert found == expected

@@ -1,0 +1,56 @@
+"""Runs where nncf is installed: pip install -c scripts/constraints.txt -e '.[dev,int8]'."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bottomup.engines.sessions import import_openvino, open_session
+from bottomup.export.runtime import Runtime
+from bottomup.export.writing import describe_export, export
+from bottomup.models.pose_net import PoseNet, mobile
+from bottomup.weights.store import start_from
+
+pytest.importorskip("nncf")
+pytestmark = pytest.mark.filterwarnings("ignore")  # of nncf
+
+
+@pytest.fixture(scope="module")
+def net() -> PoseNet:
+    net: PoseNet = mobile(num_scales=1).eval()
+    start_from(net, "mobile")
+    return net
+
+
+@pytest.mark.parametrize("format", ["openvino", "onnx"])
+@torch.inference_mode()
+def test_an_export_in_8_bits_runs(format, net, tmp_path):
+    generator = np.random.default_rng(0)
+    inputs = [generator.integers(0, 256, (1, 64, 96, 3), dtype=np.uint8) for _ in range(3)]
+    sizes = {}
+    for precision in ("float32", "int8"):
+        manifest = describe_export(net, format=format, precision=precision)
+        export(net, tmp_path / precision, manifest, inputs=inputs)
+        sizes[precision] = sum(p.stat().st_size for p in (tmp_path / precision).glob("model.*"))
+    assert sizes["int8"] < 0.6 * sizes["float32"]
+    runtime = Runtime(tmp_path / "int8")
+    assert runtime.precision == "int8"
+    assert len(runtime(np.zeros((50, 70, 3), np.uint8))) == 0
+
+
+@torch.inference_mode()
+def test_only_the_trunk_is_in_8_bits(net, tmp_path: Path):
+    inputs = [np.zeros((1, 64, 96, 3), np.uint8)]
+    export(net, tmp_path, describe_export(net, precision="int8"), inputs=inputs)
+    open_session(tmp_path / "model.xml", "openvino", precision="int8")
+    model = import_openvino().Core().read_model(tmp_path / "model.xml")
+    quantized = [
+        op.get_friendly_name()
+        for op in model.get_ordered_ops()
+        if any(v.get_node().get_type_name() == "FakeQuantize" for v in op.input_values())
+        and op.get_type_name() in ("Convolution", "GroupConvolution", "MatMul")
+    ]
+    assert len(quantized) > 40
+    assert all(re.search("/net/trunk/(?!smooth|lateral)", name) for name in quantized)
