@@ -45,9 +45,9 @@ NETS = {
     "mobile": bundled,
     "one scale": lambda: bundled(num_scales=1),
     "fine heatmaps": lambda: bundled(fine_channels=8),
-    "higherhrnet": lambda: lively(higherhrnet(8, num_blocks=1)),
+    "higherhrnet": lambda: lively(higherhrnet(8, num_blocks=1), bias=-1.0),
     "anchored": lambda: lively(higherhrnet(8, num_deconvs=0, tag_dims=2, tag_anchor=0.1)),
-    "compact": lambda: lively(compact(8, out_channels=8), bias=-4.0),
+    "compact": lambda: lively(compact(8, out_channels=8), bias=-3.0),
 }
 
 
@@ -130,10 +130,13 @@ def test_a_graph_in_any_engine_gives_what_torch_gives(name, tmp_path):
             images = images_of(size)
             expected = graph(torch.from_numpy(images))
             actual = Slots(**{k: torch.from_numpy(v) for k, v in session(images).items()})
-            for image in range(size[0]):
-                for joint in range(net.skeleton.num_keypoints):
-                    found, wanted = rows(actual, image, joint), rows(expected, image, joint)
-                    # a crest may have an almost equal neighbour
-                    assert num_unlike(found, wanted) <= 2 + 0.02 * len(wanted)
-                    assert len(wanted) < graph.max_candidates
-            assert (expected.value > 0).sum() > 100
+            pairs = [
+                (rows(actual, image, joint), rows(expected, image, joint))
+                for image in range(size[0])
+                for joint in range(net.skeleton.num_keypoints)
+            ]
+            num_rows = sum(len(wanted) for _, wanted in pairs)
+            assert num_rows > 100
+            assert max(len(wanted) for _, wanted in pairs) < graph.max_candidates
+            # a crest may have an almost equal neighbour
+            assert sum(num_unlike(*pair) for pair in pairs) <= 0.02 * num_rows
