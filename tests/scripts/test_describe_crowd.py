@@ -6,10 +6,10 @@ from scripts.describe_crowd import SYNTHETIC, evaluation_set, intersection_over_
 
 
 def test_the_evaluation_set_is_as_hard_as_demanded():
-    """1 to 10 people of 32 to 200 pixels; 30 % overlap another by IoU > 0.3, 20 % are cut off."""
+    """1 to 10 people of 48 to 256 pixels; 30 % overlap another by IoU > 0.3, 20 % are cut off."""
     images = evaluation_set(SYNTHETIC)
     assert len(images) == 200
-    assert (images.crowd.people, images.crowd.sizes) == ((1, 10), (32.0, 200.0))
+    assert (images.crowd.people, images.crowd.sizes) == ((1, 10), (48.0, 256.0))
     people = [
         person for index in range(40) for person in people_of(images.crowd, (images.seed, index))
     ]
