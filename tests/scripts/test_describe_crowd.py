@@ -16,8 +16,8 @@ def test_the_evaluation_set_is_as_hard_as_demanded():
     assert np.mean([person.overlaps for person in people]) >= 0.3
     assert np.mean([person.seen_overlaps for person in people]) >= 0.3
     assert np.mean([person.is_cut for person in people]) >= 0.2
-    assert min(person.size for person in people) >= 32
-    assert max(person.size for person in people) <= 200 + 1e-6
+    assert min(person.size for person in people) >= 48 - 1e-6
+    assert max(person.size for person in people) <= 256 + 1e-6
 
 
 def test_people_are_those_of_the_evaluated_image():
