@@ -6,18 +6,18 @@ from scripts.describe_crowd import SYNTHETIC, evaluation_set, intersection_over_
 
 
 def test_the_evaluation_set_is_as_hard_as_demanded():
-    """1 to 10 people of 32 to 200 pixels; 30 % overlap another by IoU > 0.3, 20 % are cut off."""
+    """1 to 10 people of 48 to 256 pixels; 30 % overlap another by IoU > 0.3, 20 % are cut off."""
     images = evaluation_set(SYNTHETIC)
     assert len(images) == 200
-    assert (images.crowd.people, images.crowd.sizes) == ((1, 10), (32.0, 200.0))
+    assert (images.crowd.people, images.crowd.sizes) == ((1, 10), (48.0, 256.0))
     people = [
         person for index in range(40) for person in people_of(images.crowd, (images.seed, index))
     ]
     assert np.mean([person.overlaps for person in people]) >= 0.3
     assert np.mean([person.seen_overlaps for person in people]) >= 0.3
     assert np.mean([person.is_cut for person in people]) >= 0.2
-    assert min(person.size for person in people) >= 32
-    assert max(person.size for person in people) <= 200 + 1e-6
+    assert min(person.size for person in people) >= 48 - 1e-6
+    assert max(person.size for person in people) <= 256 + 1e-6
 
 
 def test_people_are_those_of_the_evaluated_image():

@@ -9,12 +9,17 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from bottomup import networks
 from bottomup.data.drawings import DrawnEvaluation
 from bottomup.data.samples import Batch
 from bottomup.data.scenes.crowd import Crowd
-from bottomup.training.estimator import Estimator
+from bottomup.method.losses import Criterion
+from bottomup.method.voting_losses import VotingCriterion
+from bottomup.topdown.estimator import TopDownEstimator
+from bottomup.training.estimator import Estimator, PoseEstimator
 from bottomup.training.optimizers import ConvMuon
 from tests.support.recipes import total_loss
+from tests.support.still_samples import boxes, crops, whole_images
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("seeded")]
 
@@ -112,5 +117,5 @@ def test_one_person_in_a_crop(name):
 
 def test_boxes_of_people():
     estimator = topdown("person_detector")
-    figures = learn(estimator, boxes(IMAGES, ALL), adam(estimator, 1e-3), 200)
+    figures = learn(estimator, boxes(IMAGES, ALL), adam(estimator, 2e-3), 300)
     assert figures["AP"] >= 0.9

@@ -19,6 +19,9 @@ from bottomup.topdown.person_net import PersonNet, PersonOutput, read_maximum, t
 from bottomup.training.estimator import Estimator
 from tests.support.recipes import make_recipe
 from tests.support.still_samples import crops, whole_images
+from tests.support.training_runs import LIGHTNING
+
+pytestmark = LIGHTNING
 
 SIZE = 256
 CROWD = Crowd(SIZE, SIZE, people=(1, 3), sizes=(64.0, 160.0), overlap=0.0, truncation=0.0)
@@ -144,4 +147,5 @@ def test_the_published_rule_costs_10_points_at_stride_4_alone(monkeypatch):
 def test_the_offset_of_a_network_is_taken_off_its_targets(monkeypatch):
     """Any offset fits: the same people are found."""
     assert round_trip("mobile_coco", monkeypatch, offset=-1.0) > 0.97
-    assert round_trip("synthetic", monkeypatch, offset=1.0) > 0.995
+    # joints within a pixel of the border are lost
+    assert round_trip("synthetic", monkeypatch, offset=1.0) > 0.99
