@@ -1,5 +1,6 @@
 """Timings as ratios of two things measured in one run: medians, one table for each command.
 
+python scripts/benchmark.py network   # engines and precisions, beside torch in float32
 python scripts/benchmark.py decode    # heatmaps and tags -> people, and the reference algorithm
 python scripts/benchmark.py start     # the first result and --help, beside import torch
 python scripts/benchmark.py end-to-end  # predict of many photos, beside the network alone
@@ -17,6 +18,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import benchmark_engines
 import benchmark_journal
 import benchmark_pipeline
 import benchmark_sizes
@@ -124,6 +126,11 @@ def main() -> None:
     command.add_argument("--repeats", type=int, default=21)
     command.add_argument("--no-reference", action="store_true", help="skip the slow side")
     command.set_defaults(run=decode)
+    command = commands.add_parser("network", help=benchmark_engines.network.__doc__)
+    command.add_argument("--device", default="auto", help="as of bottomup predict")
+    command.add_argument("--threads", type=int, help="1 for the bundled network, 2 for W32")
+    command.add_argument("--repeats", type=int, default=15)
+    command.set_defaults(run=benchmark_engines.network)
     add_pipeline(commands)
     command = commands.add_parser("loss", help=benchmark_training.loss.__doc__)
     command.add_argument("--people", type=int, nargs="+", default=[1, 5, 30, 100])
@@ -148,7 +155,7 @@ def main() -> None:
     command.add_argument("--repeats", type=int, default=15)
     command.add_argument("--busy", type=int, help="busy processes; one for each CPU if not given")
     command.set_defaults(run=benchmark_threads.threads)
-    for name in ("decode", "start", "end-to-end"):
+    for name in ("network", "decode", "start", "end-to-end"):
         commands.choices[name].add_argument("--json", type=Path, help="file to write figures to")
     arguments = parser.parse_args()
     arguments.run(arguments)

@@ -12,49 +12,51 @@ import cv2
 import torch
 from benchmark_training import alternate
 
+from bottomup.engines.choice import Engine, choose_engine, supported
+from bottomup.engines.devices import choose_device
+from bottomup.engines.sessions import is_installed
+from bottomup.images.decoding import decode
+from bottomup.models.pose_net import PoseNet, higherhrnet
+from bottomup.weights.store import load_model
+
 SIDES = {"mobile": (640, 480), "higherhrnet": (512, 512)}  # width and height of the input
 THREADS = {"mobile": 1, "higherhrnet": 2}
 
 
 def network(arguments: argparse.Namespace) -> None:
     """Network and voting from pixels to heatmaps and tags: medians in turns, ratios to torch."""
-    from bottomup.engines.devices import choose_device
-    from bottomup.models.pose_net import higherhrnet
-    from bottomup.weights.store import load_model
-
     device = choose_device(arguments.device)
     print(f"{_processor(device)}; torch {torch.__version__}")
     print(f"{'network':12} {'input':>9} threads {'engine':24} {'precision':9}       ms  ratio")
     figures: dict[str, float] = {}
     for name, build in (("mobile", load_model), ("higherhrnet", higherhrnet)):
-        net = build().eval().to(device, memory_format=torch.channels_last)
+        net = build().eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         threads = arguments.threads or THREADS[name]
         runs = dict(_runs(net, SIDES[name], threads))
         times = alternate(runs, arguments.repeats)
-        for (engine, precision), seconds in times.items():
-            ratio = seconds / times["torch", "float32"]
+        for side, seconds in times.items():
+            engine, precision = side.split(", ")
+            ratio = seconds / times["torch, float32"]
             size = "{} x {}".format(*SIDES[name])
             print(
                 f"{name:12} {size:>9} {threads:7} {engine:24} {precision:9} {seconds * 1e3:8.1f} "
                 f"{ratio:6.2f}",
                 flush=True,
             )
-            figures[f"{name}, {engine}, {precision}: ms"] = seconds * 1e3
-            figures[f"{name}, {engine}, {precision}: to torch in float32"] = ratio
+            figures[f"{name}, {side}: ms"] = seconds * 1e3
+            figures[f"{name}, {side}: to torch in float32"] = ratio
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
 
 
 def _runs(
-    net, wh: tuple[int, int], threads: int
-) -> Iterator[tuple[tuple[str, str], Callable[[], object]]]:
+    net: PoseNet, wh: tuple[int, int], threads: int
+) -> Iterator[tuple[str, Callable[[], object]]]:
     """Each engine and precision that this machine has, and a function that runs it once."""
-    from bottomup.engines.choice import choose_engine, supported
-    from bottomup.engines.sessions import is_installed
-
     device = net.mean.device
     sample = importlib.resources.files("bottomup") / "samples" / "plaza.jpg"  # 28 people
-    pixels = cv2.resize(cv2.imread(str(sample)), wh, interpolation=cv2.INTER_AREA)
+    image = decode(sample.read_bytes())
+    pixels = cv2.resize(image, wh, interpolation=cv2.INTER_AREA)
     images = torch.from_numpy(pixels)[None].to(device).permute(0, 3, 1, 2)
     backends = ["torch"]
     if device.type == "cpu":
@@ -64,11 +66,11 @@ def _runs(
             if precision == "int8":
                 continue  # its graph is made from images, see `bottomup export`
             engine = choose_engine(net, backend=backend, precision=precision, threads=threads)
-            yield (engine.name, precision), functools.partial(_run, engine, images, threads)
+            yield f"{engine.name}, {precision}", functools.partial(_run, engine, images, threads)
 
 
 @torch.inference_mode()
-def _run(engine, images: torch.Tensor, threads: int) -> None:
+def _run(engine: Engine, images: torch.Tensor, threads: int) -> None:
     torch.set_num_threads(threads)
     (*_, last) = engine.net.read(engine(images))
     last.heatmaps.sum().item()  # waits for a GPU

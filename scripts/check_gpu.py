@@ -60,7 +60,7 @@ def train(path: Path) -> None:
     """HigherHRNet-W32 at 512 pixels: time of a step and peak memory in float32 and bfloat16."""
     from bottomup.models.pose_net import higherhrnet
 
-    net = higherhrnet(32).cuda().train().to(memory_format=torch.channels_last)
+    net = higherhrnet(32).cuda().train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(net.parameters())
     images = torch.randint(0, 256, (BATCH_SIZE, 3, 512, 512), dtype=torch.uint8, device="cuda")
     images = images.contiguous(memory_format=torch.channels_last)

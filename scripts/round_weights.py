@@ -154,7 +154,7 @@ def _order(net: PoseNet, names: Sequence[str], image: Tensor) -> list[str]:
 def patches_of(layer: nn.Conv2d, features: Tensor, seed: int) -> Tensor:
     """What the outputs of a layer see at some positions, and 1 for the bias: groups, P, n."""
     generator = torch.Generator().manual_seed(seed)
-    (kernel, _), (stride, _), (padding, _) = layer.kernel_size, layer.stride, layer.padding
+    kernel, stride, padding = layer.kernel_size[0], layer.stride[0], int(layer.padding[0])
     if isinstance(layer, Conv) and stride == 2:
         features = F.pad(features, (0, 1, 0, 1))
     padded = F.pad(features, (padding,) * 4)[0]  # C h w

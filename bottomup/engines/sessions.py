@@ -117,4 +117,5 @@ class _ONNXRuntime(Session):
         self._names = [output.name for output in self._session.get_outputs()]
 
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        return dict(zip(self._names, self._session.run(None, {self._input: images}), strict=True))
+        results: Any = self._session.run(None, {self._input: images})
+        return dict(zip(self._names, results, strict=True))
