@@ -51,6 +51,7 @@ from bottomup.weights.store import DEFAULT, bundled, load_model
 BOTTOM_UP: dict[str, dict[str, Any]] = {
     "bottomup": {},
     "bottomup_512": {"size": 512},
+    "bottomup_torch": {"backend": "torch", "precision": "float32"},
     "bottomup_official": {"mode": "official"},
     "bottomup_multiresolution": {},
     "bottomup_scales": {"scales": (0.5, 1.0, 2.0)},

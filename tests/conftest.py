@@ -39,9 +39,10 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def torch_engine() -> Iterator[None]:
-    """Tests run torch, also those in other processes; tests of engines name what they want."""
+    """Tests run torch in float32, also in other processes; those of engines say otherwise."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("BOTTOMUP_BACKEND", "torch")
+        patched.setenv("BOTTOMUP_PRECISION", "float32")
         yield
 
 

@@ -141,8 +141,9 @@ def choose_engine(
         net: the network, on its device.
         backend: one of `BACKENDS`. "auto" is what the variable BOTTOMUP_BACKEND says, else OpenVINO
             on the CPU if it is installed, else torch.
-        precision: one of `PRECISIONS`. "auto" is float32, or a faster precision that engine and
-            processor have and that costs at most `MAX_AP_LOSS` by the record of the weights.
+        precision: one of `PRECISIONS`. "auto" is what the variable BOTTOMUP_PRECISION says, else
+            float32, or a faster precision that engine and processor have and that costs at most
+            `MAX_AP_LOSS` by the record of the weights.
         official: whether the numbers of the reference are wanted; "auto" is then torch, in float32.
         threads: of the CPU, for engines other than torch.
 
@@ -151,6 +152,8 @@ def choose_engine(
     """
     if backend == "auto":
         backend = os.environ.get("BOTTOMUP_BACKEND", "auto")
+    if precision == "auto":
+        precision = os.environ.get("BOTTOMUP_PRECISION", "auto")
     for what, asked, known in (
         ("backend", backend, BACKENDS),
         ("precision", precision, PRECISIONS),

@@ -102,6 +102,7 @@ def test_torch_in_float32_is_the_network_itself(bundled):
 def pretend(monkeypatch, *, installed=("openvino", "onnx", "onnxruntime"), precisions=("float32",)):
     """A machine with these packages and precisions, on which any graph can be made."""
     monkeypatch.delenv("BOTTOMUP_BACKEND", raising=False)
+    monkeypatch.delenv("BOTTOMUP_PRECISION", raising=False)
     monkeypatch.setattr(choice, "is_installed", lambda name: name in installed)
     monkeypatch.setattr(choice, "supported", lambda backend, device: list(precisions))
 
@@ -135,6 +136,8 @@ def test_the_variable_says_what_auto_is(monkeypatch, bundled):
     monkeypatch.setenv("BOTTOMUP_BACKEND", "onnxruntime")
     assert chosen(bundled)[0] == "onnxruntime"
     assert chosen(bundled, backend="openvino")[0] == "openvino"
+    monkeypatch.setenv("BOTTOMUP_PRECISION", "float32")
+    assert chosen(bundled)[1] == "float32"
     monkeypatch.setenv("BOTTOMUP_BACKEND", "tensorrt")
     with pytest.raises(ValueError, match="backend is 'tensorrt'; choose one of auto, torch"):
         choose_engine(bundled)
