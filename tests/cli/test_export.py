@@ -56,7 +56,7 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     return str(tmp_path / "labels.json"), str(folder)
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", [pytest.param("onnx", marks=pytest.mark.slow), "openvino"])
 def test_an_export_is_checked(format, labelled, tmp_path, capsys):
     out = tmp_path / "out"
     words = ["export", "default", "--format", format, "--out", str(out), "--check", *labelled]
@@ -85,6 +85,7 @@ def test_a_loss_beyond_the_limit_is_a_failure(labelled, tmp_path, capsys):
     assert "it loses more than 0.05" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_labels_without_people_prove_nothing(labelled, tmp_path, capsys):
     annotations, images = labelled
     content = json.loads(Path(annotations).read_text())
@@ -108,6 +109,7 @@ def test_what_a_precision_costs_is_recorded_in_a_file_of_ours(labelled, weights,
     assert -1 < net.costs["bfloat16"].ap_change < 1
 
 
+@pytest.mark.slow
 def test_bundled_weights_record_nothing(labelled, tmp_path, capsys):
     before = read_description("default")
     words = ["export", "default", "--precision", "bfloat16", "--out", str(tmp_path / "out")]
