@@ -19,7 +19,7 @@ from bottomup.images.decoding import decode
 from bottomup.models.pose_net import PoseNet, higherhrnet
 from bottomup.weights.store import load_model
 
-SIDES = {"mobile": (640, 480), "higherhrnet": (512, 512)}  # width and height of the input
+SIDES = {"mobile": (640, 448), "higherhrnet": (512, 512)}  # width and height of the input
 THREADS = {"mobile": 1, "higherhrnet": 2}
 
 

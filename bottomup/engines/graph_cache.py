@@ -16,7 +16,7 @@ from bottomup.weights.description import describe
 from bottomup.weights.store import digest
 
 VERSION = 1  # of the graphs: counted up when they are made in another way
-MAX_BYTES = 1 << 30  # of all graphs; those are removed whose last use is the longest ago
+MAX_BYTES = 1 << 30  # of all graphs, also compiled; the oldest are removed
 
 
 def open_cached(
@@ -36,9 +36,9 @@ def open_cached(
     path = user_cache("graphs") / f"{_key(net)}.onnx"
     if path.is_file():
         with contextlib.suppress(OSError, ValueError):  # it is damaged
-            session = open_session(path, backend, precision=precision, threads=threads)
-            path.touch()
-            return session
+            return open_session(
+                path, backend, precision=precision, threads=threads, cache=path.parent
+            )
     with tempfile.TemporaryDirectory() as temporary:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -47,7 +47,7 @@ def open_cached(
         except OSError:  # the cache cannot be written, or the disk is full
             path = Path(temporary) / path.name
             write_dense(net, path)
-        return open_session(path, backend, precision=precision, threads=threads)
+        return open_session(path, backend, precision=precision, threads=threads, cache=path.parent)
 
 
 def _key(net: PoseNet) -> str:
@@ -58,7 +58,7 @@ def _key(net: PoseNet) -> str:
 
 def _remove_oldest(newest: Path) -> None:
     """Keep the cache within `MAX_BYTES`."""
-    others = [path for path in newest.parent.glob("*.onnx") if path != newest]
+    others = [path for path in newest.parent.iterdir() if path.is_file() and path != newest]
     used = newest.stat().st_size
     for path in sorted(others, key=lambda path: path.stat().st_mtime, reverse=True):
         used += path.stat().st_size

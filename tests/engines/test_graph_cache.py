@@ -70,7 +70,7 @@ def test_a_cache_that_cannot_be_written_only_costs_time(cache, num_written):
     assert len(num_written) == 1
 
 
-def test_graphs_that_were_not_used_for_long_make_room(cache, monkeypatch):
+def test_the_oldest_graphs_make_room(cache, monkeypatch):
     net = compact(8).eval()
     open_cached(net, "onnxruntime")
     (first,) = cache.iterdir()
