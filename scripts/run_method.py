@@ -40,6 +40,7 @@ from comparison.timing import (
 )
 from torch.utils.flop_counter import FlopCounterMode
 
+from bottomup.engines.choice import TorchEngine
 from bottomup.files import read_json
 from bottomup.images.frames import Frame
 from bottomup.inference.predictor import Prediction, Predictor
@@ -225,6 +226,8 @@ def count_gflops(predictor: Predictor | TopDownPredictor, frame: Frame) -> float
 
     A multiplication with an addition counts as two.
     """
+    if isinstance(predictor, Predictor):  # other engines are not counted; it is the last photo
+        predictor.engine = TorchEngine(predictor.net)
     with FlopCounterMode(display=False) as counter:
         predict(predictor, frame)
     return counter.get_total_flops() / 1e9
