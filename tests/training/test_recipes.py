@@ -91,7 +91,14 @@ def tiny_data(recipe: str, folder: Path) -> list[str]:
     return arguments
 
 
-@pytest.mark.parametrize("recipe", recipes())
+# of the four recipes with HRNet, which differ little here, one is quick enough
+LARGE = ("higherhrnet_w48_coco", "higherhrnet_w32_crowdpose", "hrnet_w32_ae_coco")
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name in LARGE)) for name in recipes()],
+)
 def test_a_stopped_recipe_goes_on_and_ends_with_its_newest_state(
     recipe, tmp_path, monkeypatch, capsys
 ):

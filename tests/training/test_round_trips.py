@@ -138,6 +138,7 @@ def test_truncated_positions_would_cost_5_points_at_stride_4(monkeypatch):
     assert round_trip("mobile_coco", monkeypatch, exact=False) < 0.94
 
 
+@pytest.mark.slow
 def test_the_published_rule_costs_10_points_at_stride_4_alone(monkeypatch):
     """So HigherHRNet predicts at stride 2 as well."""
     assert 0.87 < round_trip("hrnet_w32_ae_coco", monkeypatch) < 0.91
