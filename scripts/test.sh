@@ -8,5 +8,5 @@ source "$(dirname "${BASH_SOURCE[0]}")/setup_env.sh"
 cd "$repo"
 python -m pytest -rs "$@"
 if [ $# -eq 0 ]; then
-    exec python -m pytest -rs -m ray tests/distributed tests/training/test_runs.py
+    exec python -m pytest -rs -m "ray and not slow" tests/distributed tests/training/test_runs.py
 fi
