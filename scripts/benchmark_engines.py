@@ -63,8 +63,6 @@ def _runs(
         backends += [name for name in ("openvino", "onnxruntime") if is_installed(name)]
     for backend in backends:
         for precision in reversed(supported(backend, device.type)):
-            if precision == "int8":
-                continue  # its graph is made from images, see `bottomup export`
             engine = choose_engine(net, backend=backend, precision=precision, threads=threads)
             yield f"{engine.name}, {precision}", functools.partial(_run, engine, images, threads)
 

@@ -30,6 +30,7 @@ from bottomup.cli import exit_codes
 from bottomup.cli.interruption import Interruption
 from bottomup.cli.training import SUMMARIES
 from bottomup.data.datamodule import PoseData
+from bottomup.engines.devices import has_bfloat16
 from bottomup.models.pose_net import PoseNet
 from bottomup.threads import default_threads
 from bottomup.training.checkpoints import NewestCheckpoint, StoppedTrainingError
@@ -133,12 +134,9 @@ def fast_precision(
     Without them a CPU emulates it, eleven times slower than float32; an older GPU has float16.
     """
     if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
-        has_it = torch.cuda.is_bf16_supported(including_emulation=False)
-        return "bf16-mixed" if has_it else "16-mixed"
+        return "bf16-mixed" if has_bfloat16("cuda") else "16-mixed"
     is_cpu = accelerator == "cpu" or not torch.backends.mps.is_available()
-    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # older torches lack them
-    has_it = is_cpu and any(getattr(torch.cpu, name, bool)() for name in names)
-    return "bf16-mixed" if has_it else "32-true"
+    return "bf16-mixed" if is_cpu and has_bfloat16("cpu") else "32-true"
 
 
 class _CommandLine(LightningCLI):

@@ -10,4 +10,4 @@ The words of the command line stand in this file, which `--help` reads without t
 """
 
 BACKENDS = ("auto", "torch", "openvino", "onnxruntime")
-PRECISIONS = ("auto", "float32", "bfloat16", "float16", "int8")
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")

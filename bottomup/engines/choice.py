@@ -14,6 +14,7 @@ from torch import Tensor
 
 from bottomup.engines import BACKENDS, PRECISIONS
 from bottomup.engines.cuda_graphs import CudaGraphs
+from bottomup.engines.devices import has_bfloat16
 from bottomup.engines.graph_cache import open_cached
 from bottomup.engines.graphs import outputs_of, sees_one_scale
 from bottomup.engines.sessions import is_installed, supported_precisions
@@ -34,7 +35,7 @@ class Engine:
     Attributes:
         net: the network, in float32.
         name: of the package, with its version where it is not torch.
-        precision: of the layers: float32, bfloat16, float16 or int8.
+        precision: of the layers: float32, bfloat16 or float16.
     """
 
     net: PoseNet
@@ -191,12 +192,10 @@ def supported(backend: str, device: str) -> list[str]:
     if backend != "torch":
         return [name for name in PRECISIONS[:0:-1] if name in supported_precisions(backend)]
     if device == "cuda":
-        return ["float16", *["bfloat16"] * torch.cuda.is_bf16_supported(), "float32"]
+        return ["float16", *["bfloat16"] * has_bfloat16(device), "float32"]
     if device == "mps":
         return ["float16", "float32"]
-    asked = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # not public yet
-    has_bfloat16 = any(getattr(torch.cpu, name, bool)() for name in asked)
-    return [*["bfloat16"] * has_bfloat16, "float32"]
+    return [*["bfloat16"] * has_bfloat16(device), "float32"]
 
 
 def _fastest(net: PoseNet, available: Sequence[str]) -> str:

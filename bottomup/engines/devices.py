@@ -22,6 +22,14 @@ def choose_device(device: str | torch.device) -> torch.device:
         ) from error
 
 
+def has_bfloat16(device: str) -> bool:
+    """Whether a kind of device, "cpu" or "cuda", computes in bfloat16 without emulation."""
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # older torches lack them
+    return any(getattr(torch.cpu, name, bool)() for name in names)
+
+
 def reason(error: Exception) -> str:
     """Why an image failed, in one line for its owner."""
     signs = "allocate memory|Insufficient memory|Failed to allocate"

@@ -92,7 +92,7 @@ class Predictor:
         flip: it is also run on each image mirrored: more accurate, at twice the cost.
         backend: what computes the network: "torch", "openvino" or "onnxruntime". "auto" is OpenVINO
             on the CPU if it is installed (not in official mode), else torch.
-        precision: of its layers: "float32", "bfloat16", "float16" or "int8". "auto" is float32, or
+        precision: of its layers: "float32", "bfloat16" or "float16". "auto" is float32, or
             a faster one for weights whose file records that it costs at most 0.003 AP, on a
             processor that has it.
         threads: of the CPU, that the network computes with; None is as many as this process may use
