@@ -1,5 +1,6 @@
 """Timings as ratios of two things measured in one run: medians, one table for each command.
 
+python scripts/benchmark.py all       # the first four, and whether they reach our goals
 python scripts/benchmark.py network   # engines and precisions, beside torch in float32
 python scripts/benchmark.py decode    # heatmaps and tags -> people, and the reference algorithm
 python scripts/benchmark.py start     # the first result and --help, beside import torch
@@ -19,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import benchmark_engines
+import benchmark_goals
 import benchmark_journal
 import benchmark_pipeline
 import benchmark_sizes
@@ -42,14 +44,15 @@ def median_ms(function: Callable[[], object], repeats: int) -> float:
     return float(np.median(times)) * 1e3
 
 
-def decode(arguments: argparse.Namespace) -> None:
+def decode(arguments: argparse.Namespace) -> dict[str, float]:
     """Maps of 512 x 512 -> Poses on one thread, beside version 0.1.0 and the reference algorithm.
 
     "maps" are heatmaps (17, 512, 512) and tags (17, 512, 512, 2). "outputs" are what a HigherHRNet
     gives: heatmaps and tags of 256 x 256, and heatmaps of 512 x 512.
     """
     torch.set_num_threads(1)
-    ours, figures = {}, {}
+    ours: dict[int, float] = {}
+    figures: dict[str, float] = {}
     print("people  found  maps: ms  0.1.0  ratio  outputs: ms  0.1.0  ratio  reference  ratio")
     for num_people in arguments.people:
         now, before, *outputs, slow, found = decoders(num_people)
@@ -63,18 +66,20 @@ def decode(arguments: argparse.Namespace) -> None:
         ours[num_people] = a
         row = f"{num_people:6} {found:6} {a:9.2f} {b:6.2f} {a / b:6.2f}"
         row += f" {c:12.2f} {d:6.2f} {c / d:6.2f}"
-        figures[num_people] = {"maps": a, "maps, 0.1.0": b, "outputs": c, "outputs, 0.1.0": d}
+        figures |= {
+            f"{num_people} people, from {what}, to version 0.1.0": ratio
+            for what, ratio in (("maps", a / b), ("outputs", c / d))
+        }
         if not arguments.no_reference:
             reference = median_ms(slow, 3 if num_people <= 20 else 1)
             row += f" {reference:10.0f} {reference / a:6.0f}"
-            figures[num_people]["reference"] = reference
+            figures[f"{num_people} people, reference to ours"] = reference / a
         print(row, flush=True)
     few, many = min(ours), max(ours)
     if many > few:
         slope = (ours[many] - ours[few]) / (many - few)
         print(f"each further person: {slope:.3f} ms ({few} to {many} people)")
-    if arguments.json:
-        arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
+    return figures
 
 
 def decoders(num_people: int) -> tuple:
@@ -116,7 +121,26 @@ def add_pipeline(commands: argparse._SubParsersAction) -> None:
     command.set_defaults(run=benchmark_pipeline.end_to_end)
 
 
-def main() -> None:
+def everything(arguments: argparse.Namespace) -> dict[str, float]:
+    """Speed of all that predict does, and our goals for this processor."""
+    words = [
+        ["network"],
+        ["decode", "--no-reference"],
+        ["start"],
+        ["end-to-end", "--backend", "auto", "--precision", "auto"],
+        ["end-to-end", "--count", "500", "--repeats", "1"],
+    ]
+    figures: dict[str, float] = {}
+    for command in words:
+        print("\n$ benchmark.py", *command, flush=True)
+        given = make_parser().parse_args(command)
+        figures |= {f"{command[0]}, {name}": value for name, value in given.run(given).items()}
+    benchmark_goals.report(figures)
+    return figures
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The commands and their options."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -155,10 +179,18 @@ def main() -> None:
     command.add_argument("--repeats", type=int, default=15)
     command.add_argument("--busy", type=int, help="busy processes; one for each CPU if not given")
     command.set_defaults(run=benchmark_threads.threads)
-    for name in ("network", "decode", "start", "end-to-end"):
+    commands.add_parser("all", help=everything.__doc__).set_defaults(run=everything)
+    for name in ("all", "network", "decode", "start", "end-to-end"):
         commands.choices[name].add_argument("--json", type=Path, help="file to write figures to")
-    arguments = parser.parse_args()
-    arguments.run(arguments)
+    return parser
+
+
+def main() -> None:
+    """Run a command, and write its figures to a file if one is named."""
+    arguments = make_parser().parse_args()
+    figures = arguments.run(arguments)
+    if getattr(arguments, "json", None):
+        arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
 
 
 if __name__ == "__main__":

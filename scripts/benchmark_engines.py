@@ -3,7 +3,6 @@
 import argparse
 import functools
 import importlib.resources
-import json
 import platform
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,7 +22,7 @@ SIDES = {"mobile": (640, 448), "higherhrnet": (512, 512)}  # width and height of
 THREADS = {"mobile": 1, "higherhrnet": 2}
 
 
-def network(arguments: argparse.Namespace) -> None:
+def network(arguments: argparse.Namespace) -> dict[str, float]:
     """Network and voting from pixels to heatmaps and tags: medians in turns, ratios to torch."""
     device = choose_device(arguments.device)
     print(f"{_processor(device)}; torch {torch.__version__}")
@@ -45,8 +44,7 @@ def network(arguments: argparse.Namespace) -> None:
             )
             figures[f"{name}, {side}: ms"] = seconds * 1e3
             figures[f"{name}, {side}: to torch in float32"] = ratio
-    if arguments.json:
-        arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
+    return figures
 
 
 def _runs(

@@ -270,12 +270,15 @@ def rate_of_workers(out: Path, num_workers: int) -> float:
 
 
 def measure_speed(folder: Path, nodes: Cluster, num_rounds: int) -> None:
-    """Print images a second of one process with a thread, and the ratios of workers to it."""
+    """Print images a second of one process with a thread, and the ratios of workers to it.
+
+    At a usual size: at that of the faults above, most of the time would be reading.
+    """
     rates: dict[int, list[float]] = {0: [], 1: [], 2: []}
     for i in range(num_rounds):
         for num_workers, of in rates.items():
             out = folder / f"{i}-{num_workers}"
-            options = ["--threads", "1"]
+            options = ["--threads", "1", "--size", "512"]
             if num_workers:
                 options += ["--cluster", "ray", "--ray-address", nodes.address]
                 options += ["--workers", str(num_workers)]

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from bottomup.engines.sessions import is_inner
 from bottomup.files import write_whole
 from bottomup.models.center_voting import CenterVotingHead, DenseMaps
 from bottomup.models.heads import HeadOutput
@@ -36,7 +37,7 @@ class DenseGraph(nn.Module):
         net: the network.
 
     Attributes:
-        names: of the outputs: "0.heatmaps", with the index of the scale or resolution.
+        names: of the outputs, see `named_tensors`.
     """
 
     def __init__(self, net: PoseNet):
@@ -48,23 +49,24 @@ class DenseGraph(nn.Module):
         """B H W 3 to the tensors that `names` tells."""
         images = images.permute(0, 3, 1, 2)
         outputs = [self.net.at_scale(images, 0)] if sees_one_scale(self.net) else self.net(images)
-        named = {
-            f"{number}.{field}": tensor
-            for number, output in enumerate(outputs)
-            for field, tensor in output._asdict().items()
-            if tensor is not None
-        }
+        named = named_tensors(outputs)
         self.names = list(named)
         return tuple(named.values())
 
 
+def named_tensors(outputs: Sequence[HeadOutput] | Sequence[DenseMaps]) -> dict[str, Tensor]:
+    """The tensors of a network's outputs by number and field, such as "0.heatmaps"."""
+    return {
+        f"{number}.{field}": tensor
+        for number, output in enumerate(outputs)
+        for field, tensor in output._asdict().items()
+        if tensor is not None
+    }
+
+
 def write_dense(net: PoseNet, path: Path) -> None:
     """Write the `DenseGraph` of a network; see `write_graph`."""
-    graph = DenseGraph(net).eval()
-    example = example_of(net, torch.float32)
-    with torch.inference_mode():
-        graph(example)
-    write_graph(graph, path, example, graph.names)
+    write_graph(DenseGraph(net).eval(), path, example_of(net, torch.float32))
 
 
 def outputs_of(net: PoseNet, named: Mapping[str, np.ndarray]) -> list[HeadOutput] | list[DenseMaps]:
@@ -78,18 +80,25 @@ def outputs_of(net: PoseNet, named: Mapping[str, np.ndarray]) -> list[HeadOutput
     return [kind(**given) for given in fields]
 
 
-def write_graph(graph: nn.Module, path: Path, example: Tensor, outputs: Sequence[str]) -> None:
+def write_graph(graph: Any, path: Path, example: Tensor) -> None:
     """Write a graph for images of any number, height and width; whole or not at all.
 
     Args:
-        graph: from images (B, H, W, 3) to a tuple of tensors.
+        graph: a module from images (B, H, W, 3) to a tuple of tensors, whose attribute `names`
+            tells the names of these once it has run.
         path: an .onnx file.
         example: images, with which the graph is traced.
-        outputs: the names of the tensors.
 
     Raises:
         ValueError: the package onnx is not installed.
     """
+    axes = {"images": {0: "batch", 1: "height", 2: "width"}}
+    with torch.inference_mode():
+        tensors = graph(example)
+        for name, tensor in zip(graph.names, tensors, strict=True):
+            axes[name] = {0: "batch"}
+            if is_inner(name):
+                axes[name] |= {tensor.ndim - 2: f"{name} height", tensor.ndim - 1: f"{name} width"}
     content = io.BytesIO()
     with _quiet(), torch.enable_grad():  # with gradients, no layer computes in bands
         try:
@@ -99,9 +108,8 @@ def write_graph(graph: nn.Module, path: Path, example: Tensor, outputs: Sequence
                 content,  # type: ignore[arg-type]
                 dynamo=False,
                 input_names=["images"],
-                output_names=list(outputs),
-                dynamic_axes={"images": {0: "batch", 1: "height", 2: "width"}}
-                | {name: {0: "batch"} for name in outputs},
+                output_names=graph.names,
+                dynamic_axes=axes,
                 opset_version=OPSET,
             )
         except torch.onnx.errors.OnnxExporterError as error:

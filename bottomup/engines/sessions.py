@@ -28,6 +28,11 @@ class Session:
         raise NotImplementedError
 
 
+def is_inner(name: str) -> bool:
+    """Whether an output of a graph is one of its network, such as "0.heatmaps"."""
+    return "." in name
+
+
 def is_installed(backend: str) -> bool:
     """Whether the package of a backend can be imported."""
     return importlib.util.find_spec(backend) is not None
@@ -48,6 +53,7 @@ def open_session(
     precision: str = "float32",
     threads: int | None = None,
     cache: Path | None = None,
+    reads: bool = False,
 ) -> Session:
     """Make a graph ready to run.
 
@@ -59,6 +65,9 @@ def open_session(
         threads: of the CPU; None leaves it to the package.
         cache: a folder where OpenVINO keeps what it has compiled, which is then ready four times
             sooner.
+        reads: whether the graph also reads the outputs of its network, as exported ones do. That
+            part is in float32 whatever the precision is, since it computes positions, and its
+            results alone are returned.
 
     Raises:
         ValueError: the package is not installed, or cannot run the graph.
@@ -70,7 +79,7 @@ def open_session(
         )
     opened = _OpenVINO if backend == "openvino" else _ONNXRuntime
     try:
-        return opened(path, precision, threads, cache)
+        return opened(path, precision, threads, cache, reads)
     except Exception as error:  # ONNX Runtime has errors of its own, which are only `Exception`
         reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
         raise ValueError(f"{path}: {backend} cannot run this graph ({reason})") from error
@@ -86,30 +95,72 @@ def import_openvino() -> ModuleType:
 
 
 class _OpenVINO(Session):
-    def __init__(self, path: Path, precision: str, threads: int | None, cache: Path | None):
+    def __init__(
+        self, path: Path, precision: str, threads: int | None, cache: Path | None, reads: bool
+    ):
         openvino = import_openvino()
         core = openvino.Core()
-        options: dict[str, Any] = {
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": HINTS[precision],
-        }
+        options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
         if threads is not None:
             options["INFERENCE_NUM_THREADS"] = threads
         if cache is not None:
             options["CACHE_DIR"] = str(cache)
-        compiled = core.compile_model(path, "CPU", options)
+        parts: list[Any] = [path]
+        if reads:
+            parts = _parts(openvino, core.read_model(path), whole=precision == "float32")
+        hints = [_hint(precision, core), "f32"][: len(parts)]
+        self._requests = [
+            core.compile_model(
+                part, "CPU", options | {"INFERENCE_PRECISION_HINT": hint}
+            ).create_infer_request()
+            for part, hint in zip(parts, hints, strict=True)
+        ]
         self.engine = f"openvino {openvino.__version__.split('-')[0]}"
-        self._request = compiled.create_infer_request()
-        # an output may also have the name that a layer gave it, such as "/Sub_7"
-        self._names = [min(o.get_names(), key=lambda name: "/" in name) for o in compiled.outputs]
+        self._names = [_name(output) for output in self._requests[-1].model_outputs]
 
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        results = self._request.infer({0: images}, share_inputs=True)
+        inputs = {0: images}
+        for request in self._requests:
+            results = request.infer(inputs, share_inputs=True)
+            inputs = {0: images} | dict(enumerate(results.values(), 1))
         return dict(zip(self._names, results.values(), strict=True))
 
 
+def _name(output: Any) -> str:
+    """Of an output of a graph; it may also have one that a layer gave it, such as "/Sub_7"."""
+    return min(output.get_names(), key=lambda name: "/" in name)
+
+
+def _hint(precision: str, core: Any) -> str:
+    """The precision of layers that are not in 8 bits, as OpenVINO calls it."""
+    if precision == "int8" and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        return "bf16"
+    return HINTS[precision]
+
+
+def _parts(openvino: Any, model: Any, *, whole: bool) -> list[Any]:
+    """An exported graph in two, both of which take the images: its network, and what reads it.
+
+    The second takes the outputs of the first, too. With `whole`, both are one.
+    """
+    inner = [output for output in model.outputs if is_inner(_name(output))]
+    outer = [output.get_node() for output in model.outputs if not is_inner(_name(output))]
+    if whole or not inner:
+        return [openvino.Model(outer, model.get_parameters())]
+    raw = [output.get_node().input_value(0) for output in inner]
+    network = openvino.Model(raw, model.get_parameters()).clone()
+    given = []
+    for source in raw:
+        given.append(openvino.opset8.parameter(source.get_partial_shape(), np.float32))
+        for target in source.get_target_inputs():
+            target.replace_source_output(given[-1].output(0))
+    return [network, openvino.Model(outer, [*model.get_parameters(), *given])]
+
+
 class _ONNXRuntime(Session):
-    def __init__(self, path: Path, precision: str, threads: int | None, cache: Path | None):
+    def __init__(
+        self, path: Path, precision: str, threads: int | None, cache: Path | None, reads: bool
+    ):
         import onnxruntime
 
         onnxruntime.disable_telemetry_events()
@@ -123,8 +174,9 @@ class _ONNXRuntime(Session):
         )
         self.engine = f"onnxruntime {onnxruntime.__version__}"
         self._input = self._session.get_inputs()[0].name
-        self._names = [output.name for output in self._session.get_outputs()]
+        names = [output.name for output in self._session.get_outputs()]
+        self._names = [name for name in names if not (reads and is_inner(name))]
 
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        results: Any = self._session.run(None, {self._input: images})
+        results: Any = self._session.run(self._names, {self._input: images})
         return dict(zip(self._names, results, strict=True))

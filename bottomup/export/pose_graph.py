@@ -15,11 +15,12 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
 from bottomup.coordinates import map_points
+from bottomup.engines.graphs import named_tensors
 from bottomup.method.aggregation import combine
 from bottomup.method.grouping import Grouper
 from bottomup.method.peaks import KERNEL_SIZE
-from bottomup.models.center_voting import CenterVotingHead
-from bottomup.models.heads import resize_tags
+from bottomup.models.center_voting import CenterVotingHead, DenseMaps
+from bottomup.models.heads import HeadOutput, Side, resize_tags
 from bottomup.models.pose_net import PoseNet
 
 MIDDLE = KERNEL_SIZE**2 // 2  # of a square of cells, row by row
@@ -50,6 +51,9 @@ class PoseGraph(nn.Module):
         grouper: whose thresholds candidates exceed.
         max_candidates: M, the candidates of each joint that are kept.
         max_votes: of each scale, for a network whose people vote.
+
+    Attributes:
+        names: of the outputs: the fields of `Slots`, then those of `named_tensors`.
     """
 
     def __init__(
@@ -63,14 +67,35 @@ class PoseGraph(nn.Module):
         self.detection_threshold = grouper.detection_threshold
         self.threshold = min(grouper.detection_threshold, grouper.refine_threshold)
         self.max_candidates = max_candidates
+        self.names: list[str] = []
 
-    def forward(self, images: UInt8[Tensor, "B H W 3"]) -> Slots:
-        """The candidates in RGB images of any height and width."""
+    def forward(self, images: UInt8[Tensor, "B H W 3"]) -> tuple[Tensor, ...]:
+        """The candidates in RGB images of any height and width.
+
+        Returns:
+            The tensors of `Slots`, then the raw outputs of the network: there an engine can part
+            what it may compute in lower precision from what it may not.
+        """
         multiple = self.net.preprocessing.multiple
         height, width = images.shape[1:3]
         padding = (0, 0, 0, (-width) % multiple, 0, (-height) % multiple)  # black
         inputs = F.pad(images.float(), padding)
-        maps = combine(self.net.read(self.net(inputs.permute(0, 3, 1, 2))))
+        outputs = self.net(inputs.permute(0, 3, 1, 2))
+        slots = self.read(outputs, tuple(inputs.shape[1:3]))
+        named = slots._asdict() | named_tensors(outputs)
+        self.names = list(named)
+        return tuple(named.values())
+
+    def read(
+        self, outputs: list[HeadOutput] | list[DenseMaps], input_hw: tuple[Side, ...]
+    ) -> Slots:
+        """The candidates from the outputs of the network.
+
+        Args:
+            outputs: of `PoseNet.forward`.
+            input_hw: height and width of the network's input.
+        """
+        maps = combine(self.net.read(outputs))
         slots = find_slots(
             maps.heatmaps,
             resize_tags(maps.tags, maps.heatmaps.shape[2:]),
@@ -79,7 +104,7 @@ class PoseGraph(nn.Module):
             max_candidates=self.max_candidates,
         )
         # all sizes have the same ratio
-        map_wh, input_wh = map(int, maps.heatmaps.shape[:1:-1]), map(int, inputs.shape[2:0:-1])
+        map_wh, input_wh = map(int, maps.heatmaps.shape[:1:-1]), map(int, input_hw[::-1])
         xy = map_points(slots.xy, [*map_wh], [*input_wh]) + self.net.preprocessing.offset
         return slots._replace(xy=xy)
 

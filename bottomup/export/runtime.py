@@ -80,6 +80,7 @@ class Runtime:
             backend,
             precision=precision,
             threads=threads or num_cpus(),
+            reads=True,
         )
 
     def __call__(self, image: str | os.PathLike | np.ndarray) -> Poses:

@@ -11,7 +11,7 @@ from bottomup.engines.graphs import example_of, write_graph
 from bottomup.engines.sessions import import_openvino, is_installed
 from bottomup.export import FORMATS, MAX_CANDIDATES, MAX_VOTES, PRECISIONS
 from bottomup.export.manifest import NAME, Manifest
-from bottomup.export.pose_graph import PoseGraph, Slots
+from bottomup.export.pose_graph import PoseGraph
 from bottomup.inference import pyramid
 from bottomup.method.grouping import Grouper
 from bottomup.models.pose_net import PoseNet
@@ -98,7 +98,7 @@ def export(
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".") as temporary:
         path = Path(temporary) / FORMATS["onnx"]
-        write_graph(graph, path, example_of(net, torch.uint8), Slots._fields)
+        write_graph(graph, path, example_of(net, torch.uint8))
         if manifest.precision == "int8":
             from bottomup.export.quantization import quantize
 

@@ -7,8 +7,8 @@ import torch
 from scipy.spatial.distance import cdist
 
 import bottomup
-from bottomup.engines.graphs import write_graph
-from bottomup.engines.sessions import open_session
+from bottomup.engines.graphs import example_of, outputs_of, write_graph
+from bottomup.engines.sessions import is_inner, open_session, supported_precisions
 from bottomup.export.pose_graph import PoseGraph, Slots, find_slots
 from bottomup.method.grouping import Grouper
 from bottomup.method.peaks import find_candidates, locate
@@ -123,23 +123,49 @@ def test_a_graph_in_any_engine_gives_what_torch_gives(name, tmp_path):
     torch.manual_seed(0)
     net = NETS[name]()
     graph = graph_of(net)
-    multiple = net.preprocessing.multiple
-    example = torch.zeros(1, 2 * multiple, 3 * multiple, 3, dtype=torch.uint8)
-    write_graph(graph, tmp_path / "a.onnx", example, Slots._fields)
+    write_graph(graph, tmp_path / "a.onnx", example_of(net, torch.uint8))
     for backend in ("openvino", "onnxruntime"):
         pytest.importorskip(backend)
-        session = open_session(tmp_path / "a.onnx", backend)
+        session = open_session(tmp_path / "a.onnx", backend, reads=True)
         for size in SIZES:
             images = images_of(size)
-            expected = graph(torch.from_numpy(images))
+            expected = Slots(*graph(torch.from_numpy(images))[: len(Slots._fields)])
             actual = Slots(**{k: torch.from_numpy(v) for k, v in session(images).items()})
-            pairs = [
-                (rows(actual, image, joint), rows(expected, image, joint))
-                for image in range(size[0])
-                for joint in range(net.skeleton.num_keypoints)
-            ]
-            num_rows = sum(len(wanted) for _, wanted in pairs)
-            assert num_rows > 100
-            assert max(len(wanted) for _, wanted in pairs) < graph.max_candidates
-            # a crest may have an almost equal neighbour
-            assert sum(num_unlike(*pair) for pair in pairs) <= 0.02 * num_rows
+            require_alike(actual, expected, graph.max_candidates)
+
+
+@pytest.mark.parametrize("name", ["mobile", "higherhrnet"])
+@torch.inference_mode()
+def test_in_lower_precision_the_outputs_are_read_in_float32(name, tmp_path):
+    pytest.importorskip("openvino")
+    if "bfloat16" not in supported_precisions("openvino"):
+        pytest.skip("this processor has no bfloat16")
+    torch.manual_seed(0)
+    net = NETS[name]()
+    graph, path = graph_of(net), tmp_path / "a.onnx"
+    write_graph(graph, path, example_of(net, torch.uint8))
+    images = images_of((1, 128, 192))
+    given = open_session(path, "openvino", precision="bfloat16", reads=True)(images)
+    actual = Slots(**{name: torch.from_numpy(array) for name, array in given.items()})
+    # all in bfloat16: the same outputs of the network, but other slots
+    named = open_session(path, "openvino", precision="bfloat16")(images)
+    inner = {name: array for name, array in named.items() if is_inner(name)}
+    expected = graph.read(outputs_of(net, inner), (128, 192))
+    require_alike(actual, expected, graph.max_candidates)
+    rounded = Slots(*(torch.from_numpy(named[field]) for field in Slots._fields))
+    with pytest.raises(AssertionError):
+        require_alike(rounded, expected, graph.max_candidates)
+
+
+def require_alike(actual: Slots, expected: Slots, max_candidates: int) -> None:
+    """The same candidates in all images."""
+    pairs = [
+        (rows(actual, image, joint), rows(expected, image, joint))
+        for image in range(len(expected.value))
+        for joint in range(expected.value.shape[1])
+    ]
+    num_rows = sum(len(wanted) for _, wanted in pairs)
+    assert num_rows > 100
+    assert max(len(wanted) for _, wanted in pairs) < max_candidates
+    # a crest may have an almost equal neighbour
+    assert sum(num_unlike(*pair) for pair in pairs) <= 0.02 * num_rows
