@@ -27,7 +27,7 @@ from bottomup.weights.published import PUBLISHED
 from bottomup.weights.store import bundled, load_model
 
 MAX_CALIBRATION_IMAGES = 300  # more change the ranges of int8 little
-RECORDED = ("bfloat16", "float16")  # precisions in which `Predictor` can run any weights
+RECORDED = ("bfloat16", "float16", "int8")  # precisions of `Predictor`
 
 
 def run_export(arguments: argparse.Namespace) -> int:

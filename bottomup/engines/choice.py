@@ -35,7 +35,7 @@ class Engine:
     Attributes:
         net: the network, in float32.
         name: of the package, with its version where it is not torch.
-        precision: of the layers: float32, bfloat16 or float16.
+        precision: of the layers: float32, bfloat16, float16 or int8.
     """
 
     net: PoseNet
@@ -144,7 +144,8 @@ def choose_engine(
             on the CPU if it is installed, else torch.
         precision: one of `PRECISIONS`. "auto" is what the variable BOTTOMUP_PRECISION says, else
             float32, or a faster precision that engine and processor have and that costs at most
-            `MAX_AP_LOSS` by the record of the weights.
+            `MAX_AP_LOSS` by the record of the weights. "int8" has its ranges from the sample images
+            and needs nncf.
         official: whether the numbers of the reference are wanted; "auto" is then torch, in float32.
         threads: of the CPU, for engines other than torch.
 
@@ -169,6 +170,8 @@ def choose_engine(
         graphs = device == "cpu" and not official and all(map(is_installed, ("openvino", "onnx")))
         chosen = "openvino" if graphs else "torch"
     available = supported(chosen, device)
+    if precision == "int8" and chosen != "torch" and not is_installed("nncf"):
+        raise ValueError("8 bits need nncf: pip install 'bottomup[int8]'")
     if precision not in ("auto", *available):
         raise ValueError(
             f"precision {precision!r} is not what {chosen} has on this machine; "
@@ -190,7 +193,8 @@ def choose_engine(
 def supported(backend: str, device: str) -> list[str]:
     """The precisions that a backend has on this machine without emulation, in order of speed."""
     if backend != "torch":
-        return [name for name in PRECISIONS[:0:-1] if name in supported_precisions(backend)]
+        has = supported_precisions(backend) - (set() if is_installed("nncf") else {"int8"})
+        return [name for name in PRECISIONS[:0:-1] if name in has]
     if device == "cuda":
         return ["float16", *["bfloat16"] * has_bfloat16(device), "float32"]
     if device == "mps":
@@ -199,20 +203,12 @@ def supported(backend: str, device: str) -> list[str]:
 
 
 def _fastest(net: PoseNet, available: Sequence[str]) -> str:
-    """The first precision whose cost is recorded, for these very weights, as small; or float32.
-
-    Not int8: its cost depends on the images with which it was made.
-    """
+    """The first precision whose cost is recorded, for these very weights, as small; or float32."""
     if not net.costs:
         return "float32"
     sha256 = digest(net.state_dict())
     for name in available:
         record = net.costs.get(name)
-        if (
-            name != "int8"
-            and record
-            and record.sha256 == sha256
-            and record.ap_change >= -MAX_AP_LOSS
-        ):
+        if record and record.sha256 == sha256 and record.ap_change >= -MAX_AP_LOSS:
             return name
     return "float32"

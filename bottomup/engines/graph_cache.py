@@ -9,8 +9,9 @@ from pathlib import Path
 import torch
 
 from bottomup.engines.graphs import write_dense
+from bottomup.engines.quantization import quantize, sample_inputs
 from bottomup.engines.sessions import Session, open_session
-from bottomup.files import user_cache
+from bottomup.files import user_cache, write_whole
 from bottomup.models.pose_net import PoseNet
 from bottomup.weights.description import describe
 from bottomup.weights.store import digest
@@ -27,13 +28,13 @@ def open_cached(
     Args:
         net: on the CPU.
         backend: see `open_session`.
-        precision: likewise.
+        precision: likewise; the ranges of int8 come from the sample images.
         threads: likewise.
 
     Raises:
         ValueError: the graph cannot be made or run.
     """
-    path = user_cache("graphs") / f"{_key(net)}.onnx"
+    path = user_cache("graphs") / f"{_key(net)}{'-int8' * (precision == 'int8')}.onnx"
     if path.is_file():
         with contextlib.suppress(OSError, ValueError):  # it is damaged
             return open_session(
@@ -42,12 +43,25 @@ def open_cached(
     with tempfile.TemporaryDirectory() as temporary:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_dense(net, path)
+            _write(net, path, precision)
             _remove_oldest(path)
         except OSError:  # the cache cannot be written, or the disk is full
             path = Path(temporary) / path.name
-            write_dense(net, path)
+            _write(net, path, precision)
         return open_session(path, backend, precision=precision, threads=threads, cache=path.parent)
+
+
+def _write(net: PoseNet, path: Path, precision: str) -> None:
+    """Write the graph, whole or not at all."""
+    if precision == "int8":
+        with tempfile.TemporaryDirectory() as temporary:
+            exact, quantized = (Path(temporary, name) for name in ("exact.onnx", "int8.onnx"))
+            write_dense(net, exact)
+            quantize(exact, quantized, sample_inputs(net))
+            with write_whole(path) as file:
+                file.write(quantized.read_bytes())
+    else:
+        write_dense(net, path)
 
 
 def _key(net: PoseNet) -> str:

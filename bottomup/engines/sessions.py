@@ -119,7 +119,7 @@ class _OpenVINO(Session):
         self._names = [_name(output) for output in self._requests[-1].model_outputs]
 
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        inputs = {0: images}
+        results, inputs = {}, {0: images}
         for request in self._requests:
             results = request.infer(inputs, share_inputs=True)
             inputs = {0: images} | dict(enumerate(results.values(), 1))

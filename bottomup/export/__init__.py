@@ -3,8 +3,7 @@
 1. `pose_graph`: from pixels to candidates for joints, as one graph.
 2. `manifest`: what the file beside a graph says.
 3. `writing`: from a network to the files.
-4. `quantization`: layers in 8 bits.
-5. `runtime`: from images to people, with numpy, scipy, OpenCV and one engine.
+4. `runtime`: from images to people, with numpy, scipy, OpenCV and one engine.
 
 The words of the command line stand in this file, which `--help` reads without torch.
 """

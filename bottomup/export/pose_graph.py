@@ -81,8 +81,9 @@ class PoseGraph(nn.Module):
         padding = (0, 0, 0, (-width) % multiple, 0, (-height) % multiple)  # black
         inputs = F.pad(images.float(), padding)
         outputs = self.net(inputs.permute(0, 3, 1, 2))
-        slots = self.read(outputs, tuple(inputs.shape[1:3]))
-        named = slots._asdict() | named_tensors(outputs)
+        # copies, since a graph would give what `read` has cast
+        raw = {name: tensor.clone() for name, tensor in named_tensors(outputs).items()}
+        named = self.read(outputs, tuple(inputs.shape[1:3]))._asdict() | raw
         self.names = list(named)
         return tuple(named.values())
 

@@ -100,7 +100,7 @@ def export(
         path = Path(temporary) / FORMATS["onnx"]
         write_graph(graph, path, example_of(net, torch.uint8))
         if manifest.precision == "int8":
-            from bottomup.export.quantization import quantize
+            from bottomup.engines.quantization import quantize
 
             quantize(path, path.with_name(name), inputs)
         elif manifest.format == "openvino":

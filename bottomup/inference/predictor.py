@@ -92,9 +92,9 @@ class Predictor:
         flip: it is also run on each image mirrored: more accurate, at twice the cost.
         backend: what computes the network: "torch", "openvino" or "onnxruntime". "auto" is OpenVINO
             on the CPU if it is installed (not in official mode), else torch.
-        precision: of its layers: "float32", "bfloat16" or "float16". "auto" is float32, or
-            a faster one for weights whose file records that it costs at most 0.003 AP, on a
-            processor that has it.
+        precision: of its layers: "float32", "bfloat16", "float16", or "int8" (not of torch; needs
+            nncf; ranges from the sample images). "auto" is float32, or a faster one for weights
+            whose file records that it costs at most 0.003 AP, on a processor that has it.
         threads: of the CPU, that the network computes with; None is as many as this process may use
             (affinity, limits of cgroups, OMP_NUM_THREADS), but 1 for small inputs. On a machine
             that does other work, set OMP_WAIT_POLICY=PASSIVE and GOMP_SPINCOUNT=5000 before torch

@@ -161,7 +161,7 @@ def test_auto_leaves_float32_only_by_the_record_of_the_weights(
     pretend(monkeypatch, precisions=("int8", "bfloat16", "float32"))
     net = mobile(num_scales=1).eval()
     sha256 = digest(net.state_dict()) if same_weights else "0" * 64
-    net.costs = {"bfloat16": Cost(change, sha256), "int8": Cost(0.0, sha256)}
+    net.costs = {"bfloat16": Cost(change, sha256), "int8": Cost(-0.02, sha256)}
     assert chosen(net, official=official)[1] == precision
 
 
@@ -179,6 +179,8 @@ def test_what_cannot_be_is_refused_with_what_can(monkeypatch, bundled):
     pretend(monkeypatch)
     with pytest.raises(ValueError, match=r"'float16' is not what openvino has .* float32"):
         choose_engine(bundled, precision="float16")
+    with pytest.raises(ValueError, match=r"8 bits need nncf: pip install 'bottomup\[int8\]'"):
+        choose_engine(bundled, precision="int8")
     monkeypatch.undo()
     monkeypatch.setattr("bottomup.engines.sessions.is_installed", lambda name: False)
     with pytest.raises(ValueError, match=r"openvino is not installed: pip .*bottomup\[openvino\]"):
