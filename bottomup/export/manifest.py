@@ -28,6 +28,7 @@ class Manifest:
         size: pixels of the input, see `Preprocessing.size`.
         side: the side of an image that gets this size.
         multiple: the sides of the input are multiples of it.
+        cell: pixels of the input along a cell of the heatmaps.
         follows_image: whether the size of the input may follow from the image.
         detection_threshold: peaks exceed it; it is part of the graph.
         refine_threshold: other candidates exceed it; the lower of both is part of the graph.
@@ -44,6 +45,7 @@ class Manifest:
     size: int
     side: str
     multiple: int
+    cell: float
     follows_image: bool
     detection_threshold: float
     refine_threshold: float
@@ -94,7 +96,7 @@ def _checked(name: str, kind: Any, value: Any) -> Any:
         type(value) is not kind
         or (kind is float and not math.isfinite(value))
         or (kind is int and not 1 <= value <= LARGEST[name])
-        or (name == "tag_threshold" and value <= 0)
+        or (name in ("tag_threshold", "cell") and value <= 0)
         or (name in allowed and value not in allowed[name])
     ):
         raise ValueError(f"{name} is {value!r:.50}")

@@ -56,6 +56,7 @@ def describe_export(
         size=own.size,
         side=own.side,
         multiple=own.multiple,
+        cell=_cell(net),
         follows_image=pyramid.can_read(net, grouper),
         detection_threshold=grouper.detection_threshold,
         refine_threshold=grouper.refine_threshold,
@@ -63,6 +64,14 @@ def describe_export(
         max_candidates=max_candidates,
         max_votes=MAX_VOTES,
     )
+
+
+@torch.inference_mode()
+def _cell(net: PoseNet) -> float:
+    """Pixels of the input along a cell of the heatmaps."""
+    example = example_of(net, torch.uint8).permute(0, 3, 1, 2)
+    (*_, finest) = net.read(net(example))
+    return example.shape[3] / finest.heatmaps.shape[3]
 
 
 def export(

@@ -137,7 +137,7 @@ class Grouper:
         keypoints = np.zeros((*members.shape, 2), np.float32)
         keypoint_scores = np.zeros(members.shape, np.float32)
         keypoints[present], keypoint_scores[present] = xy, value
-        scores = score_people(matched != ABSENT, keypoint_scores, self.rules)
+        scores = score_people(matched != ABSENT, keypoint_scores, keypoints, self.rules)
         people = Poses(keypoints, keypoint_scores, scores, self.skeleton)
         starts = np.cumsum([0, *counts])
         return [people[start:end] for start, end in itertools.pairwise(starts)]

@@ -61,14 +61,14 @@ class Voting:
 
     min_score: float = 0.1
     max_votes: int | None = None
-    best_size: float = 60.0
+    best_size: float = 75.0
     faint_size: float = 4.0
-    other_scales: float = 0.25
-    relative_spread: float = 0.1
+    other_scales: float = 0.3
+    relative_spread: float = 0.125
     spread: float = 0.25
-    sharpness: float = 8.0
-    tag_unit: float = 4.0
-    same_person: float = 0.65
+    sharpness: float = 10.0
+    tag_unit: float = 5.0
+    same_person: float = 0.5
     support_power: float = 0.5
     faint_power: float = 0.3
 

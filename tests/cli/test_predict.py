@@ -439,7 +439,7 @@ def test_what_changed_is_done_again_and_what_is_new_is_done(photos, tmp_path):
         (["--scales", "0.5"], r"scales \[1.0\], not \[0.5\]"),
         (["--flip"], "flip false, not true"),
         (["--mode", "official"], 'mode "robust", not "official"'),
-        (["--score-threshold", "0.5"], "score threshold 0.23, not 0.5"),
+        (["--score-threshold", "0.5"], "score threshold 0.17, not 0.5"),
         (["--keypoint-threshold", "0.5"], "keypoint threshold"),
         (["--no-exif"], "exif true, not false"),
         (["--no-overlays"], "overlays true, not false"),

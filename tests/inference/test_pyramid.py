@@ -79,7 +79,8 @@ def test_tiles_give_the_candidates_and_the_heatmaps_of_the_whole(local_net, monk
     np.testing.assert_allclose(candidates.value[here], expected.value[there], atol=1e-4)
     tags, whole_tags = candidates.tags[here], expected.tags[there]
     if flip:  # those of the mirrored image are mirrored back here
-        whole_tags[:, 2] = (maps.heatmaps.shape[3] - 1) / 4 - whole_tags[:, 2]
+        unit = local_net.head.voting.tag_unit
+        whole_tags[:, 2] = (maps.heatmaps.shape[3] - 1) / unit - whole_tags[:, 2]
     np.testing.assert_allclose(tags, whole_tags, atol=0.01)
     found = heatmaps.flatten()[torch.from_numpy(candidates.flat)]
     np.testing.assert_allclose(found, candidates.value, rtol=1e-5)

@@ -54,5 +54,15 @@ def test_a_joint_is_filled_in_where_heat_and_tag_fit():
 def test_scores_of_half_a_person():
     matched = np.array([[True, True, False, False]])
     values = np.array([[0.8, 0.6, 0.5, 0.0]], np.float32)  # the third was filled in
-    assert score_people(matched, values, OFFICIAL) == pytest.approx([1.4 / 4])
-    assert score_people(matched, values, ROBUST) == pytest.approx([1.4 / 3])
+    xy = np.array([[[10.0, 10], [20, 30], [14, 50], [500, 500]]])  # 10 x 40 cells
+    assert score_people(matched, values, xy, OFFICIAL) == pytest.approx([1.4 / 4])
+    assert score_people(matched, values, xy, ROBUST) == pytest.approx([1.4 / 3 * 27 / 32])
+    assert score_people(matched, values, 4 * xy, cell=4) == pytest.approx([1.4 / 3 * 27 / 32])
+
+
+def test_one_joint_is_a_small_person_but_not_where_there_is_no_other():
+    values = np.array([[0.8, 0]], np.float32)
+    score = score_people(values > 0, values, np.zeros((1, 2, 2)))
+    assert score == pytest.approx([0.8 / 2 * 2 / 7])
+    assert score_people(values[:, :1] > 0, values[:, :1], np.zeros((1, 1, 2))) == 0.8 / 2
+    assert len(score_people(np.zeros((0, 2), bool), np.zeros((0, 2)), np.zeros((0, 2, 2)))) == 0

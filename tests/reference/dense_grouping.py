@@ -40,7 +40,7 @@ def group(heatmaps, tags, order=COCO.grouping_order, thresholds=(0.1, 0.05), tag
     keypoints = np.zeros((*members.shape, 2), np.float32)
     keypoint_scores = np.zeros(members.shape, np.float32)
     keypoints[present], keypoint_scores[present] = xy.numpy(), value.numpy()
-    scores = score_people(matched != ABSENT, keypoint_scores)
+    scores = score_people(matched != ABSENT, keypoint_scores, keypoints)
     return Poses(keypoints, keypoint_scores, scores, COCO)
 
 
