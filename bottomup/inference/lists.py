@@ -163,7 +163,9 @@ class _Lists:
         if self._num_rows < gallery.MAX_ROWS:
             overlay = record.overlay
             if overlay is not None and folder != self._out:
-                overlay = os.path.relpath(folder / overlay, self._out).replace(os.sep, "/")
+                path = folder / overlay  # not there if the run is behind a URL
+                relative = os.path.relpath(path, self._out).replace(os.sep, "/")
+                overlay = relative if path.exists() else None
             self._page.add(gallery.entry(record, overlay))
         self._num_rows += 1
         if self._tables:

@@ -86,3 +86,16 @@ def test_parquet(tmp_path):
     write_journal(tmp_path, [Session({}, "cpu"), record("a.jpg"), End(1)])
     assert main(["collect", str(tmp_path), "--parquet"]) == 0
     assert (tmp_path / "images.parquet").is_file()
+
+
+def test_an_overlay_that_is_not_there_is_not_linked(tmp_path):
+    """As when a run behind a URL is collected to a folder."""
+    names = ("here", "elsewhere")
+    entries = [record(f"{name}.jpg", overlay=f"overlays/{name}.jpg.jpg") for name in names]
+    write_journal(tmp_path / "run", [Session({}, "cpu"), *entries, End(2)])
+    (tmp_path / "run" / "overlays").mkdir()
+    (tmp_path / "run" / "overlays" / "here.jpg.jpg").write_bytes(b"jpg")
+    assert main(["collect", str(tmp_path / "run"), "--out", str(tmp_path / "lists")]) == 0
+    page = (tmp_path / "lists" / "index.html").read_text()
+    assert "../run/overlays/here.jpg.jpg" in page
+    assert "overlays/elsewhere.jpg.jpg" not in page
