@@ -29,7 +29,7 @@ def settings_of(arguments: argparse.Namespace, predictor: Predictor) -> dict[str
         "shard": arguments.shard,
         "annotations": arguments.annotations and os.path.abspath(arguments.annotations),
         "annotations' SHA-256": arguments.annotations and _sha256(arguments.annotations),
-        "weights' SHA-256": digest(predictor.net.state_dict()),
+        "weights' SHA-256": predictor.engine.sha256 or digest(predictor.net.state_dict()),
         "backend": predictor.backend,
         "precision": predictor.precision,
         "mode": predictor.mode,

@@ -36,11 +36,13 @@ class Engine:
         net: the network, in float32.
         name: of the package, with its version where it is not torch.
         precision: of the layers: float32, bfloat16, float16 or int8.
+        sha256: of the weights, see `digest`; None if it was not needed.
     """
 
     net: PoseNet
     name: str
     precision: str
+    sha256: str | None = None
 
     def __call__(self, images: Images) -> list[HeadOutput] | list[DenseMaps]:
         """As `PoseNet.forward`, always in float32."""
@@ -99,14 +101,25 @@ class GraphEngine(Engine):
         backend: "openvino" or "onnxruntime".
         precision: see `open_session`.
         threads: likewise.
+        sha256: of the weights, if it is known.
 
     Raises:
         ValueError: the graph cannot be made or run.
     """
 
-    def __init__(self, net: PoseNet, backend: str, precision: str, threads: int | None = None):
+    def __init__(
+        self,
+        net: PoseNet,
+        backend: str,
+        precision: str,
+        threads: int | None = None,
+        sha256: str | None = None,
+    ):
         self.net, self.precision = net, precision
-        self._session = open_cached(net, backend, precision=precision, threads=threads)
+        self.sha256 = sha256 or digest(net.state_dict())
+        self._session = open_cached(
+            net, backend, precision=precision, threads=threads, sha256=self.sha256
+        )
         self.name = self._session.engine
 
     def __call__(self, images: Images) -> list[HeadOutput] | list[DenseMaps]:
@@ -177,12 +190,16 @@ def choose_engine(
             f"precision {precision!r} is not what {chosen} has on this machine; "
             f"choose one of {', '.join(available)}"
         )
+    sha256 = None
     if precision == "auto":
-        precision = "float32" if official else _fastest(net, available)
+        precision = "float32"
+        if net.costs and not official:
+            sha256 = digest(net.state_dict())
+            precision = _fastest(net, available, sha256)
     if chosen == "torch":
         return TorchEngine(net, precision)
     try:
-        return GraphEngine(net, chosen, precision, threads)
+        return GraphEngine(net, chosen, precision, threads, sha256)
     except ValueError as error:
         if backend != "auto" or precision not in supported("torch", device):
             raise
@@ -202,11 +219,8 @@ def supported(backend: str, device: str) -> list[str]:
     return [*["bfloat16"] * has_bfloat16(device), "float32"]
 
 
-def _fastest(net: PoseNet, available: Sequence[str]) -> str:
+def _fastest(net: PoseNet, available: Sequence[str], sha256: str) -> str:
     """The first precision whose cost is recorded, for these very weights, as small; or float32."""
-    if not net.costs:
-        return "float32"
-    sha256 = digest(net.state_dict())
     for name in available:
         record = net.costs.get(name)
         if record and record.sha256 == sha256 and record.ap_change >= -MAX_AP_LOSS:

@@ -21,7 +21,12 @@ MAX_BYTES = 1 << 30  # of all graphs, also compiled; the oldest are removed
 
 
 def open_cached(
-    net: PoseNet, backend: str, *, precision: str = "float32", threads: int | None = None
+    net: PoseNet,
+    backend: str,
+    *,
+    precision: str = "float32",
+    threads: int | None = None,
+    sha256: str | None = None,
 ) -> Session:
     """A session with the `DenseGraph` of a network, made if the cache does not hold it.
 
@@ -30,11 +35,13 @@ def open_cached(
         backend: see `open_session`.
         precision: likewise; the ranges of int8 come from the sample images.
         threads: likewise.
+        sha256: of the weights, if it is known.
 
     Raises:
         ValueError: the graph cannot be made or run.
     """
-    path = user_cache("graphs") / f"{_key(net)}{'-int8' * (precision == 'int8')}.onnx"
+    key = _key(net, sha256 or digest(net.state_dict()))
+    path = user_cache("graphs") / f"{key}{'-int8' * (precision == 'int8')}.onnx"
     if path.is_file():
         with contextlib.suppress(OSError, ValueError):  # it is damaged
             return open_session(
@@ -64,9 +71,9 @@ def _write(net: PoseNet, path: Path, precision: str) -> None:
         write_dense(net, path)
 
 
-def _key(net: PoseNet) -> str:
+def _key(net: PoseNet, sha256: str) -> str:
     """The hash of a network, its weights, and what makes the graph."""
-    parts = [VERSION, torch.__version__, describe(net), digest(net.state_dict())]
+    parts = [VERSION, torch.__version__, describe(net), sha256]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 

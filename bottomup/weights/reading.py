@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import safe_open
 from torch import Tensor
@@ -303,7 +304,8 @@ def fitted(
         else torch.zeros(tensor.shape, dtype=tensor.dtype)
         for name, tensor in wanted.items()
     }
-    broken = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
+    # numpy: torch would wake its threads for each of hundreds of small tensors
+    broken = [name for name, tensor in tensors.items() if not np.isfinite(tensor.numpy()).all()]
     if broken:
         raise WeightsError(
             f"{what}: values that are not finite, as after a training that diverged, "

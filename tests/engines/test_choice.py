@@ -113,6 +113,7 @@ def pretend(monkeypatch, *, installed=("openvino", "onnx", "onnxruntime"), preci
         name: str
         precision: str
         threads: int | None = None
+        sha256: str | None = None
 
     monkeypatch.setattr(choice, "GraphEngine", Engine)
 
