@@ -6,7 +6,9 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/setup_env.sh"
 
 cd "$repo"
-python -m pytest -rs "$@"
-if [ $# -eq 0 ]; then
-    exec python -m pytest -rs -m "ray and not slow" tests/distributed tests/training/test_runs.py
+if [ $# -gt 0 ]; then
+    exec python -m pytest -rs "$@"
 fi
+# a process for each CPU; a file stays in one, so that its fixtures are made once
+python -m pytest -rs -n auto --dist loadfile
+exec python -m pytest -rs -m ray tests/distributed tests/training/test_runs.py

@@ -64,9 +64,9 @@ class Voting:
     best_size: float = 75.0
     faint_size: float = 4.0
     other_scales: float = 0.3
-    relative_spread: float = 0.125
+    relative_spread: float = 0.1
     spread: float = 0.25
-    sharpness: float = 10.0
+    sharpness: float = 8.0
     tag_unit: float = 5.0
     same_person: float = 0.5
     support_power: float = 0.5

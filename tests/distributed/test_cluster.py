@@ -88,7 +88,6 @@ def test_the_same_files_as_one_process_and_the_second_time_nothing_is_to_do(node
     assert f"nothing to do: {NUM_PHOTOS} images done before" in text
 
 
-@pytest.mark.slow
 def test_a_node_that_is_killed_costs_nothing(nodes, folder):
     out = folder / "node"
     words = on(nodes, folder / "photos", out)
@@ -98,7 +97,6 @@ def test_a_node_that_is_killed_costs_nothing(nodes, folder):
     assert row.similarity >= 0.99
 
 
-@pytest.mark.slow
 def test_the_same_command_goes_on_after_ctrl_c_and_after_a_kill(nodes, folder):
     out = folder / "stopped"
     words = on(nodes, folder / "photos", out)
@@ -118,7 +116,6 @@ def test_the_same_command_goes_on_after_ctrl_c_and_after_a_kill(nodes, folder):
     assert (out / "results.json").read_bytes() == (folder / "one" / "results.json").read_bytes()
 
 
-@pytest.mark.slow
 def test_images_that_end_every_process_cost_only_themselves(nodes, folder, tmp_path):
     photos = tmp_path / "photos"
     photos.mkdir()
@@ -134,7 +131,6 @@ def test_images_that_end_every_process_cost_only_themselves(nodes, folder, tmp_p
     assert len(json.loads((tmp_path / "out" / "images.json").read_text())["images"]) == 6
 
 
-@pytest.mark.slow
 def test_sources_and_results_on_a_server(nodes, folder, tmp_path):
     import s3fs
 

@@ -224,7 +224,7 @@ def test_pairs_and_tolerances_of_own_joints_are_printed(tmp_path, capsys, caplog
     data = ["--data=bottomup.data.PhotoData", "--data.num_workers=0", "--data.batch_size=2"]
     data += [f"--data.train_annotations={path}", f"--data.train_images={tmp_path}"]
     data += ["--data.augment.size=64", "--trainer.max_steps=1", "--trainer.logger=false"]
-    data += ["--trainer.enable_checkpointing=false"]
+    data += ["--trainer.enable_checkpointing=false", f"--trainer.default_root_dir={tmp_path}"]
     content = {"model": SMALL["model"], "trainer": SMALL["trainer"]}
     (tmp_path / "photos.yaml").write_text(yaml.safe_dump(content))
     fit = ["fit", "--config", str(tmp_path / "photos.yaml"), *data]
