@@ -1,6 +1,7 @@
 """`bottomup predict`: what it takes; `bottomup.cli.prediction` does it."""
 
 import argparse
+import gc
 
 from bottomup.cli.parser import count, number, shard
 from bottomup.engines import BACKENDS, PRECISIONS
@@ -67,9 +68,16 @@ def run(arguments: argparse.Namespace) -> int:
         for option in ("workers", "ray_address"):
             if getattr(arguments, option) is not None:
                 raise ValueError(f"--{option.replace('_', '-')} needs --cluster ray")
-        from bottomup.cli.prediction import predict
-    else:
-        from bottomup.cli.cluster import predict
+    # looking for garbage among the objects of torch takes a tenth of a second each time
+    gc.disable()
+    try:
+        if arguments.cluster is None:
+            from bottomup.cli.prediction import predict
+        else:
+            from bottomup.cli.cluster import predict
+        gc.freeze()
+    finally:
+        gc.enable()
     return predict(arguments)
 
 
