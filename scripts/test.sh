@@ -9,6 +9,6 @@ cd "$repo"
 if [ $# -gt 0 ]; then
     exec python -m pytest -rs "$@"
 fi
-# a process for each CPU; a file stays in one, so that its fixtures are made once
-python -m pytest -rs -n auto --dist loadfile
+# a process for each CPU, at most eight; a file stays in one, so that its fixtures are made once
+python -m pytest -rs -n auto --maxprocesses 8 --dist loadfile
 exec python -m pytest -rs -m ray tests/distributed tests/training/test_runs.py
