@@ -29,6 +29,7 @@ class Manifest:
         side: the side of an image that gets this size.
         multiple: the sides of the input are multiples of it.
         cell: pixels of the input along a cell of the heatmaps.
+        lower_small: see `Grouper`.
         follows_image: whether the size of the input may follow from the image.
         detection_threshold: peaks exceed it; it is part of the graph.
         refine_threshold: other candidates exceed it; the lower of both is part of the graph.
@@ -46,6 +47,7 @@ class Manifest:
     side: str
     multiple: int
     cell: float
+    lower_small: bool
     follows_image: bool
     detection_threshold: float
     refine_threshold: float

@@ -133,7 +133,13 @@ class Runtime:
         joints = np.broadcast_to(np.arange(num_joints), members.shape)
         keypoints = np.where(present[..., None], xy[joints, members], 0)
         scores = np.where(present, value[joints, members], 0)
-        people = score_people(matched != ABSENT, scores, keypoints, cell=known.cell)
+        people = score_people(
+            matched != ABSENT,
+            scores,
+            keypoints,
+            lower_small=known.lower_small,
+            cell=known.cell,
+        )
         return Poses(keypoints, scores, people, known.skeleton)
 
 

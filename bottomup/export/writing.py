@@ -57,6 +57,7 @@ def describe_export(
         side=own.side,
         multiple=own.multiple,
         cell=_cell(net),
+        lower_small=net.lower_small,
         follows_image=pyramid.can_read(net, grouper),
         detection_threshold=grouper.detection_threshold,
         refine_threshold=grouper.refine_threshold,

@@ -164,7 +164,9 @@ class Predictor:
         self.batch_size = batch_size or (1 if self.device.type == "cpu" else 8)
         self.exif, self.stages, self.threads = exif, stages, threads
         self.reader = reader or functools.partial(read, exif=exif)
-        self.grouper = grouper or Grouper(rules=RULES[mode], skeleton=net.skeleton)
+        self.grouper = grouper or Grouper(
+            rules=RULES[mode], skeleton=net.skeleton, lower_small=net.lower_small
+        )
         one_scale = mode == "robust" and self.scales == [1]
         self.can_tile = one_scale and pyramid.can_read(net, self.grouper)
         self.size: int | Literal["auto"] = sizing.checked(

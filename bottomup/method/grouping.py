@@ -44,6 +44,8 @@ class Grouper:
         tag_threshold: joints of one person differ by less than this from the person's mean tag.
         refine_threshold: a missing joint can be filled in where its heatmap exceeds this; not used
             with `Rules.fill_every_joint`.
+        lower_small: small people score less, as fewer of their joints are within the tolerance of
+            OKS; not with `Rules.average_all_joints`.
         skeleton: the K joints, and the order in which they are grouped.
 
     Raises:
@@ -54,6 +56,7 @@ class Grouper:
     detection_threshold: float = 0.1
     tag_threshold: float = 1.0
     refine_threshold: float = 0.05
+    lower_small: bool = False
     skeleton: Skeleton = COCO
 
     def __post_init__(self) -> None:
@@ -137,7 +140,8 @@ class Grouper:
         keypoints = np.zeros((*members.shape, 2), np.float32)
         keypoint_scores = np.zeros(members.shape, np.float32)
         keypoints[present], keypoint_scores[present] = xy, value
-        scores = score_people(matched != ABSENT, keypoint_scores, keypoints, self.rules)
+        joints = (matched != ABSENT, keypoint_scores, keypoints)
+        scores = score_people(*joints, self.rules, lower_small=self.lower_small)
         people = Poses(keypoints, keypoint_scores, scores, self.skeleton)
         starts = np.cumsum([0, *counts])
         return [people[start:end] for start, end in itertools.pairwise(starts)]

@@ -12,7 +12,7 @@ import numpy as np
 from bottomup.shapes import Bool, Float, Int
 
 ABSENT = -1  # stands for the cell of a missing joint
-SMALL = (2, 7)  # people whose box has sides of s cells score (s + 2) / (s + 7) times as much
+SMALL = (2, 7)  # small people, whose boxes have sides of s cells: (s + 2) / (s + 7) of the score
 MAX_PAIRS = 1 << 20  # of a missing joint and a candidate that are compared at once, about
 
 Members = Int[np.ndarray, "_ K"]
@@ -37,7 +37,7 @@ class Rules:
             False: use a parabola through the logarithms of three cells, exact for a Gaussian.
         average_all_joints: True as in the reference: the score of a person is the mean over all K
             joints, with 0 for absent ones. False: the mean over the matched joints and one more of
-            value 0; and lower for small people, of whose joints fewer are within the OKS.
+            value 0.
     """
 
     max_candidates: int | None = None
@@ -230,6 +230,7 @@ def score_people(
     keypoints: Float[np.ndarray, "P K 2"],
     rules: Rules = ROBUST,
     *,
+    lower_small: bool = False,
     cell: float = 1.0,
 ) -> Float[np.ndarray, " P"]:
     """The score of every person, from the joints that `match` found; others do not count.
@@ -239,13 +240,14 @@ def score_people(
         keypoint_scores: the heatmap at each joint, 0 for absent ones.
         keypoints: x, y of each joint.
         rules: `average_all_joints` is used.
+        lower_small: see `Grouper`.
         cell: the side of a cell of the heatmaps, in the unit of the keypoints.
     """
     total = np.where(matched, keypoint_scores, 0).sum(1, dtype=np.float32)
     if rules.average_all_joints:
         return total / matched.shape[1]
     scores = total / (matched.sum(1, dtype=np.float32) + 1)
-    if matched.shape[1] == 1:  # people without a size
+    if not lower_small or matched.shape[1] == 1:  # one joint has no size
         return scores
     present = (keypoint_scores > 0)[..., None]
     low, high = (np.where(present, keypoints, end) for end in (np.inf, -np.inf))

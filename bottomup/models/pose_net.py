@@ -26,6 +26,14 @@ class PoseNet(Network):
     trunk: Any  # with `at_scale` where people vote
     head: Any  # with `read`: a `TagHead` or a `CenterVotingHead`
 
+    @property
+    def lower_small(self) -> bool:
+        """Whether scores of small people are to be lowered, see `Grouper`.
+
+        It helps where people vote on maps of stride 4, and was seen to harm on finer ones.
+        """
+        return isinstance(self.head, CenterVotingHead) and self.head.fine_heatmaps is None
+
     def forward(
         self, images: UInt8[Tensor, "B 3 H W"] | Float[Tensor, "B 3 H W"]
     ) -> list[HeadOutput] | list[DenseMaps]:

@@ -259,6 +259,7 @@ class PoseEstimator(Estimator):
             rules=RULES[mode],
             detection_threshold=detection_threshold,
             tag_threshold=tag_threshold,
+            lower_small=network.lower_small,
             skeleton=network.skeleton,
         )
 

@@ -56,13 +56,17 @@ def test_scores_of_half_a_person():
     values = np.array([[0.8, 0.6, 0.5, 0.0]], np.float32)  # the third was filled in
     xy = np.array([[[10.0, 10], [20, 30], [14, 50], [500, 500]]])  # 10 x 40 cells
     assert score_people(matched, values, xy, OFFICIAL) == pytest.approx([1.4 / 4])
-    assert score_people(matched, values, xy, ROBUST) == pytest.approx([1.4 / 3 * 27 / 32])
-    assert score_people(matched, values, 4 * xy, cell=4) == pytest.approx([1.4 / 3 * 27 / 32])
+    assert score_people(matched, values, xy, ROBUST) == pytest.approx([1.4 / 3])
+    lowered = pytest.approx([1.4 / 3 * 27 / 32])
+    assert score_people(matched, values, xy, lower_small=True) == lowered
+    assert score_people(matched, values, 4 * xy, lower_small=True, cell=4) == lowered
 
 
 def test_one_joint_is_a_small_person_but_not_where_there_is_no_other():
     values = np.array([[0.8, 0]], np.float32)
-    score = score_people(values > 0, values, np.zeros((1, 2, 2)))
+    score = score_people(values > 0, values, np.zeros((1, 2, 2)), lower_small=True)
     assert score == pytest.approx([0.8 / 2 * 2 / 7])
-    assert score_people(values[:, :1] > 0, values[:, :1], np.zeros((1, 1, 2))) == 0.8 / 2
-    assert len(score_people(np.zeros((0, 2), bool), np.zeros((0, 2)), np.zeros((0, 2, 2)))) == 0
+    alone, nobody = (values[:, :1], np.zeros((1, 1, 2))), (np.zeros((0, 2)), np.zeros((0, 2, 2)))
+    for scores, xy in (alone, nobody):
+        found = score_people(scores > 0, scores, xy, lower_small=True)
+        assert found.tolist() == pytest.approx((scores[:, 0] / 2).tolist())
