@@ -2,7 +2,6 @@
 
 import argparse
 import functools
-import importlib.resources
 import platform
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from benchmark_training import alternate
 from bottomup.engines.choice import Engine, choose_engine, supported
 from bottomup.engines.devices import choose_device
 from bottomup.engines.sessions import is_installed
+from bottomup.images import SAMPLES
 from bottomup.images.decoding import decode
 from bottomup.models.pose_net import PoseNet, higherhrnet
 from bottomup.weights.store import load_model
@@ -52,8 +52,7 @@ def _runs(
 ) -> Iterator[tuple[str, Callable[[], object]]]:
     """Each engine and precision that this machine has, and a function that runs it once."""
     device = net.mean.device
-    sample = importlib.resources.files("bottomup") / "samples" / "plaza.jpg"  # 28 people
-    image = decode(sample.read_bytes())
+    image = decode((SAMPLES / "plaza.jpg").read_bytes())  # 28 people
     pixels = cv2.resize(image, wh, interpolation=cv2.INTER_AREA)
     images = torch.from_numpy(pixels)[None].to(device).permute(0, 3, 1, 2)
     backends = ["torch"]

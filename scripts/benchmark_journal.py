@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import importlib.resources
 import io
 import statistics
 import tempfile
@@ -14,6 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from bottomup.images import SAMPLES
 from bottomup.images.decoding import decode
 
 SIDE = 160  # of the small images
@@ -21,8 +21,7 @@ SIDE = 160  # of the small images
 
 def write_images(folder: Path, num_images: int) -> None:
     """Write small photos: squares cut from the sample images."""
-    samples = sorted((Path(str(importlib.resources.files("bottomup"))) / "samples").glob("*.jpg"))
-    photos = [decode(path.read_bytes()) for path in samples]
+    photos = [decode(path.read_bytes()) for path in sorted(SAMPLES.glob("*.jpg"))]
     rng = np.random.default_rng(0)
     for index in range(num_images):
         photo = photos[index % len(photos)]

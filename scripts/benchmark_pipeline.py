@@ -3,7 +3,6 @@
 import argparse
 import collections
 import contextlib
-import importlib.resources
 import itertools
 import json
 import subprocess
@@ -16,6 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from bottomup.images import SAMPLES
 from bottomup.images.decoding import decode
 
 NETWORK = ("pose", "aggregate")  # the stages of a predictor that are the network and its voting
@@ -28,7 +28,7 @@ def start(arguments: argparse.Namespace) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         commands = {
             "import torch": IMPORT_TORCH,
-            "predict": [*PREDICT, str(_samples()[0]), "--out", folder, "--overwrite"],
+            "predict": [*PREDICT, str(SAMPLES / "astronaut.jpg"), "--out", folder, "--overwrite"],
             "help": [*PREDICT[:-1], "--help"],
         }
         times = collections.defaultdict(list)
@@ -66,10 +66,11 @@ def end_to_end(arguments: argparse.Namespace) -> dict[str, float]:
             stages[side] = json.loads(answer.stdout)
             alone[side].append(sum(stages[side][stage] for stage in NETWORK))
         count = sum(1 for path in Path(photos).rglob("*") if path.is_file())
-    figures: dict[str, float] = {"photos": count}
+    figures: dict[str, float] = {}
     for side in sides:
         seconds, network = np.median(whole[side]), np.median(alone[side])
         figures |= {
+            f"{side}: photos": count,
             f"{side}: whole, ms a photo": seconds / count * 1e3,
             f"{side}: network and voting alone, ms a photo": network / count * 1e3,
             f"{side}: whole to network and voting alone": seconds / network,
@@ -88,7 +89,7 @@ def make_photos(folder: Path, count: int) -> Path:
     """JPEGs of mixed sizes and proportions, cut out of the sample images and scaled."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
-    images = [decode(path.read_bytes()) for path in _samples()]
+    images = [decode(path.read_bytes()) for path in sorted(SAMPLES.glob("*.jpg"))]
     for number in range(count):
         image = images[number % len(images)]
         high, wide = (rng.uniform(0.6, 1.0, 2) * image.shape[:2]).astype(int)
@@ -145,11 +146,6 @@ def _seconds_of(words: list[str]) -> float:
     begin = time.perf_counter()
     subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - begin
-
-
-def _samples() -> list[Path]:
-    folder = Path(str(importlib.resources.files("bottomup"))) / "samples"
-    return sorted(folder.glob("*.jpg"))
 
 
 def _told(figures: dict[str, float]) -> dict[str, float]:

@@ -17,7 +17,6 @@ from bottomup.cli.prediction import (
     Overlays,
     check_annotations,
     predictor_of,
-    samples,
     something_to_read,
 )
 from bottomup.cli.progress import progress
@@ -38,6 +37,7 @@ from bottomup.distributed.blocks import (
 )
 from bottomup.distributed.places import Place
 from bottomup.distributed.work import CHUNK, Item, Listing, Report, Total, added
+from bottomup.images import SAMPLES
 from bottomup.images.frames import Frame, read
 from bottomup.images.isolation import read_isolated
 from bottomup.images.remote import is_url
@@ -229,7 +229,7 @@ def _place(arguments: argparse.Namespace) -> Place:
     cluster.require_ray()
     if arguments.parquet:
         require_pyarrow()
-    arguments.sources = arguments.sources or [samples()]
+    arguments.sources = arguments.sources or [str(SAMPLES)]
     if "-" in arguments.sources:
         raise ValueError("--cluster cannot read -: write the paths to a file, such as list.txt")
     if arguments.device not in ("auto", "cpu", "cuda"):

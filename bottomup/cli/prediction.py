@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import functools
 import importlib
-import importlib.resources
 import itertools
 import os
 import sys
@@ -26,6 +25,7 @@ from bottomup.cli.settings import engine_of, settings_of
 from bottomup.data.image_ids import Annotated, ImageIds, read_annotated
 from bottomup.distributed.blocks import is_run
 from bottomup.distributed.places import Place
+from bottomup.images import SAMPLES
 from bottomup.images.frames import Frame, Stamp, map_ahead, read
 from bottomup.images.isolation import IsolatedReader
 from bottomup.images.remote import is_url, local_path
@@ -75,7 +75,7 @@ def predict(arguments: argparse.Namespace) -> int:
     if arguments.parquet:
         require_pyarrow()
     arguments.out = str(out)
-    arguments.sources = arguments.sources or [samples()]
+    arguments.sources = arguments.sources or [str(SAMPLES)]
     annotated = read_annotated(arguments.annotations) if arguments.annotations else None
     left_out = Overlays(out)
     frames = something_to_read(scan(arguments.sources, exclude=left_out))
@@ -104,11 +104,6 @@ def predict(arguments: argparse.Namespace) -> int:
         except OSError as error:
             raise OSError(f"{error}; once that is mended, the same command goes on") from error
     return summarise(run.tally, summary, out, signal_number=interruption.came)
-
-
-def samples() -> str:
-    """The folder of the sample images."""
-    return str(importlib.resources.files("bottomup") / "samples")
 
 
 def _checked_out(path: str) -> Path:

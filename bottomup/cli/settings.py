@@ -14,7 +14,6 @@ import torch
 import bottomup
 from bottomup.images.remote import is_url, local_path
 from bottomup.inference.predictor import Predictor
-from bottomup.weights.store import digest
 
 
 def settings_of(arguments: argparse.Namespace, predictor: Predictor) -> dict[str, Any]:
@@ -29,7 +28,7 @@ def settings_of(arguments: argparse.Namespace, predictor: Predictor) -> dict[str
         "shard": arguments.shard,
         "annotations": arguments.annotations and os.path.abspath(arguments.annotations),
         "annotations' SHA-256": arguments.annotations and _sha256(arguments.annotations),
-        "weights' SHA-256": predictor.engine.sha256 or digest(predictor.net.state_dict()),
+        "weights' SHA-256": predictor.engine.sha256,
         "backend": predictor.backend,
         "precision": predictor.precision,
         "mode": predictor.mode,

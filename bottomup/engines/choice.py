@@ -1,6 +1,7 @@
 """What `Predictor` runs its network with: torch, or a graph of the network in another engine."""
 
 import copy
+import functools
 import os
 import warnings
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from bottomup.engines.cuda_graphs import CudaGraphs
 from bottomup.engines.devices import has_bfloat16
 from bottomup.engines.graph_cache import open_cached
 from bottomup.engines.graphs import outputs_of, sees_one_scale
+from bottomup.engines.quantization import NEEDS_NNCF
 from bottomup.engines.sessions import is_installed, supported_precisions
 from bottomup.models.center_voting import DenseMaps
 from bottomup.models.heads import HeadOutput
@@ -32,17 +34,26 @@ Images = UInt8[Tensor, "B 3 H W"]
 class Engine:
     """Computes what a network computes.
 
-    Attributes:
+    Args:
         net: the network, in float32.
-        name: of the package, with its version where it is not torch.
         precision: of the layers: float32, bfloat16, float16 or int8.
-        sha256: of the weights, see `digest`; None if it was not needed.
+        sha256: of the weights, if it is known.
+
+    Attributes:
+        name: of the package, with its version where it is not torch.
     """
 
-    net: PoseNet
     name: str
-    precision: str
-    sha256: str | None = None
+
+    def __init__(self, net: PoseNet, precision: str, sha256: str | None = None):
+        self.net, self.precision = net, precision
+        if sha256 is not None:
+            self.sha256 = sha256
+
+    @functools.cached_property
+    def sha256(self) -> str:
+        """Of the weights, see `digest`."""
+        return digest(self.net.state_dict())
 
     def __call__(self, images: Images) -> list[HeadOutput] | list[DenseMaps]:
         """As `PoseNet.forward`, always in float32."""
@@ -59,12 +70,13 @@ class TorchEngine(Engine):
     Args:
         net: on its device.
         precision: of the layers; normalisation and outputs are float32.
+        sha256: of the weights, if it is known.
     """
 
     name = "torch"
 
-    def __init__(self, net: PoseNet, precision: str = "float32"):
-        self.net, self.precision = net, precision
+    def __init__(self, net: PoseNet, precision: str = "float32", sha256: str | None = None):
+        super().__init__(net, precision, sha256)
         self._net = net
         if precision != "float32":
             self._net = copy.deepcopy(net)
@@ -115,8 +127,7 @@ class GraphEngine(Engine):
         threads: int | None = None,
         sha256: str | None = None,
     ):
-        self.net, self.precision = net, precision
-        self.sha256 = sha256 or digest(net.state_dict())
+        super().__init__(net, precision, sha256)
         self._session = open_cached(
             net, backend, precision=precision, threads=threads, sha256=self.sha256
         )
@@ -184,7 +195,7 @@ def choose_engine(
         chosen = "openvino" if graphs else "torch"
     available = supported(chosen, device)
     if precision == "int8" and chosen != "torch" and not is_installed("nncf"):
-        raise ValueError("8 bits need nncf: pip install 'bottomup[int8]'")
+        raise ValueError(NEEDS_NNCF)
     if precision not in ("auto", *available):
         raise ValueError(
             f"precision {precision!r} is not what {chosen} has on this machine; "
@@ -197,14 +208,14 @@ def choose_engine(
             sha256 = digest(net.state_dict())
             precision = _fastest(net, available, sha256)
     if chosen == "torch":
-        return TorchEngine(net, precision)
+        return TorchEngine(net, precision, sha256)
     try:
         return GraphEngine(net, chosen, precision, threads, sha256)
     except ValueError as error:
         if backend != "auto" or precision not in supported("torch", device):
             raise
         warnings.warn(f"{error}; torch is used instead", stacklevel=2)
-        return TorchEngine(net, precision)
+        return TorchEngine(net, precision, sha256)
 
 
 def supported(backend: str, device: str) -> list[str]:

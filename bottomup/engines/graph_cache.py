@@ -14,7 +14,6 @@ from bottomup.engines.sessions import Session, open_session
 from bottomup.files import user_cache, write_whole
 from bottomup.models.pose_net import PoseNet
 from bottomup.weights.description import describe
-from bottomup.weights.store import digest
 
 VERSION = 1  # of the graphs: counted up when they are made in another way
 MAX_BYTES = 1 << 30  # of all graphs, also compiled; the oldest are removed
@@ -24,23 +23,23 @@ def open_cached(
     net: PoseNet,
     backend: str,
     *,
+    sha256: str,
     precision: str = "float32",
     threads: int | None = None,
-    sha256: str | None = None,
 ) -> Session:
     """A session with the `DenseGraph` of a network, made if the cache does not hold it.
 
     Args:
         net: on the CPU.
         backend: see `open_session`.
-        precision: likewise; the ranges of int8 come from the sample images.
-        threads: likewise.
-        sha256: of the weights, if it is known.
+        sha256: of the weights, see `digest`.
+        precision: see `open_session`; the ranges of int8 come from the sample images.
+        threads: see `open_session`.
 
     Raises:
         ValueError: the graph cannot be made or run.
     """
-    key = _key(net, sha256 or digest(net.state_dict()))
+    key = _key(net, sha256)
     path = user_cache("graphs") / f"{key}{'-int8' * (precision == 'int8')}.onnx"
     if path.is_file():
         with contextlib.suppress(OSError, ValueError):  # it is damaged

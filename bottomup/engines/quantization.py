@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib
-import importlib.resources
 import io
 import logging
 from collections.abc import Iterable
@@ -14,9 +13,11 @@ import numpy as np
 from bottomup.engines.graphs import sees_one_scale
 from bottomup.engines.sessions import import_openvino
 from bottomup.geometry import Transform
+from bottomup.images import SAMPLES
 from bottomup.images.decoding import decode
 from bottomup.models.pose_net import PoseNet
 
+NEEDS_NNCF = "8 bits need nncf: pip install 'bottomup[int8]'"
 # names of all but the stages of a trunk: in 8 bits, heads and pyramids cost the most accuracy
 IN_FLOAT = r"(?!.*/(stages|stage\d|transition\d|layer1)).*"
 
@@ -39,7 +40,7 @@ def quantize(path: Path, target: Path, inputs: Iterable[np.ndarray]) -> None:
         nncf: Any = importlib.import_module("nncf")
         onnx: Any = importlib.import_module("onnx")
     except ImportError as error:
-        raise ValueError("8 bits need nncf: pip install 'bottomup[int8]'") from error
+        raise ValueError(NEEDS_NNCF) from error
     nncf.set_log_level(logging.ERROR)
     to_openvino = target.suffix == ".xml"
     model = openvino.Core().read_model(path) if to_openvino else onnx.load(path)
@@ -67,10 +68,8 @@ def sample_inputs(net: PoseNet) -> list[np.ndarray]:
     """The sample images as a network's `DenseGraph` takes them: (1, H, W, 3) float32."""
     own = net.preprocessing
     num_scales = net.trunk.num_scales if sees_one_scale(net) else 1
-    folder = importlib.resources.files("bottomup") / "samples"
-    paths = sorted(Path(str(folder)).glob("*.jpg"))
     inputs = []
-    for image in (decode(path.read_bytes()) for path in paths):
+    for image in (decode(path.read_bytes()) for path in sorted(SAMPLES.glob("*.jpg"))):
         for scale in range(num_scales):
             wh = (image.shape[1], image.shape[0])
             transform = Transform.fit(

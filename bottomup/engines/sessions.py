@@ -108,7 +108,7 @@ class _OpenVINO(Session):
         parts: list[Any] = [path]
         if reads:
             parts = _parts(openvino, core.read_model(path), whole=precision == "float32")
-        hints = [_hint(precision, core), "f32"][: len(parts)]
+        hints = [_hint(precision), "f32"][: len(parts)]
         self._requests = [
             core.compile_model(
                 part, "CPU", options | {"INFERENCE_PRECISION_HINT": hint}
@@ -131,9 +131,9 @@ def _name(output: Any) -> str:
     return min(output.get_names(), key=lambda name: "/" in name)
 
 
-def _hint(precision: str, core: Any) -> str:
+def _hint(precision: str) -> str:
     """The precision of layers that are not in 8 bits, as OpenVINO calls it."""
-    if precision == "int8" and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+    if precision == "int8" and "bfloat16" in supported_precisions("openvino"):
         return "bf16"
     return HINTS[precision]
 

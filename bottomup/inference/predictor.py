@@ -264,7 +264,10 @@ class Predictor:
             maps = []
             for s, scale in enumerate(self.scales):
                 images = torch.from_numpy(np.stack([item.inputs[s] for item in batch]))  # B H W 3
-                images = images.to(self.device).permute(0, 3, 1, 2)  # B 3 H W, channels last
+                if self.device.type == "cuda":  # from pinned memory, a copy is not waited for
+                    images = images.pin_memory()
+                images = images.to(self.device, non_blocking=images.is_pinned())
+                images = images.permute(0, 3, 1, 2)  # B 3 H W, channels last
                 outputs = self.net.read(self.engine(images))
                 flipped = self.net.read(self.engine(images.flip(3))) if self.flip else None
                 combined = combine(outputs, flipped, flip_indices=self.net.skeleton.flip_indices)

@@ -1,4 +1,3 @@
-import dataclasses
 import itertools
 
 import numpy as np
@@ -9,7 +8,7 @@ from bottomup.engines import choice
 from bottomup.engines.choice import GraphEngine, TorchEngine, choose_engine, supported
 from bottomup.inference.predictor import Predictor
 from bottomup.models.network import Cost
-from bottomup.models.pose_net import PoseNet, compact, higherhrnet, mobile
+from bottomup.models.pose_net import compact, higherhrnet, mobile
 from bottomup.weights.store import FOLDER, digest, load_model
 
 PARK = str(FOLDER.parent / "samples" / "park.jpg")
@@ -107,13 +106,10 @@ def pretend(monkeypatch, *, installed=("openvino", "onnx", "onnxruntime"), preci
     monkeypatch.setattr(choice, "is_installed", lambda name: name in installed)
     monkeypatch.setattr(choice, "supported", lambda backend, device: list(precisions))
 
-    @dataclasses.dataclass
     class Engine(choice.Engine):
-        net: PoseNet
-        name: str
-        precision: str
-        threads: int | None = None
-        sha256: str | None = None
+        def __init__(self, net, name, precision, threads, sha256):
+            super().__init__(net, precision, sha256)
+            self.name = name
 
     monkeypatch.setattr(choice, "GraphEngine", Engine)
 
