@@ -81,22 +81,22 @@ def _check(
         f"torch float32 {torch_ap:.4f}, {runtime.backend} {runtime.precision} {ap:.4f}, "
         f"change {change:+.4f}"
     )
+    # an AP without anybody to find is NaN, and no proof
+    has_failed = not change >= -arguments.max_loss
+    if has_failed:
+        print(f"failed: it loses more than {arguments.max_loss:g}")
     if runtime.precision != manifest.precision:
         print(f"this processor does not have {manifest.precision}, which is not checked therefore")
     elif manifest.precision in RECORDED:
-        _record(arguments.weights, predictor, annotations, manifest, torch_ap)
-    # an AP without anybody to find is NaN, and no proof
-    if not change >= -arguments.max_loss:
-        print(f"failed: it loses more than {arguments.max_loss:g}")
-        return exit_codes.FAILED
-    return exit_codes.DONE
+        _record(arguments.weights, predictor, annotations, runtime, torch_ap)
+    return exit_codes.FAILED if has_failed else exit_codes.DONE
 
 
 def _record(
     weights: str,
     predictor: Predictor,
     annotations: Annotations,
-    manifest: Manifest,
+    runtime: Runtime,
     torch_ap: float,
 ) -> None:
     """Write into a file of ours what a precision costs `Predictor`, for its precision "auto"."""
@@ -107,13 +107,13 @@ def _record(
         predictor.net,
         device="cpu",
         size=predictor.size,
-        backend=manifest.format,
-        precision=manifest.precision,
+        backend=runtime.backend,
+        precision=runtime.precision,
     )
-    change = _ap(lower, annotations, f"predict in {manifest.precision}") - torch_ap
+    change = _ap(lower, annotations, f"predict in {runtime.precision}") - torch_ap
     try:
-        record_cost(path, manifest.precision, Cost(change, manifest.weights_sha256))
-        print(f"{path} now records that {manifest.precision} changes AP by {change:+.4f}")
+        record_cost(path, runtime.precision, Cost(change, runtime.manifest.weights_sha256))
+        print(f"{path} now records that {runtime.precision} changes AP by {change:+.4f}")
     except (OSError, ValueError) as error:
         print(f"{path} does not record it: {getattr(error, 'strerror', None) or error}")
 

@@ -152,6 +152,29 @@ class GraphEngine(Engine):
         return outputs_of(self.net, self._session(pixels))
 
 
+def asked_for(backend: str, precision: str) -> tuple[str, str]:
+    """A backend and a precision, where the variables of the environment may replace "auto".
+
+    Args:
+        backend: one of `BACKENDS`; for "auto" see BOTTOMUP_BACKEND.
+        precision: one of `PRECISIONS`; for "auto" see BOTTOMUP_PRECISION.
+
+    Raises:
+        ValueError: there is no such backend or precision.
+    """
+    if backend == "auto":
+        backend = os.environ.get("BOTTOMUP_BACKEND", "auto")
+    if precision == "auto":
+        precision = os.environ.get("BOTTOMUP_PRECISION", "auto")
+    for what, asked, known in (
+        ("backend", backend, BACKENDS),
+        ("precision", precision, PRECISIONS),
+    ):
+        if asked not in known:
+            raise ValueError(f"{what} is {asked!r}; choose one of {', '.join(known)}")
+    return backend, precision
+
+
 def choose_engine(
     net: PoseNet,
     *,
@@ -164,41 +187,43 @@ def choose_engine(
 
     Args:
         net: the network, on its device.
-        backend: one of `BACKENDS`. "auto" is what the variable BOTTOMUP_BACKEND says, else OpenVINO
-            on the CPU if it is installed, else torch.
-        precision: one of `PRECISIONS`. "auto" is what the variable BOTTOMUP_PRECISION says, else
-            float32, or a faster precision that engine and processor have and that costs at most
-            `MAX_AP_LOSS` by the record of the weights. "int8" has its ranges from the sample images
-            and needs nncf.
+        backend: see `asked_for`. "auto" is OpenVINO on the CPU if it is installed and works, else
+            torch.
+        precision: see `asked_for`. "auto" is float32, or a faster precision that engine and
+            processor have and that costs at most `MAX_AP_LOSS` by the record of the weights. "int8"
+            has its ranges from the sample images and needs nncf.
         official: whether the numbers of the reference are wanted; "auto" is then torch, in float32.
         threads: of the CPU, for engines other than torch.
 
     Raises:
         ValueError: the engine is not installed, or cannot do what is asked on this machine.
     """
-    if backend == "auto":
-        backend = os.environ.get("BOTTOMUP_BACKEND", "auto")
-    if precision == "auto":
-        precision = os.environ.get("BOTTOMUP_PRECISION", "auto")
-    for what, asked, known in (
-        ("backend", backend, BACKENDS),
-        ("precision", precision, PRECISIONS),
-    ):
-        if asked not in known:
-            raise ValueError(f"{what} is {asked!r}; choose one of {', '.join(known)}")
     device = net.mean.device.type
     if backend not in ("auto", "torch") and device != "cpu":
         raise ValueError(f"backend {backend!r} runs on the CPU only; choose torch for {device}")
-    chosen = backend
-    if backend == "auto":
-        graphs = device == "cpu" and not official and all(map(is_installed, ("openvino", "onnx")))
-        chosen = "openvino" if graphs else "torch"
-    available = supported(chosen, device)
-    if precision == "int8" and chosen != "torch" and not is_installed("nncf"):
+    make = functools.partial(_make, net, precision=precision, official=official, threads=threads)
+    if backend != "auto":
+        return make(backend)
+    if device == "cpu" and not official and all(map(is_installed, ("openvino", "onnx"))):
+        try:
+            return make("openvino")
+        except Exception as error:  # of a package that nobody has asked for
+            if precision not in ("auto", *supported("torch", device)):
+                raise
+            warnings.warn(f"{error}; torch is used instead", stacklevel=2)
+    return make("torch")
+
+
+def _make(
+    net: PoseNet, backend: str, *, precision: str, official: bool, threads: int | None
+) -> Engine:
+    """An engine of this backend; see `choose_engine`."""
+    if precision == "int8" and backend != "torch" and not is_installed("nncf"):
         raise ValueError(NEEDS_NNCF)
+    available = supported(backend, net.mean.device.type)
     if precision not in ("auto", *available):
         raise ValueError(
-            f"precision {precision!r} is not what {chosen} has on this machine; "
+            f"precision {precision!r} is not what {backend} has on this machine; "
             f"choose one of {', '.join(available)}"
         )
     sha256 = None
@@ -207,15 +232,9 @@ def choose_engine(
         if net.costs and not official:
             sha256 = digest(net.state_dict())
             precision = _fastest(net, available, sha256)
-    if chosen == "torch":
+    if backend == "torch":
         return TorchEngine(net, precision, sha256)
-    try:
-        return GraphEngine(net, chosen, precision, threads, sha256)
-    except ValueError as error:
-        if backend != "auto" or precision not in supported("torch", device):
-            raise
-        warnings.warn(f"{error}; torch is used instead", stacklevel=2)
-        return TorchEngine(net, precision, sha256)
+    return GraphEngine(net, backend, precision, threads, sha256)
 
 
 def supported(backend: str, device: str) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-MAX_GRAPHS = 8  # kept; each holds the memory of all layers for its size
+MAX_GRAPHS = 8  # kept; they share the memory of the layers, since none runs beside another
 NUM_WARM_UPS = 3  # calls of a size before it is worth a graph; they also let cuDNN choose kernels
 
 
@@ -25,15 +25,23 @@ class CudaGraphs:
         self._function = function
         self._num_calls: collections.Counter[Any] = collections.Counter()
         self._graphs: dict[Any, tuple[torch.cuda.CUDAGraph, Tensor, Any]] = {}
+        self._has_memory = True
 
     def __call__(self, images: Tensor, *arguments: Any) -> Any:
         """The outputs for the images; later calls overwrite them."""
         key = (tuple(images.shape), images.stride(), images.dtype, arguments)
         if key not in self._graphs:
             self._num_calls[key] += 1
-            if self._num_calls[key] <= NUM_WARM_UPS or len(self._graphs) >= MAX_GRAPHS:
+            is_new = self._num_calls[key] <= NUM_WARM_UPS
+            if is_new or len(self._graphs) >= MAX_GRAPHS or not self._has_memory:
                 return self._function(images, *arguments)
-            self._graphs[key] = self._capture(images, arguments)
+            try:
+                self._graphs[key] = self._capture(images, arguments)
+            except torch.cuda.OutOfMemoryError:  # the plain call may still fit
+                self._graphs.clear()
+                self._has_memory = False
+                torch.cuda.empty_cache()
+                return self._function(images, *arguments)
         graph, inputs, outputs = self._graphs[key]
         inputs.copy_(images, non_blocking=True)
         graph.replay()
@@ -50,6 +58,7 @@ class CudaGraphs:
             self._function(inputs, *arguments)
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        pool = next((other.pool() for other, _, _ in self._graphs.values()), None)
+        with torch.cuda.graph(graph, pool=pool):
             outputs = self._function(inputs, *arguments)
         return graph, inputs, outputs

@@ -43,18 +43,23 @@ def open_cached(
     path = user_cache("graphs") / f"{key}{'-int8' * (precision == 'int8')}.onnx"
     if path.is_file():
         with contextlib.suppress(OSError, ValueError):  # it is damaged
-            return open_session(
-                path, backend, precision=precision, threads=threads, cache=path.parent
-            )
+            return _open(path, backend, precision, threads)
     with tempfile.TemporaryDirectory() as temporary:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             _write(net, path, precision)
-            _remove_oldest(path)
         except OSError:  # the cache cannot be written, or the disk is full
             path = Path(temporary) / path.name
             _write(net, path, precision)
-        return open_session(path, backend, precision=precision, threads=threads, cache=path.parent)
+        return _open(path, backend, precision, threads)
+
+
+def _open(path: Path, backend: str, precision: str, threads: int | None) -> Session:
+    """Make a graph ready, and remove older ones: OpenVINO may have kept what it compiled."""
+    folder = path.parent
+    session = open_session(path, backend, precision=precision, threads=threads, cache=folder)
+    _remove_oldest(path)
+    return session
 
 
 def _write(net: PoseNet, path: Path, precision: str) -> None:
@@ -77,10 +82,15 @@ def _key(net: PoseNet, sha256: str) -> str:
 
 
 def _remove_oldest(newest: Path) -> None:
-    """Keep the cache within `MAX_BYTES`."""
-    others = [path for path in newest.parent.iterdir() if path.is_file() and path != newest]
-    used = newest.stat().st_size
-    for path in sorted(others, key=lambda path: path.stat().st_mtime, reverse=True):
-        used += path.stat().st_size
-        if used > MAX_BYTES:
+    """Keep the cache within `MAX_BYTES`; other processes may do the same meanwhile."""
+    found = []
+    for path in newest.parent.iterdir():
+        with contextlib.suppress(OSError):  # it is gone
+            if path.is_file():
+                stat = path.stat()
+                found.append((path == newest, stat.st_mtime, stat.st_size, path))
+    used = 0
+    for is_newest, _, num_bytes, path in sorted(found, reverse=True):
+        used += num_bytes
+        if used > MAX_BYTES and not is_newest:
             path.unlink(missing_ok=True)

@@ -117,7 +117,7 @@ def write_graph(graph: Any, path: Path, example: Tensor) -> None:
                 raise ValueError(
                     "graphs are written with the package onnx: pip install 'bottomup[onnx]'"
                 ) from error
-            raise
+            raise ValueError(f"the network cannot be made a graph ({error})") from error
     with write_whole(path) as file:
         file.write(content.getbuffer())
 

@@ -39,10 +39,19 @@ def is_installed(backend: str) -> bool:
 
 
 def supported_precisions(backend: str) -> set[str]:
-    """The precisions in which a backend computes on this processor without emulation."""
+    """The precisions in which a backend computes on this processor without emulation.
+
+    Raises:
+        ValueError: the package is not installed, or does not work.
+    """
+    _require(backend)
     if backend != "openvino":
         return {"float32", "int8"}
-    names = import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    try:
+        names = import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    except Exception as error:  # as in `open_session`
+        reason = f"openvino does not work here ({_reason(error)})"
+        raise ValueError(f"{reason}: install it anew, or choose another backend") from error
     return {CAPABILITIES[name] for name in names if name in CAPABILITIES}
 
 
@@ -72,17 +81,24 @@ def open_session(
     Raises:
         ValueError: the package is not installed, or cannot run the graph.
     """
+    _require(backend)
+    opened = _OpenVINO if backend == "openvino" else _ONNXRuntime
+    try:
+        return opened(path, precision, threads, cache, reads)
+    except Exception as error:  # ONNX Runtime has errors of its own, which are only `Exception`
+        raise ValueError(f"{path}: {backend} cannot run this graph ({_reason(error)})") from error
+
+
+def _require(backend: str) -> None:
     if not is_installed(backend):
         raise ValueError(
             f"{backend} is not installed: pip install 'bottomup[{PACKAGES[backend]}]', "
             "or choose another backend"
         )
-    opened = _OpenVINO if backend == "openvino" else _ONNXRuntime
-    try:
-        return opened(path, precision, threads, cache, reads)
-    except Exception as error:  # ONNX Runtime has errors of its own, which are only `Exception`
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
-        raise ValueError(f"{path}: {backend} cannot run this graph ({reason})") from error
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
 
 
 def import_openvino() -> ModuleType:

@@ -62,14 +62,15 @@ class Runtime:
             raise ValueError(f"backend is {backend!r}; choose openvino or onnxruntime")
         if backend == "onnxruntime" and self.manifest.format != "onnx":
             raise ValueError("ONNX Runtime reads the format onnx only: export with --format onnx")
-        available = supported_precisions(backend) if is_installed(backend) else {"float32"}
+        # layers that are in 8 bits stay so, and others do not become so
+        wanted, has = self.manifest.precision, supported_precisions(backend)
+        available = {"int8"} if wanted == "int8" else has - {"int8"}
         if precision is None:
-            wanted = self.manifest.precision
             precision = wanted if wanted in available else "float32"
         elif precision not in available:
             raise ValueError(
-                f"precision {precision!r} is not what {backend} has on this machine; "
-                f"choose one of {', '.join(sorted(available))}"
+                f"precision {precision!r} is not what {backend} has on this machine for an export "
+                f"in {wanted}; choose one of {', '.join(sorted(available))}, or export anew"
             )
         self.backend, self.precision = backend, precision
         self.size: int | Literal["auto"] = checked(

@@ -169,6 +169,14 @@ def _scan_urls(urls: Sequence[str], exclude: Callable[[str], bool]) -> Iterator[
             yield Frame(url, error="no images there")
 
 
+def is_one_image(source: Source) -> bool:
+    """Whether a source is a single image: an array, or the path of an image file."""
+    if not isinstance(source, str | os.PathLike):
+        return isinstance(source, np.ndarray) and source.ndim == 3
+    path = local_path(os.fspath(source))
+    return os.path.isfile(path) and _kind(path) == "file"
+
+
 def _kind(path: str) -> str:
     if os.path.isdir(path):
         return "folder"

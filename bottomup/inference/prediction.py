@@ -1,7 +1,6 @@
 """The result of an image: its people, or why it failed."""
 
 import dataclasses
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from bottomup.images.frames import Frame
-from bottomup.images.sources import Source
+from bottomup.images.sources import Source, is_one_image
 from bottomup.poses import Poses
 
 # what one image may raise; it then fails alone
@@ -56,9 +55,11 @@ def poses_of(predictions: Iterable[Prediction], source: Source) -> Poses | list[
                 f"{prediction.name}: {prediction.error} (use `stream` to go on after a bad image)"
             )
         results.append(prediction.poses)
-    is_file = isinstance(source, str | os.PathLike) and os.path.isfile(source)
-    is_image = isinstance(source, np.ndarray) and source.ndim == 3
-    return results[0] if is_file or is_image else results
+    if not is_one_image(source):
+        return results
+    if not results:
+        raise ValueError(f"{source}: names like this are of no image, so it was left out")
+    return results[0]
 
 
 def outcome(frame: Frame, poses: Poses | None = None, *, error: str | None = None) -> Prediction:

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from bottomup.engines.choice import choose_engine
+from bottomup.engines.choice import asked_for, choose_engine
 from bottomup.engines.devices import choose_device, reason
-from bottomup.geometry import Transform
+from bottomup.geometry import MAX_INPUT_PIXELS, Transform
 from bottomup.images.frames import Frame, is_unread, map_ahead, read
 from bottomup.images.sources import Source, scan
 from bottomup.inference import MAX_MEGAPIXELS, pyramid, sizing
@@ -81,7 +81,8 @@ class Predictor:
     """Finds the people in images.
 
     Args:
-        weights: the name of weights, a file, or a network (which is moved to the device).
+        weights: the name of weights, a file, or a network (which is moved to the device, and is
+            not to be changed any more: engines may hold its weights as they were).
         device: "auto" (CUDA if there is any, else the CPU), "cpu", "cuda", "cuda:1", "mps".
         mode: "robust", or "official" for the numbers of the reference implementation.
         size: pixels of the input's side at scale 1; or "auto": the size follows from the image, and
@@ -96,9 +97,9 @@ class Predictor:
             nncf; ranges from the sample images). "auto" is float32, or a faster one for weights
             whose file records that it costs at most 0.003 AP, on a processor that has it.
         threads: of the CPU, that the network computes with; None is as many as this process may use
-            (affinity, limits of cgroups, OMP_NUM_THREADS), but 1 for small inputs. On a machine
-            that does other work, set OMP_WAIT_POLICY=PASSIVE and GOMP_SPINCOUNT=5000 before torch
-            is imported, as the command line does: waiting threads then soon sleep.
+            (affinity, limits of cgroups, OMP_NUM_THREADS), but in torch 1 for small inputs. On a
+            machine that does other work, set OMP_WAIT_POLICY=PASSIVE and GOMP_SPINCOUNT=5000 before
+            torch is imported, as the command line does: waiting threads then soon sleep.
         batch_size: images per forward pass; None is 8, but 1 on the CPU, where larger batches are
             slower: what lies between two layers no longer fits the caches.
         grouper: assembles people; None is the one of `mode` with its default thresholds.
@@ -149,11 +150,11 @@ class Predictor:
         self.device = choose_device(device)
         net = weights if isinstance(weights, PoseNet) else load_model(weights)
         self.net = net.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-        self.backend, self.precision = backend, precision
+        self.backend, self.precision = asked_for(backend, precision)
         self.engine = choose_engine(
             self.net,
-            backend=backend,
-            precision=precision,
+            backend=self.backend,
+            precision=self.precision,
             official=mode == "official",
             threads=threads or default_threads(),
         )
@@ -252,7 +253,9 @@ class Predictor:
         of = "long" if self.size == "auto" else own.side
         back = Transform.fit(image_wh, side, side=of, multiple=own.multiple)
         if self.can_tile and (doublings or math.prod(back.input_wh) > pyramid.MAX_WHOLE_PIXELS):
-            steps = sizing.steps(back, doublings, self.net.trunk.num_scales, own.multiple)
+            # rounded up as its sides are, an ordinary image has up to twice the pixels asked for
+            most = min(2e6 * self.max_megapixels, MAX_INPUT_PIXELS)
+            steps = sizing.steps(back, doublings, self.net.trunk.num_scales, own.multiple, most)
             return _Prepared(frame, steps[0].transform, steps=steps)
         transforms = [back if s == 1 else back.scaled(s, own.multiple) for s in self.scales]
         return _Prepared(frame, back, _warped(transforms, frame))

@@ -119,7 +119,9 @@ def enough(
     return max((number for number in (2, 4, 8) if number <= most), default=1)
 
 
-def steps(base: Transform, doublings: int, num_scales: int, multiple: int) -> tuple[Step, ...]:
+def steps(
+    base: Transform, doublings: int, num_scales: int, multiple: int, max_pixels: float
+) -> tuple[Step, ...]:
     """The levels, fine to coarse; each has half the resolution of the one before.
 
     Args:
@@ -127,9 +129,15 @@ def steps(base: Transform, doublings: int, num_scales: int, multiple: int) -> tu
         doublings: the number of finer levels.
         num_scales: of the network: the base, its half, and so on.
         multiple: see `Preprocessing`; of the base.
+        max_pixels: that an input has. Sides are rounded up, which doubles the short side of a very
+            long image again and again; finer levels that become too large are left out.
     """
     finer = [base.scaled(2**power, multiple) for power in range(doublings, 0, -1)]
     return (
-        *(Step(transform, is_optional=True) for transform in finer),
+        *(
+            Step(transform, is_optional=True)
+            for transform in finer
+            if math.prod(transform.input_wh) <= max_pixels
+        ),
         *(Step(base, num_halvings) for num_halvings in range(num_scales)),
     )

@@ -107,6 +107,7 @@ class LogPictures(Callback):
         if batch_idx > 0 or trainer.sanity_checking:
             return
         self._count += 1
+        folder = trainer.log_dir  # all processes must ask for it
         if not trainer.is_global_zero or (self._count - 1) % self.every_n_validations:
             return
         assert isinstance(pl_module, PoseEstimator)
@@ -120,7 +121,7 @@ class LogPictures(Callback):
                 f"image_{number}",
                 picture_of(pl_module, one.image),
                 step=trainer.global_step,
-                folder=trainer.log_dir,
+                folder=folder,
             )
 
 

@@ -96,10 +96,12 @@ class NewestCheckpoint(Checkpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save if it is time to, or if a signal has come.
+        """Save if it is time to, or if a signal has come, after the last batch of a step.
 
         Where a validation follows, the signal stops that one, and it comes again later.
         """
+        if trainer.fit_loop.epoch_loop._should_accumulate():
+            return  # a checkpoint does not hold the gradients so far
         is_time = time.monotonic() - self._saved_at >= 60 * self.minutes
         reason = _largest(trainer, self._signal or int(is_time))
         if reason and _is_fitting(trainer):

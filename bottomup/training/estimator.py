@@ -68,6 +68,7 @@ class Estimator(LightningModule):
     ):
         super().__init__()
         freeze(network, frozen)
+        self.frozen = tuple(frozen)
         check_names(network, rates or {})
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.criterion, self.weights = criterion, weights
@@ -99,6 +100,11 @@ class Estimator(LightningModule):
         scheduler = {"scheduler": self.schedule(optimizer), "interval": self.schedule_interval}
         return {"optimizer": optimizer, "lr_scheduler": scheduler}
 
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Keep the statistics of frozen modules, as their batch norms have them."""
+        for name in self.frozen:
+            self.network.get_submodule(name).eval()
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the weighted sum of the losses in float32; log each, unweighted and weighted.
 
@@ -123,9 +129,8 @@ class Estimator(LightningModule):
         if failed is None:
             return
         value, number = failed
-        loader, names = self.trainer.train_dataloader, ["unknown"]
-        if isinstance(loader, ResumableLoader):
-            names = loader.names(number)
+        loader = self.trainer.train_dataloader
+        names = loader.names(number) if isinstance(loader, ResumableLoader) else ["unknown"]
         images = "\n  ".join(names)
         raise FloatingPointError(
             f"the loss is {value} in epoch {self.current_epoch}, batch {number}; "
@@ -164,8 +169,7 @@ class Estimator(LightningModule):
         prefix = "test" if self.trainer.testing else "val"
         for name, value in figures.items():
             # NaN: nobody to find. Callbacks that monitor it need it; loggers complain about it.
-            is_known = not math.isnan(value)
-            self.log(f"{prefix}/{name}", value, logger=is_known, prog_bar=name == "AP")
+            self.log(f"{prefix}/{name}", value, logger=not math.isnan(value), prog_bar=name == "AP")
 
     def evaluate(self, found: list[dict[str, Any]], truth: dict[str, Any]) -> dict[str, float]:
         """Compute figures such as AP, by name.
@@ -275,11 +279,12 @@ class PoseEstimator(Estimator):
             self.grouper = dataclasses.replace(self.grouper, skeleton=data.skeleton)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Check the size of the images, and keep batch norm in eval mode with `freeze_norm`.
+        """Check the size of the images; all batch norms stay as they are with `freeze_norm`.
 
         Raises:
             ValueError: height or width is not a multiple of `preprocessing.multiple`.
         """
+        super().on_train_batch_start(batch, batch_idx)
         height, width = batch.image.shape[2:]
         multiple = self.network.preprocessing.multiple
         if height % multiple or width % multiple:

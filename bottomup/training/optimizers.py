@@ -36,12 +36,12 @@ class ConvMuon(Optimizer):
         weight_decay: of AdamW.
 
     Raises:
-        ValueError: a setting is out of range.
+        ValueError: a setting is out of range, or there are groups of weights.
     """
 
     def __init__(
         self,
-        params: Iterable[Tensor],
+        params: Iterable[Tensor | dict[str, Any]],
         lr: float = 0.02,
         momentum: float = 0.95,
         adam_lr: float = 0.002,
@@ -58,6 +58,11 @@ class ConvMuon(Optimizer):
             )
         kernels, others = [], []
         for weight in params:
+            if isinstance(weight, dict):
+                raise ValueError(
+                    "ConvMuon makes its own groups of weights: leave out model.rates, or take "
+                    "another optimizer"
+                )
             (kernels if _mixes_features(weight) else others).append(weight)
         muon = {"params": kernels, "lr": lr, "momentum": momentum}
         adam = {"params": others, "lr": adam_lr, "betas": betas, "weight_decay": weight_decay}

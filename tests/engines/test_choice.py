@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from bottomup.engines import choice
-from bottomup.engines.choice import GraphEngine, TorchEngine, choose_engine, supported
+from bottomup.engines.choice import GraphEngine, TorchEngine, asked_for, choose_engine, supported
 from bottomup.inference.predictor import Predictor
 from bottomup.models.network import Cost
 from bottomup.models.pose_net import compact, higherhrnet, mobile
@@ -132,13 +132,17 @@ def test_auto_is_openvino_where_it_is_installed(monkeypatch, bundled):
 def test_the_variable_says_what_auto_is(monkeypatch, bundled):
     pretend(monkeypatch)
     monkeypatch.setenv("BOTTOMUP_BACKEND", "onnxruntime")
-    assert chosen(bundled)[0] == "onnxruntime"
-    assert chosen(bundled, backend="openvino")[0] == "openvino"
+    assert asked_for("auto", "auto") == ("onnxruntime", "auto")
+    assert asked_for("openvino", "auto") == ("openvino", "auto")
     monkeypatch.setenv("BOTTOMUP_PRECISION", "float32")
-    assert chosen(bundled)[1] == "float32"
+    assert asked_for("auto", "auto") == ("onnxruntime", "float32")
+    assert asked_for("torch", "bfloat16") == ("torch", "bfloat16")
+    predictor = Predictor(bundled)
+    assert (predictor.backend, predictor.precision) == ("onnxruntime", "float32")
+    assert predictor.engine.name == "onnxruntime"
     monkeypatch.setenv("BOTTOMUP_BACKEND", "tensorrt")
     with pytest.raises(ValueError, match="backend is 'tensorrt'; choose one of auto, torch"):
-        choose_engine(bundled)
+        asked_for("auto", "auto")
 
 
 @pytest.mark.parametrize(
@@ -170,9 +174,9 @@ def test_weights_of_other_people_stay_in_float32(monkeypatch):
 
 def test_what_cannot_be_is_refused_with_what_can(monkeypatch, bundled):
     with pytest.raises(ValueError, match="precision is 'half'; choose one of auto, float32"):
-        choose_engine(bundled, precision="half")
+        Predictor(bundled, precision="half")
     with pytest.raises(ValueError, match="backend is 'tvm'; choose one of auto, torch"):
-        choose_engine(bundled, backend="tvm")
+        Predictor(bundled, backend="tvm")
     pretend(monkeypatch)
     with pytest.raises(ValueError, match=r"'float16' is not what openvino has .* float32"):
         choose_engine(bundled, precision="float16")
@@ -189,17 +193,31 @@ def test_what_cannot_be_is_refused_with_what_can(monkeypatch, bundled):
         choose_engine(elsewhere, backend="openvino")
 
 
-def test_auto_goes_on_with_torch_if_the_other_engine_fails(monkeypatch, bundled):
+@pytest.mark.parametrize("error", [ValueError, RuntimeError])  # of a graph, of nncf
+def test_auto_goes_on_with_torch_if_the_other_engine_fails(monkeypatch, bundled, error):
     pretend(monkeypatch)
 
-    def fail(*arguments):  # as a graph would
-        raise ValueError("openvino cannot run this graph")
+    def fail(*arguments):
+        raise error("openvino cannot run this graph")
 
     monkeypatch.setattr(choice, "GraphEngine", fail)
     with pytest.warns(UserWarning, match="cannot run this graph; torch is used instead"):
         assert chosen(bundled) == ("torch", "float32")
-    with pytest.raises(ValueError, match="cannot run this graph"):
+    with pytest.raises(error, match="cannot run this graph"):
         choose_engine(bundled, backend="openvino")
+
+
+def test_a_broken_package_is_told_and_auto_goes_on_with_torch(monkeypatch, bundled):
+    def fail():
+        raise ImportError("libopenvino.so: cannot open shared object file")
+
+    monkeypatch.setattr("bottomup.engines.sessions.import_openvino", fail)
+    monkeypatch.setattr("bottomup.engines.sessions.is_installed", lambda name: True)
+    monkeypatch.setattr(choice, "is_installed", lambda name: True)
+    with pytest.raises(ValueError, match=r"openvino does not work here \(libopenvino.so: "):
+        choose_engine(bundled, backend="openvino")
+    with pytest.warns(UserWarning, match="does not work here .*; torch is used instead"):
+        assert chosen(bundled)[0] == "torch"
 
 
 @pytest.mark.gpu

@@ -39,6 +39,8 @@ def test_an_export_in_8_bits_runs(format, net, tmp_path):
     assert sizes["int8"] < 0.6 * sizes["float32"]
     runtime = Runtime(tmp_path / "int8")
     assert runtime.precision == "int8"
+    with pytest.raises(ValueError, match="for an export in int8; choose one of int8"):
+        Runtime(tmp_path / "int8", precision="float32")
     assert len(runtime(np.zeros((50, 70, 3), np.uint8))) == 0
 
 

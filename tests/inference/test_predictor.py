@@ -1,8 +1,11 @@
+import contextlib
 import itertools
+import math
 import os
 import re
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bottomup.geometry import MAX_INPUT_PIXELS
 from bottomup.images.decoding import decode
 from bottomup.inference import batching, pyramid
 from bottomup.inference.predictor import Predictor
@@ -174,6 +178,37 @@ def test_a_file_a_folder_a_glob_and_an_array_give_the_same(tmp_path):
     ):
         (poses,) = predictor(source)
         np.testing.assert_array_equal(poses.keypoints, expected)
+
+
+def test_a_tar_file_and_a_list_give_all_their_images(tmp_path):
+    paths = [tmp_path / "1.png", tmp_path / "2.png"]
+    for path in paths:
+        path.write_bytes(encode(some_pictures(1)[0], ".png"))
+    with tarfile.open(tmp_path / "both.tar", "w") as archive:
+        for path in paths:
+            archive.add(path, path.name)
+    (tmp_path / "both.txt").write_text("".join(f"{path}\n" for path in paths))
+    predictor = Predictor(dot_net())
+    for name in ("both.tar", "both.txt"):
+        assert len(predictor(tmp_path / name)) == 2
+
+
+def test_a_name_that_is_left_out_is_told(tmp_path):
+    (tmp_path / "._photo.jpg").write_bytes(b"what a Mac leaves behind")
+    with pytest.raises(ValueError, match=r"\._photo\.jpg: .* left out"):
+        Predictor(dot_net())(tmp_path / "._photo.jpg")
+
+
+@pytest.mark.parametrize(("wh", "most"), [((30_000, 750), 24), ((9280, 6944), 64)])
+def test_levels_that_no_input_fits_are_left_out(monkeypatch, wh, most):
+    seen = []
+    monkeypatch.setattr(pyramid, "look", lambda *a, **k: seen.append(a[2]) or 1 / 0)
+    predictor = Predictor("default", device="cpu", max_megapixels=most)
+    with contextlib.suppress(ZeroDivisionError):
+        predictor(np.zeros((*wh[::-1], 3), np.uint8))
+    ((finest, *_),) = seen
+    assert finest.is_optional
+    assert math.prod(finest.transform.input_wh) <= MAX_INPUT_PIXELS
 
 
 def test_exif_orientation_is_honoured_or_not(tmp_path):

@@ -59,7 +59,9 @@ def test_tiles_give_the_candidates_and_the_heatmaps_of_the_whole(local_net, monk
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (240, 320, 3), dtype=np.uint8)
     base = Transform.fit((320, 240), 320, multiple=64)
-    levels = pyramid.look(TorchEngine(local_net), image, sizing.steps(base, 0, 2, 64), flip=flip)
+    levels = pyramid.look(
+        TorchEngine(local_net), image, sizing.steps(base, 0, 2, 64, 1e6), flip=flip
+    )
     candidates, heatmaps = pyramid.find_joints(levels, 0.1, 0.05)
 
     images = torch.from_numpy(base.warp(image))[None].permute(0, 3, 1, 2)

@@ -40,10 +40,21 @@ def test_the_finest_level_is_within_its_bounds_and_the_base_suits_the_network(w,
         assert side >= math.floor(640 / math.sqrt(2))
 
 
+@given(st.integers(1, 40_000), st.integers(1, 40_000), st.floats(0.05, 64))
+def test_no_level_has_more_pixels_than_are_allowed(w, h, megapixels):
+    side, doublings = base_and_doublings((w, h), "auto", 512, megapixels)
+    base = Transform.fit((w, h), side, multiple=64)
+    most = 2e6 * megapixels
+    all_levels, levels = (steps(base, doublings, 2, 64, limit) for limit in (math.inf, most))
+    assert all(math.prod(one.transform.input_wh) <= most for one in levels[:-2])
+    if max(w, h) <= 2 * min(w, h) and megapixels >= 4:  # ordinary photos keep all of them
+        assert len(levels) == len(all_levels)
+
+
 @given(st.integers(1, 3000), st.integers(1, 3000), st.integers(0, 3))
 def test_each_level_has_half_the_cells_of_the_one_before(w, h, doublings):
     base = Transform.fit((w, h), 640, multiple=64)
-    levels = steps(base, doublings, 2, 64)
+    levels = steps(base, doublings, 2, 64, math.inf)
     assert len(levels) == doublings + 2
     assert [level.is_optional for level in levels] == [True] * doublings + [False] * 2
     cells = [

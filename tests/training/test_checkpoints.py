@@ -97,6 +97,24 @@ def test_a_signal_saves_and_the_printed_command_goes_on_as_if_nothing_had_been(
     assert "val/AP" in capsys.readouterr().out
 
 
+def test_a_signal_amid_accumulated_batches_waits_for_their_step(tmp_path, monkeypatch):
+    arguments = ["--data.train_length=12", "--trainer.accumulate_grad_batches=3"]
+    arguments += ["--trainer.max_epochs=1"]
+    for name in ("through", "stopped"):
+        with monkeypatch.context() as patched:
+            if name == "stopped":
+                signal_in(patched, "training_step", 2, signal.SIGTERM)
+            assert fit(tmp_path / name, *arguments) == (143 if name == "stopped" else 0)
+    assert content(last(tmp_path / "stopped"))["global_step"] == 1
+    stopped = tmp_path / "stopped.ckpt"
+    shutil.copy(last(tmp_path / "stopped"), stopped)
+    assert fit(tmp_path / "stopped", *arguments, f"--ckpt_path={stopped}") == 0
+    one, other = (content(last(tmp_path / name)) for name in ("through", "stopped"))
+    assert one["global_step"] == other["global_step"] == 2
+    for name, tensor in one["state_dict"].items():
+        torch.testing.assert_close(other["state_dict"][name], tensor, rtol=0, atol=0, msg=name)
+
+
 def test_the_command_names_only_the_newest_checkpoint(tmp_path, monkeypatch, capsys):
     signal_in(monkeypatch, "training_step", 1, signal.SIGTERM)
     assert fit(tmp_path, "--data.train_length=8") == 143

@@ -55,6 +55,23 @@ def test_frozen_modules_are_left_out_of_training():
         )
 
 
+def test_frozen_modules_keep_the_statistics_of_their_norms():
+    estimator = PoseEstimator(networks.compact(width=4), frozen=["trunk"]).train()
+    image = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+    batch = Batch(image, torch.zeros(2, 0, 17, 3), torch.ones(2, 32, 32) > 0, torch.zeros(2, 0, 4))
+    before = {name: tensor.clone() for name, tensor in estimator.network.named_buffers()}
+    estimator.on_train_batch_start(batch, 0)
+    estimator.network(image)
+    changed = {
+        name.partition(".")[0]
+        for name, tensor in estimator.network.named_buffers()
+        if not torch.equal(tensor, before[name])
+    }
+    assert "trunk" not in changed
+    assert not any(module.training for module in estimator.network.trunk.modules())
+    assert estimator.network.head.training
+
+
 @pytest.mark.parametrize("setting", [{"frozen": ["trunk.stam"]}, {"rates": {"trunk.stam": 0.1}}])
 def test_a_module_that_is_named_must_be_there(setting):
     with pytest.raises(ValueError, match=r"no 'trunk.stam'; it has trunk.stem, "):

@@ -108,3 +108,9 @@ def test_weights_without_gradients_stay():
 def test_settings_out_of_range_are_refused(setting):
     with pytest.raises(ValueError, match=re.escape(str(*setting.values()))):
         ConvMuon(net().parameters(), **setting)
+
+
+def test_groups_of_weights_are_refused():
+    groups = [{"params": list(net().parameters()), "lr": 0.1}]
+    with pytest.raises(ValueError, match=r"leave out model\.rates"):
+        ConvMuon(groups)
