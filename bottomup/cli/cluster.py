@@ -6,6 +6,7 @@ import copy
 import functools
 import itertools
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,9 @@ def predict(arguments: argparse.Namespace) -> int:
     with contextlib.ExitStack() as stack:
         on_driver = _with(arguments, device="cpu", isolate=False)
         predictor = predictor_of(on_driver, stack)
+        # what the variables of this machine say holds for the workers
+        asked = {"backend": predictor.backend, "precision": predictor.precision}
+        arguments = _with(arguments, **asked)
         settings = settings_of(arguments, predictor) | {"cluster": "ray"}
         if place.path is not None:
             place.path.mkdir(parents=True, exist_ok=True)
@@ -179,7 +183,8 @@ class _Run:
             if is_complete or (chunk_size == 1 and self.tally.num_done == num_before):
                 break
             # what a dead machine had is done again; what nothing can be done about is left then
-            done, chunk_size = read_progress(self._place).done, 1
+            since = self._number if self._arguments.retry_failed else 0
+            done, chunk_size = read_progress(self._place, failed_since=since).done, 1
         if not is_complete:
             items = self._listing.items(done)
             self._record_lost(item for item in items if isinstance(item, Item))
@@ -209,7 +214,8 @@ class _Run:
                 done = self.tally.num_kept + self.tally.num_done
                 of = f"{done} of {total.num_listed}" if total else f"{done} images"
                 show(done, total.num_listed if total else None, f"{of}, {self.tally}")
-        if not self.tally.num_done and (total is None or total.num_listed > CHUNK):
+        num_wanted = None if total is None else total.num_listed - total.num_kept
+        if not self.tally.num_done and (num_wanted is None or num_wanted > CHUNK):
             raise OSError(f"no image was done: {LOST}")
         return total is not None and checksum == total.checksum
 
@@ -256,7 +262,7 @@ def _progress(arguments: argparse.Namespace, place: Place, settings: Mapping[str
     """
     if arguments.overwrite:
         clear(place)
-    before = read_progress(place, retry_failed=arguments.retry_failed)
+    before = read_progress(place, failed_since=sys.maxsize if arguments.retry_failed else 0)
     if before.session is not None:
         problem = difference(before.session.settings, settings)
         if problem is not None:

@@ -89,9 +89,10 @@ class ImageIds:
 def number_of(name: str) -> int | None:
     """The number at the end of a COCO-style name, or None."""
     match = re.fullmatch(r"(?:.*[_-])?([0-9]+)", PurePosixPath(name).stem, re.DOTALL)
-    if match is None or len(match[1].lstrip("0")) > MAX_DIGITS:
+    if match is None:
         return None
-    return int(match[1])
+    digits = match[1].lstrip("0")
+    return int(digits or "0") if len(digits) <= MAX_DIGITS else None
 
 
 def match_names(names: Collection[str], annotated: Mapping[str, int]) -> dict[str, int]:

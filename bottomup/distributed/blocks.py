@@ -102,12 +102,12 @@ def from_parquet(data: bytes) -> Iterator[Record]:
             yield record
 
 
-def read_progress(place: Place, *, retry_failed: bool = False) -> Progress:
+def read_progress(place: Place, *, failed_since: int = 0) -> Progress:
     """What was done before.
 
     Args:
         place: of the run.
-        retry_failed: an image that failed does not count as done.
+        failed_since: an image that failed counts as done from this session on, not before.
 
     Raises:
         OSError: the blocks cannot be read.
@@ -116,17 +116,19 @@ def read_progress(place: Place, *, retry_failed: bool = False) -> Progress:
     good, failed = [], []
     names = _names(place)
     for name, data in zip(names, place.read_all(names), strict=True):
-        number = max(number, _session_of(name))
+        session_number = _session_of(name)
+        number = max(number, session_number)
         if name.endswith(".log"):
             entry = decode(data)
             session = entry if isinstance(entry, Session) else session
             continue
         for record in from_parquet(data):
-            (good if record.error is None else failed).append(key(record.name, record.stamp))
-    done = np.unique(np.array(good, np.uint64))
-    num_good = len(done)
-    if not retry_failed:
-        done = np.union1d(done, np.array(failed, np.uint64))
+            if record.error is None:
+                good.append(key(record.name, record.stamp))
+            elif session_number >= failed_since:
+                failed.append(key(record.name, record.stamp))
+    num_good = len(np.unique(np.array(good, np.uint64)))
+    done = np.unique(np.array(good + failed, np.uint64))
     is_finished = end_name(number) in names
     return Progress(number, session, is_finished, done, len(done) - num_good)
 

@@ -49,6 +49,8 @@ def read_tar(path: str | Path) -> Iterator[Member]:
         with _Headers(path) as file, tarfile.open(fileobj=file, mode="r:") as tar:
             while (found := tar.next()) is not None:
                 tar.members.clear()  # type: ignore[attr-defined]  it would keep them all
+                if found.size < 0:  # the next member would be this one again
+                    raise ValueError(f"a member of {found.size} bytes")
                 if not found.isdir():
                     yield _member(found)
             # tarfile takes a damaged header for the end, which is a block of zeros
@@ -57,6 +59,8 @@ def read_tar(path: str | Path) -> Iterator[Member]:
                 yield Member("", error=f"it is damaged at byte {tar.offset:,}, or ends there")
     except tarfile.TarError as error:
         yield Member("", error=f"it is not a whole tar file without compression: {error}")
+    except RecursionError:
+        yield Member("", error="it cannot be read: too many headers of one member")
     except (OSError, ValueError, OverflowError) as error:
         yield Member("", error=f"it cannot be read: {getattr(error, 'strerror', None) or error}")
 

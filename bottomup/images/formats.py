@@ -155,8 +155,11 @@ def _tiff_size(data: bytes) -> Size:
     found: dict[int, int] = {}
     for entry in range(struct.unpack_from(order + "H", data, directory)[0]):
         at = directory + 2 + 12 * entry
-        tag, kind = struct.unpack_from(order + "HH", data, at)
+        tag, kind, count = struct.unpack_from(order + "HHI", data, at)
         if tag in (254, 256, 257, 50706):
+            # decoders would take the first of two, and find longer numbers elsewhere
+            if tag in found or (tag in (256, 257) and (kind not in (3, 4) or count != 1)):
+                raise ValueError("its size is not stated once, by one number")
             found[tag] = struct.unpack_from(order + ("H" if kind == 3 else "I"), data, at + 8)[0]
     if 50706 in found or found.get(254, 0) & 1:  # DNGVersion; a reduced copy of another image
         raise unread(_RAW)
@@ -164,7 +167,7 @@ def _tiff_size(data: bytes) -> Size:
 
 
 def _pnm_size(data: bytes) -> Size:
-    gap = rb"(?:\s|#[^\n]*\n)+"
+    gap = rb"(?:\s|#[^\r\n]*[\r\n])+"
     pattern = rb"\AP[1-6]" + gap + rb"(\d{1,9})" + gap + rb"(\d{1,9})\s"
     ((width, height),) = re.findall(pattern, data[:65536])  # ValueError if it does not match
     return int(width), int(height)

@@ -101,7 +101,9 @@ def read(frame: Frame, *, exif: bool = True, max_pixels: int = MAX_PIXELS) -> Fr
         size = wide, high = usable_size(data, suffix, max_pixels)
         reduction = _reduction(frame, data, size)
         image = decode(data, exif=exif, suffix=suffix, max_pixels=max_pixels, reduction=reduction)
-        if image.shape[1] != -(-wide // reduction):  # turned, as EXIF or HEIC says
+        if reduction == 1:
+            size = image.shape[1], image.shape[0]
+        elif image.shape[1] != -(-wide // reduction):  # turned, as EXIF says
             size = high, wide
         return dataclasses.replace(
             frame, image=image, warning=warning(data), reduction=reduction, full_wh=size

@@ -301,7 +301,7 @@ def _scan_tar(path: str, base: str) -> Iterator[Frame]:
     is_empty, folder, file = True, _relative(path, base), Path(path)
     for member in read_tar(path):
         name = _without_parents(os.path.normpath(f"{folder}/{member.name}"))
-        is_hidden = any(part.startswith(".") for part in name.split("/"))
+        is_hidden = re.search(r"(^|/)\.", _without_parents(os.path.normpath(member.name)))
         if not member.name:
             is_empty = False
             yield Frame(_own_name(path, base), error=member.error)

@@ -15,6 +15,8 @@ import struct
 import sys
 from _compat_pickle import IMPORT_MAPPING  # from the names of Python 2, which torch writes
 from collections import OrderedDict
+from mmap import ACCESS_READ
+from mmap import mmap as map_file
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -105,6 +107,10 @@ def load_pickle(path: Path, *, mmap: bool) -> Any:
         UnsafeError: the file asks for something that may do harm.
         Exception: anything, for a damaged file.
     """
+    # torch would call it, and a number alone makes it as large as all memory
+    with path.open("rb") as file, map_file(file.fileno(), 0, access=ACCESS_READ) as whole:
+        if whole.find(b"bytearray") >= 0:
+            raise UnsafeError("builtins.bytearray")
     known = dict(KINDS)
     while True:
         try:

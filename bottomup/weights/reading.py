@@ -185,8 +185,14 @@ def _read_pickle(
     if "averaging_state" in content:  # Lightning stores the average as the weights themselves
         second = tensors
     meta = content.get("meta")
-    config = " ".join(map(str, meta.values())) if isinstance(meta, Mapping) else ""
+    values = meta.values() if isinstance(meta, Mapping) else ()
+    config = " ".join(str(value) for value in values if _has_text(value))
     return tensors, second, content.get("bottomup"), config
+
+
+def _has_text(value: Any) -> bool:
+    """Whether it is text or a number; lists within lists could be texts without end."""
+    return isinstance(value, str | float) or (isinstance(value, int) and abs(value) < 1 << 63)
 
 
 def _tensors_of(state: Mapping[Any, Any]) -> dict[str, Tensor]:

@@ -6,10 +6,12 @@ import types
 
 import pytest
 
-from bottomup.cli import main
+from bottomup.cli import cluster, main
+from bottomup.cli.report import Tally
 from bottomup.distributed.blocks import start_name
 from bottomup.distributed.cluster import require_room
 from bottomup.distributed.places import Place
+from bottomup.distributed.work import CHUNK, Report, Total
 from bottomup.inference.journal import Session, encode
 from tests.support.commands import usage_error
 from tests.support.picture_files import HALVES
@@ -114,3 +116,18 @@ def test_a_cluster_without_room_is_refused_rather_than_waited_for(machines, reso
     wanted = dict(zip(("num_cpus", "num_gpus"), resources, strict=True))
     with contextlib.nullcontext() if has_room else pytest.raises(OSError, match="has room for"):
         require_room(machines, wanted)
+
+
+def follow(*reports: Report | Total) -> bool:
+    run = object.__new__(cluster._Run)
+    run.tally = Tally()
+    return run._follow(report for report in reports)
+
+
+def test_a_pass_that_gets_nowhere_is_no_end_where_little_was_to_be_done():
+    assert follow(Report(2, 5, 77), Total(1000, 998, 77))
+    assert not follow(Total(1000, 1000 - CHUNK, 77))
+    with pytest.raises(OSError, match="no image was done"):
+        follow(Total(1000, 999 - CHUNK, 77))
+    with pytest.raises(OSError, match="no image was done"):
+        follow()

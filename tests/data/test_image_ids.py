@@ -31,6 +31,7 @@ def ids_of(names, annotated=None) -> list[int]:
         ("x_.jpg", None),
         ("9999999999999999.jpg", None),  # beyond what every JSON reader keeps
         ("0000000000000000000000000000000012.jpg", 12),
+        pytest.param("0" * 5000 + "7.jpg", 7, id="5000 zeros"),
         ("١٢٣.jpg", None),
         ("7\n_8.jpg", 8),
     ],

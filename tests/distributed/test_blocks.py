@@ -107,7 +107,7 @@ def test_progress_of_a_run_that_went_on(place):
     expected = sorted(key(name, (10, 20)) for name in ("a.jpg", "b.jpg", "c/d.jpg"))
     np.testing.assert_array_equal(before.done, np.array(expected, np.uint64))
     assert before.num_failed == 1
-    again = read_progress(place, retry_failed=True)
+    again = read_progress(place, failed_since=2)
     assert (len(again.done), again.num_failed) == (2, 0)
     write_session(place, 3, [record("b.jpg")])
     mended = read_progress(place)

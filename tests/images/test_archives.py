@@ -101,6 +101,43 @@ def test_a_header_that_claims_a_giant_name_is_not_believed(tmp_path):
     assert "1,099,511,627,776 bytes" in (frame.error or "")
 
 
+def number_field(value: int) -> bytes:
+    """A negative number as base 256, which tarfile reads."""
+    return b"\xff" + value.to_bytes(11, "big", signed=True)
+
+
+@pytest.mark.parametrize("size", [-1, -512, -(1 << 40)])
+def test_a_member_of_negative_size_ends_the_file(tmp_path, size):
+    path = pack(tmp_path / "photos.tar", ["a.png", "b.png"], format=tarfile.USTAR_FORMAT)
+    content = bytearray(path.read_bytes())
+    header = 512 + -(-len(PNG) // 512) * 512
+    content[header + 124 : header + 136] = number_field(size)
+    content[header + 148 : header + 156] = b" " * 8
+    content[header + 148 : header + 156] = b"%06o\0 " % sum(content[header : header + 512])
+    path.write_bytes(content)
+    good, bad = itertools.islice(scan(path), 3)
+    assert (good.name, good.error) == ("a.png", None)
+    assert f"a member of {size} bytes" in (bad.error or "")
+
+
+def test_headers_that_follow_each_other_without_end_are_one_error(tmp_path):
+    info = tarfile.TarInfo("././@LongLink")
+    info.type, info.size = tarfile.GNUTYPE_LONGNAME, 8
+    one = info.tobuf(tarfile.GNU_FORMAT) + b"a.png".ljust(512, b"\0")
+    (tmp_path / "photos.tar").write_bytes(one * 3000 + bytes(4096))
+    (frame,) = scan(tmp_path / "photos.tar")
+    assert "too many headers" in (frame.error or "")
+
+
+def test_a_tar_file_in_a_hidden_folder_is_read(tmp_path):
+    hidden = tmp_path / ".cache"
+    hidden.mkdir()
+    pack(hidden / "a.tar", ["1.png", ".hidden/2.png"])
+    (tmp_path / "b.png").write_bytes(PNG)
+    names = [frame.name for frame in scan([hidden / "a.tar", tmp_path / "b.png"])]
+    assert names == [".cache/a.tar/1.png", "b.png"]
+
+
 def test_members_are_not_remembered(tmp_path, monkeypatch):
     path = pack(tmp_path / "photos.tar", [f"{i}.png" for i in range(6)])
     opened = []

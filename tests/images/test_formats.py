@@ -39,6 +39,18 @@ def test_a_photo_of_a_kind_that_is_not_read_is_known_by_its_content(kind, data):
         declared_size(data, ".jpg")
 
 
+def test_a_tiff_that_states_its_size_twice_or_elsewhere_is_refused():
+    inline, offset = (struct.pack("<HHII", 256, kind, 1, 60) for kind in (4, 16))
+    elsewhere = tiff(*PHOTO).replace(inline, offset)
+    for data in (tiff((256, 30_000), *PHOTO), tiff(*PHOTO, (257, 8)), elsewhere):
+        with pytest.raises(DecodingError):
+            declared_size(data, ".tif")
+
+
+def test_a_comment_of_a_pnm_ends_where_decoders_end_it():
+    assert declared_size(b"P6\n# 8 8\r30000 20000\n255\n" + bytes(99), ".ppm") == (30_000, 20_000)
+
+
 def test_the_suffix_tells_what_the_content_does_not():
     assert declared_size(tiff(*PHOTO), ".tif") == (60, 40)
     for suffix in (".nef", ".ARW", ".dng"):

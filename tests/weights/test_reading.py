@@ -111,12 +111,19 @@ def test_what_training_programs_leave_is_read_or_skipped(tmp_path, monkeypatch, 
     monkeypatch.delitem(sys.modules, theirs.__name__)
     checkpoint = read_checkpoint(tmp_path / "weights.pth")
     assert checkpoint.tensors["trunk.conv1.weight"].tolist() == [1, 1]
-    assert checkpoint.config.startswith("0.5 3 1.5 True ")
+    assert checkpoint.config == "0.5 3 1.5 True"
     assert theirs.__name__ not in sys.modules
 
 
 @pytest.mark.parametrize(
-    "call", [(eval, "1"), (subprocess.Popen, "ls"), (__import__, "this"), (open, "x", "w")]
+    "call",
+    [
+        (eval, "1"),
+        (subprocess.Popen, "ls"),
+        (__import__, "this"),
+        (open, "x", "w"),
+        (bytearray, 60_000_000_000),  # all memory
+    ],
 )
 def test_files_that_ask_for_functions_of_python_are_refused(tmp_path, call):
     class Calls:
@@ -126,6 +133,15 @@ def test_files_that_ask_for_functions_of_python_are_refused(tmp_path, call):
     content = {"state_dict": {"conv1.weight": torch.ones(2)}, "meta": {"best": Calls()}}
     torch.save(content, tmp_path / "evil.pth")
     refused(tmp_path / "evil.pth", r"asks for .*harm")
+
+
+def test_settings_that_are_no_text_are_not_made_into_one(tmp_path):
+    nested = []
+    for _ in range(40):  # as text, 2 ** 40 pairs of brackets
+        nested = [nested, nested]
+    content = {"state_dict": {"conv1.weight": torch.ones(2)}, "meta": {"config": "x", "n": nested}}
+    torch.save(content, tmp_path / "nested.pth")
+    assert read_checkpoint(tmp_path / "nested.pth").config == "x"
 
 
 def test_tensors_may_share_memory(tmp_path):
