@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bottomup.images import frames
 from bottomup.images.frames import MAX_AHEAD_BYTES, Frame, map_ahead, read
 from bottomup.images.sources import scan
 from tests.images.test_sources import iterate, put
@@ -158,3 +159,13 @@ def test_what_cannot_be_read_smaller_is_read_whole(tmp_path):
         assert frame.image is not None
         assert frame.reduction == 1
         assert frame.full_wh == frame.image.shape[1::-1]
+
+
+def test_the_size_is_that_of_the_pixels_where_the_header_differs(tmp_path, monkeypatch):
+    """As of HEIC files, whose header may state the size before they are cropped."""
+    path = tmp_path / "a.png"
+    path.write_bytes(encode(HALVES, ".png"))
+    monkeypatch.setattr(frames, "usable_size", lambda *_: (HALVES.shape[1] + 1, HALVES.shape[0]))
+    frame = read(Frame("a.png", path))
+    assert frame.image is not None
+    assert frame.full_wh == HALVES.shape[1::-1]
