@@ -17,6 +17,7 @@ from bottomup.inference import MOST_MEGAPIXELS
 # an image that is read smaller than it is has at least this long side in pixels ...
 LEAST_SIDE = 1280
 LEAST_FACTOR = 3.0  # ... and this many times the resolution of the network's input
+LEAST_SHORT = 64  # pixels of the short side of the base of a very long image
 BASE = 1.25  # the long side of the base is about this times the size of the network: 640 for 512
 
 
@@ -82,7 +83,8 @@ def base_and_doublings(
     """
     if size != "auto":
         return size, 0
-    base, long = own_size * BASE, max(image_wh)
+    long, short = max(image_wh), min(image_wh)
+    base = max(own_size * BASE, min(LEAST_SHORT * long / short, long))
     largest = long * math.sqrt(max_megapixels * 1e6 / math.prod(image_wh))
     finest = min(max(long, base), largest)
     # the base is within a factor of the square root of 2 of what suits the network

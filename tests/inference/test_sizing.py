@@ -21,6 +21,8 @@ from bottomup.models.network import Preprocessing
         ((1920, 2560), (640, 2)),
         ((3840, 2880), (480, 3)),
         ((8000, 6000), (707, 3)),  # 24 megapixels are 5657 x 4243
+        ((24_576, 512), (3072, 3)),  # the short side of the base has 64 pixels
+        ((20_000, 1), (20_000, 0)),
     ],
 )
 def test_the_size_follows_from_the_image(wh, expected):
@@ -35,9 +37,10 @@ def test_the_finest_level_is_within_its_bounds_and_the_base_suits_the_network(w,
     exact = finest - 2**doublings / 2  # at least: the base is rounded to pixels
     assert exact <= 1 or exact**2 * min(w, h) / max(w, h) <= megapixels * 1e6 * (1 + 1e-9)
     assert exact <= max(w, h, 640)
-    assert side <= math.ceil(640 * math.sqrt(2))
+    base = max(640, min(64 * max(w, h) / min(w, h), max(w, h)))
+    assert side <= math.ceil(base * math.sqrt(2))
     if doublings:
-        assert side >= math.floor(640 / math.sqrt(2))
+        assert side >= math.floor(base / math.sqrt(2))
 
 
 @given(st.integers(1, 40_000), st.integers(1, 40_000), st.floats(0.05, 64))
