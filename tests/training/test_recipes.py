@@ -126,7 +126,14 @@ def test_a_stopped_recipe_goes_on_and_ends_with_its_newest_state(
     assert ("bottomup predict" in out) == ("topdown" not in recipe and recipe != "person_detector")
 
 
-@pytest.mark.parametrize("recipe", ["mobile_coco", "topdown_regression", "person_detector"])
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        "mobile_coco",
+        pytest.param("topdown_regression", marks=pytest.mark.slow),
+        pytest.param("person_detector", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("missing", ["error", "skip"])
 def test_broken_photos_stop_a_training_or_are_left_out(recipe, missing, tmp_path, capfd, caplog):
     """One that its header tells, and one that only decoding tells."""

@@ -99,7 +99,7 @@ def test_two_processes_compute_the_gradients_of_one_with_twice_the_batch(tmp_pat
     assert list(pair.rglob("image_0_step*.jpg"))
 
 
-@pytest.mark.ray
+@pytest.mark.slow
 def test_two_nodes_compute_the_gradients_of_one_process_with_twice_the_batch(tmp_path):
     """The commands of docs/scaling.md, on the loopback interface."""
     alone, pair = folder_of(tmp_path, "alone"), folder_of(tmp_path, "pair")
