@@ -225,12 +225,13 @@ def _check_zip(path: Path) -> None:
     """An archive must be complete, with nothing in it compressed."""
     try:
         with zipfile.ZipFile(path) as archive:
-            unpacked = sum(entry.file_size for entry in archive.infolist())
+            entries = archive.infolist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise WeightsError(
             f"{path}: the archive is cut off or damaged ({error}); {DOWNLOAD_AGAIN}"
         ) from error
-    if unpacked > path.stat().st_size:
+    is_stored = all(entry.compress_type == zipfile.ZIP_STORED for entry in entries)
+    if not is_stored or sum(entry.file_size for entry in entries) > path.stat().st_size:
         raise WeightsError(
             f"{path}: a compressed archive; torch.save writes uncompressed ones, so unpack it first"
         )

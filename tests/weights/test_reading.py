@@ -251,6 +251,10 @@ def test_archives_that_are_bombs_or_something_else(tmp_path):
     with zipfile.ZipFile(tmp_path / "bomb.pth", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/data.pkl", bytes(10**7))
     refused(tmp_path / "bomb.pth", "compressed")
+    with zipfile.ZipFile(tmp_path / "padded.pth", "w") as archive:  # larger than all it unpacks to
+        archive.writestr("archive/data.pkl", bytes(100), zipfile.ZIP_DEFLATED)
+        archive.writestr("archive/data/0", bytes(4))
+    refused(tmp_path / "padded.pth", "compressed")
     with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
         archive.writestr("photo.txt", "hello")
     refused(tmp_path / "photos.zip", "not a checkpoint of torch.save")
