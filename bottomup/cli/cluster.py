@@ -70,8 +70,7 @@ def predict(arguments: argparse.Namespace) -> int:
         on_driver = _with(arguments, device="cpu", isolate=False)
         predictor = predictor_of(on_driver, stack)
         # what the variables of this machine say holds for the workers
-        asked = {"backend": predictor.backend, "precision": predictor.precision}
-        arguments = _with(arguments, **asked)
+        arguments = _with(arguments, backend=predictor.backend, precision=predictor.precision)
         settings = settings_of(arguments, predictor) | {"cluster": "ray"}
         if place.path is not None:
             place.path.mkdir(parents=True, exist_ok=True)

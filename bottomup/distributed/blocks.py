@@ -127,8 +127,9 @@ def read_progress(place: Place, *, failed_since: int = 0) -> Progress:
                 good.append(key(record.name, record.stamp))
             elif session_number >= failed_since:
                 failed.append(key(record.name, record.stamp))
-    num_good = len(np.unique(np.array(good, np.uint64)))
-    done = np.unique(np.array(good + failed, np.uint64))
+    done = np.unique(np.array(good, np.uint64))
+    num_good = len(done)
+    done = np.union1d(done, np.array(failed, np.uint64))
     is_finished = end_name(number) in names
     return Progress(number, session, is_finished, done, len(done) - num_good)
 

@@ -25,21 +25,20 @@ class CudaGraphs:
         self._function = function
         self._num_calls: collections.Counter[Any] = collections.Counter()
         self._graphs: dict[Any, tuple[torch.cuda.CUDAGraph, Tensor, Any]] = {}
-        self._has_memory = True
+        self._most = MAX_GRAPHS  # 0 once memory was short
 
     def __call__(self, images: Tensor, *arguments: Any) -> Any:
         """The outputs for the images; later calls overwrite them."""
         key = (tuple(images.shape), images.stride(), images.dtype, arguments)
         if key not in self._graphs:
             self._num_calls[key] += 1
-            is_new = self._num_calls[key] <= NUM_WARM_UPS
-            if is_new or len(self._graphs) >= MAX_GRAPHS or not self._has_memory:
+            if self._num_calls[key] <= NUM_WARM_UPS or len(self._graphs) >= self._most:
                 return self._function(images, *arguments)
             try:
                 self._graphs[key] = self._capture(images, arguments)
             except torch.cuda.OutOfMemoryError:  # the plain call may still fit
                 self._graphs.clear()
-                self._has_memory = False
+                self._most = 0
                 torch.cuda.empty_cache()
                 return self._function(images, *arguments)
         graph, inputs, outputs = self._graphs[key]

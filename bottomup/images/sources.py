@@ -279,7 +279,7 @@ def _scan_list(path: str) -> Iterator[Frame]:
                 if is_url(line):
                     yield Frame(path_of(line), remote=Remote(line))
                 elif not _is_debris(line):
-                    yield Frame(_without_parents(os.path.normpath(line)), Path(line))
+                    yield Frame(_inner(line), Path(line))
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         yield Frame(path, error=f"the list cannot be read: {reason}")
@@ -300,8 +300,8 @@ def _scan_tar(path: str, base: str) -> Iterator[Frame]:
     """The images in a tar file, named as if it were a folder."""
     is_empty, folder, file = True, _relative(path, base), Path(path)
     for member in read_tar(path):
-        name = _without_parents(os.path.normpath(f"{folder}/{member.name}"))
-        is_hidden = re.search(r"(^|/)\.", _without_parents(os.path.normpath(member.name)))
+        name = _inner(f"{folder}/{member.name}")
+        is_hidden = any(part.startswith(".") for part in _inner(member.name).split("/"))
         if not member.name:
             is_empty = False
             yield Frame(_own_name(path, base), error=member.error)
@@ -329,7 +329,7 @@ class _UniqueNames:
 
 
 def _relative(path: str, base: str) -> str:
-    return _without_parents(os.path.relpath(os.path.abspath(path), base))
+    return _inner(os.path.relpath(os.path.abspath(path), base))
 
 
 def _own_name(path: str, base: str) -> str:
@@ -337,8 +337,8 @@ def _own_name(path: str, base: str) -> str:
     return path if base == os.path.abspath(path) else _relative(path, base)
 
 
-def _without_parents(path: str) -> str:
-    return re.sub(r"^(\.{0,2}/)+", "", path.replace(os.sep, "/"))
+def _inner(path: str) -> str:  # its shortest form, without leading / or ../
+    return re.sub(r"^(\.{0,2}/)+", "", os.path.normpath(path).replace(os.sep, "/"))
 
 
 def _identity(path: str | Path) -> tuple[int, int] | None:

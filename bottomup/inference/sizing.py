@@ -131,8 +131,8 @@ def steps(
         doublings: the number of finer levels.
         num_scales: of the network: the base, its half, and so on.
         multiple: see `Preprocessing`; of the base.
-        max_pixels: that an input has. Sides are rounded up, which doubles the short side of a very
-            long image again and again; finer levels that become too large are left out.
+        max_pixels: of an input. Sides are rounded up, the short one of a long image to nearly twice
+            its length; finer levels that become too large are left out.
     """
     finer = [base.scaled(2**power, multiple) for power in range(doublings, 0, -1)]
     return (
