@@ -110,11 +110,11 @@ class Runner:
             the outcomes by name, in the order of the methods.
         """
         with self.clock(part), ThreadPoolExecutor(1 if is_timed else self.jobs) as pool:
-            futures = {
-                method.name: pool.submit(self._run, method, dataset, part, extra)
-                for method in methods
-            }
-            try:
+            try:  # an interruption may come before the last method is submitted
+                futures = {
+                    method.name: pool.submit(self._run, method, dataset, part, extra)
+                    for method in methods
+                }
                 outcomes = {name: future.result() for name, future in futures.items()}
             except BaseException:
                 self.limits.stop.set()

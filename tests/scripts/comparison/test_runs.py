@@ -6,7 +6,7 @@ import time
 import pytest
 from comparison.datasets import choose
 from comparison.methods import Method
-from comparison.runs import Limits, run
+from comparison.runs import Limits, Runner, run
 
 from tests.scripts.comparison.people import result, standing, truth, write
 
@@ -127,3 +127,20 @@ def test_a_method_can_be_stopped(dataset, script, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run(script("import time; time.sleep(600)"), dataset, tmp_path / "m", Limits(stop=stop))
     assert run(script(), dataset, tmp_path / "m").status == "done"
+
+
+def test_an_interruption_before_the_last_method_is_submitted_stops_the_first(
+    dataset, script, tmp_path
+):
+    class Methods(list):
+        def __iter__(self):
+            yield from super().__iter__()
+            while not (tmp_path / "part" / "m" / "log.txt").exists():
+                time.sleep(0.01)
+            raise KeyboardInterrupt
+
+    methods = Methods([script("import time; time.sleep(600)")])
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        Runner(tmp_path, Limits()).run_all(dataset, methods, "part")
+    assert time.monotonic() - start < 60
