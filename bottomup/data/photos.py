@@ -82,7 +82,8 @@ class PhotoFiles:
                 self._tell()
                 yield batch
             self._tell()
-        except PhotoError:  # of a worker, with all its calls
+        except PhotoError as error:  # of a worker, with all its calls
+            error.__traceback__ = None  # else a cycle of references holds the loader's workers
             complaints = "\n".join(self._complaints(self._broken))
             raise ValueError(f"{complaints}\n{REMEDY}") from None
 

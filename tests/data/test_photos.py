@@ -1,4 +1,5 @@
 import dataclasses
+import multiprocessing
 
 import cv2
 import numpy as np
@@ -129,6 +130,8 @@ def test_nothing_but_broken_photos_stops_in_one_message(
     with pytest.raises(ValueError, match="truncated") as caught:
         list(loader)
     assert "Traceback" not in str(caught.value)
+    del caught
+    assert not multiprocessing.active_children()
 
 
 def test_people_of_a_broken_photo_are_not_pasted(annotations, tmp_path):
