@@ -2,15 +2,16 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import jaxtyping
 import pytest
 import torch
 from hypothesis import settings
-from jaxtyping import install_import_hook
 
 import tests.support.typecheck  # noqa: F401  the hook below finds it by name
 
-install_import_hook(
+jaxtyping.install_import_hook(
     ["bottomup", "comparison"], "tests.support.typecheck.check"
 )  # before the first import of the package
 torch.set_num_threads(1)
@@ -43,6 +44,23 @@ def torch_engine() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("BOTTOMUP_BACKEND", "torch")
         patched.setenv("BOTTOMUP_PRECISION", "float32")
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def unchecked_traces() -> Iterator[None]:
+    """Nothing is checked while a graph is traced, or the checks of shapes would be traced too."""
+    export = torch.onnx.export
+
+    def unchecked(*arguments: Any, **options: Any) -> Any:
+        jaxtyping.config.update("jaxtyping_disable", True)
+        try:
+            return export(*arguments, **options)
+        finally:
+            jaxtyping.config.update("jaxtyping_disable", False)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(torch.onnx, "export", unchecked)
         yield
 
 

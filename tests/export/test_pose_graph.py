@@ -1,3 +1,5 @@
+import functools
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -54,6 +56,21 @@ NETS = {
 def graph_of(net: PoseNet, *, max_candidates: int = 3000) -> PoseGraph:
     grouper = Grouper(skeleton=net.skeleton)
     return PoseGraph(net, grouper, max_candidates=max_candidates, max_votes=30).eval()
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory) -> Callable[[str], tuple[PoseGraph, Path]]:
+    """Writes the graph of a network, once for all tests."""
+
+    @functools.cache
+    def export(name):
+        torch.manual_seed(0)
+        graph = graph_of(NETS[name]())
+        path = tmp_path_factory.mktemp("exported") / "a.onnx"
+        write_graph(graph, path, example_of(graph.net, torch.uint8))
+        return graph, path
+
+    return export
 
 
 def images_of(size: tuple[int, int, int]) -> np.ndarray:
@@ -119,14 +136,11 @@ def test_peaks_come_first_and_the_best_are_kept():
 
 @pytest.mark.parametrize("name", NETS)
 @torch.inference_mode()
-def test_a_graph_in_any_engine_gives_what_torch_gives(name, tmp_path):
-    torch.manual_seed(0)
-    net = NETS[name]()
-    graph = graph_of(net)
-    write_graph(graph, tmp_path / "a.onnx", example_of(net, torch.uint8))
+def test_a_graph_in_any_engine_gives_what_torch_gives(name, exported):
+    graph, path = exported(name)
     for backend in ("openvino", "onnxruntime"):
         pytest.importorskip(backend)
-        session = open_session(tmp_path / "a.onnx", backend, reads=True)
+        session = open_session(path, backend, reads=True)
         for size in SIZES:
             images = images_of(size)
             expected = Slots(*graph(torch.from_numpy(images))[: len(Slots._fields)])
@@ -136,21 +150,18 @@ def test_a_graph_in_any_engine_gives_what_torch_gives(name, tmp_path):
 
 @pytest.mark.parametrize("name", ["mobile", "higherhrnet"])
 @torch.inference_mode()
-def test_in_lower_precision_the_outputs_are_read_in_float32(name, tmp_path):
+def test_in_lower_precision_the_outputs_are_read_in_float32(name, exported):
     pytest.importorskip("openvino")
     if "bfloat16" not in supported_precisions("openvino"):
         pytest.skip("this processor has no bfloat16")
-    torch.manual_seed(0)
-    net = NETS[name]()
-    graph, path = graph_of(net), tmp_path / "a.onnx"
-    write_graph(graph, path, example_of(net, torch.uint8))
+    graph, path = exported(name)
     images = images_of((1, 128, 192))
     given = open_session(path, "openvino", precision="bfloat16", reads=True)(images)
     actual = Slots(**{name: torch.from_numpy(array) for name, array in given.items()})
     # all in bfloat16: the same outputs of the network, but other slots
     named = open_session(path, "openvino", precision="bfloat16")(images)
     inner = {name: array for name, array in named.items() if is_inner(name)}
-    expected = graph.read(outputs_of(net, inner), (128, 192))
+    expected = graph.read(outputs_of(graph.net, inner), (128, 192))
     require_alike(actual, expected, graph.max_candidates)
     rounded = Slots(*(torch.from_numpy(named[field]) for field in Slots._fields))
     with pytest.raises(AssertionError):

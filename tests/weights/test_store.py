@@ -306,9 +306,8 @@ def test_the_second_set_of_weights_is_taken_where_asked_for(net, tmp_path):
     torch.save({"state_dict": state, "meta": {"best_score": np.float64(0.7)}}, tmp_path / "net.pth")
     first, second = (load_model(tmp_path / "net.pth", ema=ema) for ema in (False, True))
     assert_same(net, first)
-    changed = {
-        k for k, v in second.state_dict().items() if not torch.equal(v, first.state_dict()[k])
-    }
+    before = first.state_dict()
+    changed = {k for k, v in second.state_dict().items() if not torch.equal(v, before[k])}
     assert changed == {f"trunk.{name}"}
     out = tmp_path / "out.safetensors"
     assert "second set of 1 ema tensors left out" in convert(tmp_path / "net.pth", out)
