@@ -11,4 +11,4 @@ if [ $# -gt 0 ]; then
 fi
 # a process for each CPU, at most eight; a file stays in one, so that its fixtures are made once
 python -m pytest -rs -n auto --maxprocesses 8 --dist loadfile
-exec python -m pytest -rs -m ray tests/distributed
+exec python -m pytest -rs -m "ray and not slow" tests/distributed

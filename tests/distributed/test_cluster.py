@@ -116,6 +116,7 @@ def test_the_same_command_goes_on_after_ctrl_c_and_after_a_kill(nodes, folder):
     assert (out / "results.json").read_bytes() == (folder / "one" / "results.json").read_bytes()
 
 
+@pytest.mark.slow
 def test_images_that_end_every_process_cost_only_themselves(nodes, folder, tmp_path):
     photos = tmp_path / "photos"
     photos.mkdir()
@@ -131,6 +132,7 @@ def test_images_that_end_every_process_cost_only_themselves(nodes, folder, tmp_p
     assert len(json.loads((tmp_path / "out" / "images.json").read_text())["images"]) == 6
 
 
+@pytest.mark.slow
 def test_sources_and_results_on_a_server(nodes, folder, tmp_path):
     import s3fs
 

@@ -51,6 +51,7 @@ NETS = {
     "anchored": lambda: lively(higherhrnet(8, num_deconvs=0, tag_dims=2, tag_anchor=0.1)),
     "compact": lambda: lively(compact(8, out_channels=8), bias=-3.0),
 }
+QUICK = ("mobile", "higherhrnet", "compact")  # one of each trunk
 
 
 def graph_of(net: PoseNet, *, max_candidates: int = 3000) -> PoseGraph:
@@ -134,7 +135,9 @@ def test_peaks_come_first_and_the_best_are_kept():
     assert slots.is_peak[0, 0].tolist() == [True, True, True, False]
 
 
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in NETS]
+)
 @torch.inference_mode()
 def test_a_graph_in_any_engine_gives_what_torch_gives(name, exported):
     graph, path = exported(name)

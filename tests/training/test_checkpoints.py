@@ -150,6 +150,7 @@ def test_all_processes_get_the_signal_while_workers_load(tmp_path):
     assert "Traceback" not in output_of_stopped(tmp_path, os.killpg, *arguments)
 
 
+@pytest.mark.slow
 def test_two_processes_stop_together_although_one_gets_the_signal(tmp_path):
     two = ["--trainer.devices=2", "--trainer.strategy=ddp"]
     assert output_of_stopped(tmp_path, os.kill, *two).count("goes on") == 1
