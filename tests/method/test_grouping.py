@@ -111,6 +111,14 @@ def test_robust_mode_finds_hundreds_and_their_places():
     assert np.abs(np.mean(errors, axis=(0, 1))).max() < 0.1
 
 
+def test_of_noise_the_highest_peaks_are_kept():
+    heatmaps, tags = torch.zeros(1, 17, 250, 200), torch.zeros(1, 17, 250, 200, 1)
+    heatmaps[0, 0, ::5, ::5] = torch.linspace(0.2, 0.9, 2000).reshape(50, 40)
+    (people,) = Grouper()(heatmaps, tags)
+    assert len(people) == 1000
+    assert people.keypoint_scores[:, 0].min() > 0.55
+
+
 @given(dx=st.floats(-0.5, 0.5), dy=st.floats(-0.5, 0.5), sigma=st.floats(1.0, 3.0))
 @settings(max_examples=25, deadline=None)
 def test_a_gaussian_is_located_exactly(dx, dy, sigma):
