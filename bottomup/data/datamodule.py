@@ -103,6 +103,7 @@ class PoseData(LightningDataModule):
             self.evaluation_set = self._make_evaluation_set(stage)
         if stage == "fit" and self.training_set is None:
             self.training_set = self._make_training_set()
+            _require_equal_joints(self.training_set, self.evaluation_set)
             if self._rank()[0] == 0:
                 _tell_joints(self.training_set.skeleton)
 
@@ -129,8 +130,10 @@ class PoseData(LightningDataModule):
     def _make_evaluation_set(self, stage: str) -> EvaluationSet | None:
         photos, drawn = self._read("val"), self.drawn_evaluation
         if photos is not None:
-            if not photos.records:
-                raise ValueError(f"the validation set {photos.path} has no images")
+            if not any(len(record.keypoints) for record in photos.records):
+                raise ValueError(
+                    f"the validation set {photos.path} has no images with labelled people"
+                )
             evaluation = PhotoEvaluation(photos, self.missing)
             self.photos["val"] = evaluation.files
             return evaluation
@@ -143,7 +146,8 @@ class PoseData(LightningDataModule):
     def _make_training_set(self) -> Together:
         annotations = self._read("train")
         photos = self.photo_samples(annotations) if annotations and self.photo_samples else ()
-        if annotations and not photos:
+        has_people = annotations and any(len(one.keypoints) for one in annotations.records)
+        if annotations and not (photos and (has_people or self.drawn)):
             raise ValueError(
                 f"the training set {annotations.path} has no images with labelled people: "
                 "pass another --data.train_annotations"
@@ -205,6 +209,15 @@ class PoseData(LightningDataModule):
 
     def _rank(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+
+def _require_equal_joints(training: Together, evaluation: EvaluationSet | None) -> None:
+    if evaluation is not None and evaluation.skeleton.keypoints != training.skeleton.keypoints:
+        raise ValueError(
+            f"the training set has the joints {', '.join(training.skeleton.keypoints)}, the "
+            f"validation set {', '.join(evaluation.skeleton.keypoints)}: both need the same, in "
+            "one order"
+        )
 
 
 def _tell_joints(skeleton: Skeleton) -> None:

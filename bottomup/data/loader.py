@@ -42,6 +42,8 @@ class EpochSampler(Sampler[Draw]):
         self.length, self.batch_size, self.seed = length, batch_size, seed
         self.rank, self.num_ranks = rank, num_ranks
         self.epoch, self.start = 0, 0
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}; give at least 1")
         self.num_batches = length // (batch_size * num_ranks)  # of an epoch on this rank
         if not self.num_batches:
             raise ValueError(

@@ -107,7 +107,7 @@ def render_heatmaps(
     rows = y.clamp(0, height - 1)[..., :, None] * width + x.clamp(0, width - 1)[..., None, :]
     planes = torch.arange(batch * num_joints, device=device).view(batch, 1, num_joints, 1, 1)
     index = planes * (height * width) + rows
-    heatmaps = torch.zeros(batch * num_joints * height * width, device=device)
+    heatmaps = values.new_zeros(batch * num_joints * height * width)
     heatmaps.scatter_reduce_(0, index.flatten(), values.flatten(), "amax")
     return heatmaps.view(batch, num_joints, height, width)
 

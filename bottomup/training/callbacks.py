@@ -36,7 +36,11 @@ class AveragedWeights(WeightAveraging):
 
     def setup(self, trainer: Any, pl_module: LightningModule, stage: str) -> None:
         """Start a new average for every training."""
+        # the average is a copy of the module, and what makes the optimiser may not be copied
+        recipe = pl_module.optimizer, pl_module.schedule
+        pl_module.optimizer = pl_module.schedule = None  # type: ignore[assignment]
         super().setup(trainer, pl_module, stage)
+        pl_module.optimizer, pl_module.schedule = recipe  # type: ignore[assignment]
         self._last = None if stage == "fit" else self._last
 
     def _swap_models(self, pl_module: LightningModule) -> None:

@@ -148,7 +148,8 @@ class Estimator(LightningModule):
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """The same for the last step, also amid an epoch."""
-        self.trainer.should_stop |= self.trainer.global_step == self.trainer.max_steps
+        is_end = self.trainer.is_last_batch and self.current_epoch + 1 == self.trainer.max_epochs
+        self.trainer.should_stop |= is_end or self.trainer.global_step == self.trainer.max_steps
         if self.trainer.should_stop:
             self.on_train_epoch_start()
 
@@ -215,8 +216,7 @@ class PoseEstimator(Estimator):
         flip: whether to use a flip test at validation.
         detection_threshold: a peak must exceed it to be a joint at validation.
         tag_threshold: limit of the distance of a joint's tag from the person's mean, at validation.
-        freeze_norm: use the running statistics of batch norm and do not update them, for
-            fine-tuning with small batches.
+        freeze_norm: use and keep the statistics of batch norm, for training with small batches.
         frozen: modules of the network that are not trained, such as "trunk.stem", which also makes
             training steps faster.
         rates: of modules by their dotted names, as multiples of the optimiser's learning rate, such

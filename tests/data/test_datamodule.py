@@ -64,6 +64,7 @@ def test_drawings_join_the_photos(files):
     [
         ("unlabelled", "full", "has no images with labelled people"),
         ("full", "empty", "the validation set .* has no images"),
+        ("full", "unlabelled", "the validation set .* has no images with labelled people"),
         (None, "full", "pass both --data.train_annotations FILE"),
     ],
 )
@@ -71,6 +72,16 @@ def test_empty_sets_are_refused(files, train, val, message):
     names, folder = files
     data = PhotoData(names.get(train), folder, names[val], folder)
     with pytest.raises(ValueError, match=message):
+        data.setup("fit")
+
+
+def test_both_files_need_the_same_joints_in_one_order(files, tmp_path):
+    names, folder = files
+    content = json.loads((tmp_path / "full.json").read_text())
+    content["categories"][0]["keypoints"].reverse()
+    (tmp_path / "other.json").write_text(json.dumps(content))
+    data = PhotoData(names["full"], folder, str(tmp_path / "other.json"), folder)
+    with pytest.raises(ValueError, match="both need the same, in one order"):
         data.setup("fit")
 
 

@@ -231,7 +231,11 @@ def test_a_resumed_training_knows_the_best_of_before(tmp_path, monkeypatch):
 )
 def test_the_end_is_validated_whatever_the_interval(tmp_path, length, capsys):
     rare = ["--trainer.check_val_every_n_epoch=10", "--data.train_length=8"]
-    assert fit(tmp_path, *VALIDATED, *rare, *length) == 0
+    assert fit(tmp_path / "epochs", *VALIDATED, *rare, *length) == 0
+    assert "val/AP" in capsys.readouterr().out
+    rare[0] = "--trainer.check_val_every_n_epoch=null"
+    rare.append("--trainer.val_check_interval=99")
+    assert fit(tmp_path / "steps", *VALIDATED, *rare, *length) == 0
     assert "val/AP" in capsys.readouterr().out
 
 

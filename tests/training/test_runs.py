@@ -93,6 +93,7 @@ def test_two_processes_compute_the_gradients_of_one_with_twice_the_batch(tmp_pat
     here("fit", alone, *checkpoint_arguments(alone), *ONE_STEP, "--data.batch_size=4")
     two = ["--data.batch_size=2", "--trainer.devices=2", "--trainer.strategy=ddp"]
     two += ["--trainer.callbacks+=bottomup.training.LogPictures", "--trainer.limit_val_batches=1"]
+    two.append(AVERAGING)
     process = start("fit", pair, *checkpoint_arguments(pair), *ONE_STEP, *two)
     assert process.wait(timeout=300) == 0, (pair / "output.txt").read_text()
     assert_same_step(alone, pair)
