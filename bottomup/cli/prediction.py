@@ -190,12 +190,14 @@ class _Run:
                 print(message, file=sys.stderr)
             if frame is None or self._interruption.came:
                 return
-            if not belongs_to(frame.name, self._arguments.shard):
+            if not belongs_to(frame, self._arguments.shard):
                 continue
             # the size and the time are those of before it is read: if it changes then, they differ
             stamp = frame.stamp
             self.tally.num_listed += 1
-            if self._state.stamps.get(hash(frame.name)) == hash(stamp):
+            before = self._state.stamps.get(hash(frame.name))
+            # what was done stays, also if the file is gone
+            if before == hash(stamp) or (before is not None and stamp == (None, None)):
                 self.tally.num_kept += 1
             else:
                 self._under_way.append((self.tally.num_listed - 1, stamp))
@@ -224,7 +226,7 @@ class _Run:
             frames = scan(self._arguments.sources, exclude=Overlays(self._out))
             shard = self._arguments.shard
             threading.Thread(
-                target=lambda: total.append(sum(belongs_to(frame.name, shard) for frame in frames)),
+                target=lambda: total.append(sum(belongs_to(frame, shard) for frame in frames)),
                 daemon=True,
             ).start()
         return total

@@ -90,7 +90,7 @@ class Listing:
             os.chdir(self.folder)
         for frame in scan(list(self.sources), exclude=self._is_left_out):
             path = None if frame.path is None else Path(self.folder, frame.path)
-            if belongs_to(frame.name, self.shard):
+            if belongs_to(frame, self.shard):
                 yield dataclasses.replace(frame, path=path)
 
     def items(self, done: np.ndarray) -> Iterator[Item | Total]:

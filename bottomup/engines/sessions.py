@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+import threading
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,7 +16,7 @@ CAPABILITIES = {"FP32": "float32", "BF16": "bfloat16", "FP16": "float16", "INT8"
 
 
 class Session:
-    """A graph that is ready to run; not by several threads at once.
+    """A graph that is ready to run, also by several threads.
 
     Attributes:
         engine: name and version of the package that runs it.
@@ -133,12 +134,14 @@ class _OpenVINO(Session):
         ]
         self.engine = f"openvino {openvino.__version__.split('-')[0]}"
         self._names = [_name(output) for output in self._requests[-1].model_outputs]
+        self._lock = threading.Lock()  # a request computes one thing at a time
 
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
         results, inputs = {}, {0: images}
-        for request in self._requests:
-            results = request.infer(inputs, share_inputs=True)
-            inputs = {0: images} | dict(enumerate(results.values(), 1))
+        with self._lock:
+            for request in self._requests:
+                results = request.infer(inputs, share_inputs=True)
+                inputs = {0: images} | dict(enumerate(results.values(), 1))
         return dict(zip(self._names, results.values(), strict=True))
 
 

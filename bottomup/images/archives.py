@@ -1,5 +1,6 @@
 """Files that name or hold many images: lists of paths, and tar files. Both are read as a stream."""
 
+import codecs
 import os
 import tarfile
 from collections.abc import Iterator
@@ -35,9 +36,11 @@ def read_list(file: BufferedIOBase) -> Iterator[str]:
     Raises:
         OSError: the file cannot be read.
     """
+    mark = codecs.BOM_UTF8  # Windows writes it at the start
     while line := file.readline(MAX_PATH):
-        if path := line.rstrip(b"\r\n"):
+        if path := line.removeprefix(mark).rstrip(b"\r\n"):
             yield os.fsdecode(path)
+        mark = b""
 
 
 def read_tar(path: str | Path) -> Iterator[Member]:

@@ -100,32 +100,31 @@ def _scan_paths(
     paths: Iterable[str | os.PathLike[str]], exclude: Callable[[str], bool]
 ) -> Iterator[Frame]:
     """Files, named relative to the deepest folder that holds all of the given paths."""
-    found: list[tuple[str, str, str | None]] = []  # path, kind, error
+    found: list[tuple[str, str, str, str | None]] = []  # path, kind, its folder, error
     urls: list[str] = []
     for path in (local_path(os.fspath(path)) for path in paths):
+        absolute, kind = os.path.abspath(path), _kind(path)
+        folder = absolute if kind in ("folder", "tar") else os.path.dirname(absolute)
         if is_url(path):
             urls.append(path)
         elif path == "-" or os.path.lexists(path):
-            found.append((path, _kind(path), None))
+            found.append((path, kind, folder, None))
+        elif glob.has_magic(path):
+            # the same whatever matches, so that names stay when more files come
+            fixed = itertools.takewhile(lambda part: not glob.has_magic(part), Path(path).parts)
+            folder = os.path.abspath(Path(*fixed))
+            kinds = [(one, _kind(one)) for one in _glob(path, exclude)]
+            files = [(one, "tar" if k == "tar" else "file", folder, None) for one, k in kinds]
+            found += files or [(path, "file", folder, "no file matches")]
         else:
-            files = [
-                (match, "tar" if _kind(match) == "tar" else "file", None)
-                for match in _glob(path, exclude)
-            ]
-            error = "no file matches" if glob.has_magic(path) else "no such file or folder"
-            found += files or [(path, "file", error)]
+            found.append((path, "file", os.path.dirname(absolute), "no such file or folder"))
 
     found = [item for item in found if item[1] != "file" or not _is_debris(item[0])]
-    folders = {
-        absolute if kind in ("folder", "tar") else os.path.dirname(absolute)
-        for absolute, kind in ((os.path.abspath(path), kind) for path, kind, _ in found)
-        if kind != "list"
-    }
     try:
-        base = os.path.commonpath(folders)
+        base = os.path.commonpath({folder for _, kind, folder, _ in found if kind != "list"})
     except ValueError:  # nothing in common, as for two drives of Windows
         base = os.sep
-    for path, kind, error in found:
+    for path, kind, _, error in found:
         if error is not None:
             yield Frame(_relative(path, base) if len(found) > 1 else path, error=error)
         elif kind == "folder":

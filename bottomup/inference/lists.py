@@ -196,6 +196,9 @@ class _Lists:
             growing.complete()
         for growing in (*self._lists, *self._tables):
             growing.move()
+        if not self._tables:  # those of before would tell of other images
+            for name in TABLES:
+                (self._out / name).unlink(missing_ok=True)
 
 
 class _GrowingList(UnfinishedFile):

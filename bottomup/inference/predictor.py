@@ -245,6 +245,7 @@ class Predictor:
             image_wh, self.size, own.size, self.max_megapixels
         )
         if self.mode == "official":
+            sizing.refuse_long(image_wh)
             # maps are resized to the input of the scale nearest to 1, taken back by the last
             transforms = Transform.official(image_wh, side, self.scales)
             nearest = min(range(len(self.scales)), key=lambda s: abs(self.scales[s] - 1))

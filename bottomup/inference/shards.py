@@ -7,16 +7,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bottomup.images.frames import Frame
 from bottomup.inference.journal import JOURNAL, State, read_state
 
 MAX_LISTED = 20  # names in a message
 
 
-def belongs_to(name: str, shard: tuple[int, int] | None) -> bool:
-    """Whether an image belongs to a shard: i of n, from 1; the same on every machine."""
-    if shard is None:
+def belongs_to(frame: Frame, shard: tuple[int, int] | None) -> bool:
+    """Whether an image belongs to a shard: i of n, from 1; the same on every machine.
+
+    What cannot be listed, as a folder that cannot be opened, belongs to all, as do its images.
+    """
+    if shard is None or frame.error is not None:
         return True
-    number = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    number = hashlib.blake2b(frame.name.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(number) % shard[1] == shard[0] - 1
 
 

@@ -18,6 +18,7 @@ from bottomup.inference import MOST_MEGAPIXELS
 LEAST_SIDE = 1280
 LEAST_FACTOR = 3.0  # ... and this many times the resolution of the network's input
 LEAST_SHORT = 64  # pixels of the short side of the base of a very long image
+MAX_RATIO = 16  # of the sides of an image in official mode, where only the short one has a size
 BASE = 1.25  # the long side of the base is about this times the size of the network: 640 for 512
 
 
@@ -34,6 +35,19 @@ class Step:
     transform: Transform
     num_halvings: int = 0
     is_optional: bool = False
+
+
+def refuse_long(image_wh: tuple[int, int]) -> None:
+    """Refuse an image whose input in official mode could take all memory.
+
+    Raises:
+        ValueError: it is refused.
+    """
+    if max(image_wh) > MAX_RATIO * min(image_wh):
+        raise ValueError(
+            f"an image of {image_wh[0]} x {image_wh[1]} pixels is too long for mode 'official', in "
+            "which the size is that of its short side; choose 'robust'"
+        )
 
 
 def checked(

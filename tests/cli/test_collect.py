@@ -86,6 +86,8 @@ def test_parquet(tmp_path):
     write_journal(tmp_path, [Session({}, "cpu"), record("a.jpg"), End(1)])
     assert main(["collect", str(tmp_path), "--parquet"]) == 0
     assert (tmp_path / "images.parquet").is_file()
+    assert main(["collect", str(tmp_path)]) == 0
+    assert not (tmp_path / "images.parquet").exists(), "it may be of other images"
 
 
 def test_an_overlay_that_is_not_there_is_not_linked(tmp_path):

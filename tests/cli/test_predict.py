@@ -535,6 +535,25 @@ def test_a_shard_without_images_is_a_run(photos, tmp_path):
     assert run(photos, tmp_path / "1", "--shard", "1/40") == 0
 
 
+def test_what_cannot_be_listed_belongs_to_all_shards(photos, tmp_path):
+    outs = [tmp_path / f"{i}" for i in (1, 2, 3)]
+    for i, out in enumerate(outs):
+        words = [str(photos / "sub"), str(photos / "not mounted"), "--out", str(out)]
+        assert main(["predict", *words, "--shard", f"{i + 1}/3"]) == 3
+    assert main(["collect", *map(str, outs), "--out", str(tmp_path / "all")]) == 3
+    assert [entry["file"] for entry in load(tmp_path / "all" / "failures.json")] == ["not mounted"]
+
+
+def test_what_was_done_stays_if_the_files_of_a_list_are_gone(photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(photos)
+    (tmp_path / "list.txt").write_text("sub/1.png\nsub/3.png\n")
+    assert run(tmp_path / "list.txt", tmp_path / "out") == 0
+    before = lists_of(tmp_path / "out")
+    monkeypatch.chdir(tmp_path)
+    assert run(tmp_path / "list.txt", tmp_path / "out") == 0
+    assert lists_of(tmp_path / "out") == before
+
+
 def test_a_source_that_is_a_tar_file_and_one_that_is_a_list(photos, tmp_path, undisturbed):
     paths = sorted(path for path in photos.rglob("*") if path.is_file())
     with tarfile.open(tmp_path / "photos.tar", "w") as tar:

@@ -1,4 +1,5 @@
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -76,6 +77,17 @@ def test_people_are_those_of_torch(backend, arguments, bundled):
     assert len(ours) == len(theirs) > 3
     areas = np.prod(theirs.boxes[:, 2:] - theirs.boxes[:, :2], axis=1) + 1
     assert theirs.similarity(ours, areas).max(axis=1).min() > 0.999
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_predictor_serves_several_threads(backend, bundled):
+    pytest.importorskip(backend)
+    predictor = Predictor(bundled, backend=backend, size=256)
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(predictor, [PARK] * 6))
+    assert len({len(poses) for poses in found}) == 1
+    for poses in found:
+        np.testing.assert_array_equal(poses.keypoints, found[0].keypoints)
 
 
 @pytest.mark.parametrize("backend", ["torch", "openvino"])

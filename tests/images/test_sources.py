@@ -81,6 +81,18 @@ def test_glob(tmp_path):
     ]  # a file of that very name comes first
 
 
+def test_names_in_a_glob_stay_when_more_files_come(tmp_path):
+    put(tmp_path, "a/1.png")
+    assert names_of(str(tmp_path / "*" / "*.png")) == ["a/1.png"]
+    put(tmp_path, "b/1.png")
+    assert names_of(str(tmp_path / "*" / "*.png")) == ["a/1.png", "b/1.png"]
+
+
+def test_a_list_of_windows_begins_with_a_mark(tmp_path):
+    (tmp_path / "list.txt").write_bytes(b"\xef\xbb\xbfa.png\r\nb.png\r\n")
+    assert names_of(tmp_path / "list.txt") == ["a.png", "b.png"]
+
+
 def test_arrays_lists_and_generators(tmp_path):
     put(tmp_path, "1.png", "f/2.png")
     assert names_of(HALVES) == ["#0"]

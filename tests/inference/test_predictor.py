@@ -244,7 +244,7 @@ def test_an_image_that_no_input_fits_is_an_error():
     extreme = np.zeros((40, 20000, 3), np.uint8)
     assert len(Predictor(dot_net())(extreme)) == 0
     (prediction,) = Predictor(dot_net(), mode="official", size=512).stream([extreme])
-    assert "smaller size" in (prediction.error or "")
+    assert "too long for mode 'official'" in (prediction.error or "")
     assert len(Predictor(dot_net())(np.zeros((1, 1, 3), np.uint8))) == 0
 
 

@@ -2,6 +2,7 @@ import dataclasses
 
 import pytest
 
+from bottomup.images.frames import Frame
 from bottomup.inference.journal import End, Session
 from bottomup.inference.shards import (
     belongs_to,
@@ -15,15 +16,15 @@ from tests.support.run_folders import record, write_journal
 
 def test_every_image_belongs_to_one_shard():
     names = [f"{i:012}.jpg" for i in range(3000)]
-    shards = [[name for name in names if belongs_to(name, (i, 7))] for i in range(1, 8)]
+    shards = [[name for name in names if belongs_to(Frame(name), (i, 7))] for i in range(1, 8)]
     assert sorted(name for shard in shards for name in shard) == names
     assert all(300 < len(shard) < 600 for shard in shards)
-    assert all(belongs_to(name, None) for name in names)
+    assert all(belongs_to(Frame(name), None) for name in names)
 
 
 def test_the_shard_of_a_name_never_changes():
     names = ["a.jpg", "日/b.png", "x\udcff.jpg"]  # the last one is not UTF-8 on the disk
-    assert [[i for i in range(1, 5) if belongs_to(name, (i, 4))] for name in names] == [
+    assert [[i for i in range(1, 5) if belongs_to(Frame(name), (i, 4))] for name in names] == [
         [2],
         [4],
         [3],
