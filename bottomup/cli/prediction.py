@@ -90,8 +90,9 @@ def predict(arguments: argparse.Namespace) -> int:
         state = _state(arguments, out, settings)
         interruption = stack.enter_context(Interruption())
         run = _Run(arguments, state, interruption)
+        session = Session(settings, engine_of(predictor), retries=arguments.retry_failed)
         try:
-            is_new = run.write(frames, predictor, Session(settings, engine_of(predictor)))
+            is_new = run.write(frames, predictor, session)
             left_out.report()
             if not is_new and are_newer(out, out / JOURNAL, parquet=arguments.parquet):
                 return nothing_to_do(run.tally, len(state.failed), out)
@@ -287,8 +288,7 @@ def _state(arguments: argparse.Namespace, out: Path, settings: dict[str, object]
             "choose another folder, or start anew with --overwrite"
         )
     if arguments.retry_failed:
-        for name in state.failed:
-            state.stamps.pop(name, None)
+        state.forget_failed()
     return state
 
 

@@ -76,10 +76,12 @@ class Session:
     Attributes:
         settings: all that changes the results, by name.
         engine: what the network runs on.
+        retries: whether the failures of before are forgotten: they are done again, or gone.
     """
 
     settings: Mapping[str, Any]
     engine: str
+    retries: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,6 +117,13 @@ class State:
     stamps: dict[int, int] = dataclasses.field(default_factory=dict)
     failed: set[int] = dataclasses.field(default_factory=set)
     end: int = 0
+
+    def forget_failed(self) -> None:
+        """Let what failed be done again."""
+        self.is_finished &= not self.failed
+        for name in self.failed:
+            self.stamps.pop(name, None)
+        self.failed.clear()
 
 
 class Journal:
@@ -219,7 +228,9 @@ def decode(line: bytes) -> Entry | None:
         if "session" in values:
             session = values["session"]
             is_known = session["format"] == FORMAT and isinstance(session["settings"], dict)
-            return Session(session["settings"], str(session["engine"])) if is_known else None
+            retries = session.get("retries") is True
+            start = Session(session["settings"], str(session["engine"]), retries)
+            return start if is_known else None
         if "end" in values:
             return End(int(values["end"]["num_images"]))
         return _record(values)
@@ -294,6 +305,8 @@ def _count(state: State, entry: Entry | None, overlays: str | Path | None) -> No
     if isinstance(entry, Session):
         state.session = entry
         state.engines.add(entry.engine)
+        if entry.retries:
+            state.forget_failed()
     elif isinstance(entry, End):
         state.is_finished = True
     elif entry is not None:

@@ -15,7 +15,7 @@ from typing import Any
 from bottomup.data.image_ids import Annotated, ImageIds
 from bottomup.files import UnfinishedFile
 from bottomup.inference import gallery
-from bottomup.inference.journal import JOURNAL, Record, read, read_at
+from bottomup.inference.journal import JOURNAL, Record, Session, read, read_at
 from bottomup.inference.tables import Table, part_of
 
 LISTS = ("results.json", "images.json", "failures.json", "index.html")
@@ -94,12 +94,21 @@ def are_newer(out: Path, journal: Path, *, parquet: bool = False) -> bool:
 
 def _index(folders: Sequence[Path]) -> dict[bytes, tuple[int, int]]:
     """Where the last record of each image is: the number of its folder, and its byte there."""
-    return {
-        _key(entry.name): (number, offset)
-        for number, folder in enumerate(folders)
-        for offset, entry in read(folder / JOURNAL)
-        if isinstance(entry, Record)
-    }
+    index: dict[bytes, tuple[int, int]] = {}
+    for number, folder in enumerate(folders):
+        own: dict[bytes, tuple[int, int]] = {}
+        failed: set[bytes] = set()
+        for offset, entry in read(folder / JOURNAL):
+            if isinstance(entry, Record):
+                key = _key(entry.name)
+                own[key] = (number, offset)
+                (failed.discard if entry.error is None else failed.add)(key)
+            elif isinstance(entry, Session) and entry.retries:
+                for key in failed:
+                    del own[key]
+                failed.clear()
+        index |= own
+    return index
 
 
 def _key(name: str) -> bytes:

@@ -509,6 +509,24 @@ def test_failed_files_are_done_again_if_asked(photos, tmp_path, capsys):
     assert load(out / "failures.json") == []
 
 
+def test_failures_that_the_source_has_no_longer_are_forgotten_if_asked(photos, tmp_path, capsys):
+    (photos / "bad.jpg").write_bytes(b"")
+    other, out = tmp_path / "mount", tmp_path / "out"
+    words = ["predict", str(photos), str(other), "--out", str(out)]
+    assert main(words) == 3
+    assert [one["file"] for one in load(out / "failures.json")] == ["mount", "photos/bad.jpg"]
+    (photos / "bad.jpg").unlink()
+    (photos / "sub").rename(other)
+    assert main(words) == 3
+    assert main([*words, "--retry-failed"]) == 0
+    assert load(out / "failures.json") == []
+    assert (
+        len(load(out / "images.json")["images"]) == 12
+    )  # what was done stays, so those in sub too
+    assert main([*words, "--retry-failed"]) == main(words) == 0
+    assert "nothing to do: 8 images done before" in capsys.readouterr().out
+
+
 def test_a_folder_in_use_is_refused(photos, tmp_path, capsys):
     (tmp_path / "out").mkdir()
     with locked(tmp_path / "out"):
