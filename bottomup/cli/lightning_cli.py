@@ -33,7 +33,7 @@ from bottomup.data.datamodule import PoseData
 from bottomup.engines.devices import has_bfloat16
 from bottomup.models.pose_net import PoseNet
 from bottomup.threads import default_threads
-from bottomup.training.checkpoints import NewestCheckpoint, StoppedTrainingError
+from bottomup.training.checkpoints import OTHER_OPTIMIZER, NewestCheckpoint, StoppedTrainingError
 
 # How lines of jsonargparse's messages begin that give wrong advice or repeat the whole config.
 NOISE = (
@@ -150,7 +150,11 @@ class _CommandLine(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         assert self.subcommand is not None
-        _joints_of_the_data(self.config[self.subcommand])
+        config = self.config[self.subcommand]
+        path = config.get("ckpt_path")
+        if path is not None and "://" not in path and not Path(path).is_file():
+            raise ValueError(f"--ckpt_path {path!r} is no file: name a checkpoint")
+        _joints_of_the_data(config)
 
     def before_fit(self) -> None:
         callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
@@ -230,7 +234,9 @@ def _one_kind_of_error(verb: str) -> Iterator[None]:
     except (ArgumentError, FileNotFoundError, MisconfigurationException) as error:
         raise ValueError(f"{verb}: {_shortened(str(error))}") from error
     except ValueError as error:  # raised by our classes, and wrapped by the parser that makes them
-        raise ValueError(_shortened(str(error))) from error
+        is_of_torch = str(error).startswith("loaded state dict")  # of an optimiser
+        message = OTHER_OPTIMIZER if is_of_torch else _shortened(str(error))
+        raise ValueError(message) from error
     except (RuntimeError, UnpicklingError) as error:
         if isinstance(error, RuntimeError) and "loading state_dict" not in str(error):
             raise

@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -16,11 +17,16 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint, ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.trainer.states import TrainerFn
+from torch.optim import Optimizer
 
 from bottomup.files import write_whole
 
 # What Lightning counts in a validation that has begun and is to be run from its start.
 BEGUN = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
+OTHER_OPTIMIZER = (
+    "--ckpt_path is of another optimizer, other rates or other frozen modules: go on with these, "
+    "or start anew from its weights with --model.network.weights"
+)
 
 
 class StoppedTrainingError(Exception):
@@ -80,7 +86,12 @@ class NewestCheckpoint(Checkpoint):
         self.path = Path(folder or Path(log_dir) / "checkpoints") / "last.ckpt"
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take the signals over from Lightning, which gives them back at the end."""
+        """Take the signals over from Lightning, which gives them back at the end.
+
+        Raises:
+            ValueError: the optimiser was restored from the state of another class.
+        """
+        _check_restored(trainer.optimizers)
         self._saved_at = time.monotonic()
         self._signal = signal.SIGTERM if trainer.received_sigterm else 0
         if threading.current_thread() is threading.main_thread():
@@ -183,6 +194,12 @@ def _largest(trainer: Trainer, number: int) -> int:
         return number
     own = torch.tensor(number, device=trainer.strategy.root_device)
     return int(trainer.strategy.reduce(own, reduce_op="max"))
+
+
+def _check_restored(optimizers: Iterable[Optimizer]) -> None:
+    for optimizer in optimizers:  # torch takes the state of any class
+        if not optimizer.defaults.keys() <= optimizer.param_groups[0].keys():
+            raise ValueError(OTHER_OPTIMIZER)
 
 
 def _is_fitting(trainer: Trainer) -> bool:

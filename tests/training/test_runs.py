@@ -388,6 +388,8 @@ def test_the_last_loss_is_checked_on_devices_that_compute_ahead(tmp_path, monkey
         (["--trainer.accelerator=gpu", "--trainer.devices=99"], "gpu"),
         (["--data.crowd.width=72"], "72 x 64 pixels do not fit the network"),
         (["--ckpt_path=none.ckpt"], "none.ckpt"),
+        (["--ckpt_path=last"], "'last' is no file"),
+        (["--data.batch_size=0"], "batch_size is 0"),
         (["--ckpt_path=config.yaml"], "--ckpt_path is no checkpoint"),
         (["--data=bottomup.data.PhotoData"], "pass --data.train_annotations FILE"),
         (["--data.val_length=many"], "many"),
@@ -417,6 +419,16 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path, capsys):
     ]
     assert main(["validate", *arguments, "--trainer.limit_val_batches=1"]) == 2
     assert "--ckpt_path is no checkpoint of this network" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("other", ["optimizer=torch.optim.SGD", "rates={head: 0.5}"])
+def test_a_checkpoint_of_another_optimizer_is_refused(tmp_path, capsys, other):
+    fitted = folder_of(tmp_path, "fitted")
+    here("fit", fitted, *checkpoint_arguments(fitted), "--trainer.max_steps=2")
+    last = fitted / "checkpoints" / "last.ckpt"
+    arguments = ["--trainer.max_steps=3", f"--model.{other}", f"--ckpt_path={last}"]
+    assert main(["fit", "--config", str(config(tmp_path)), *arguments]) == 2
+    assert "--ckpt_path is of another optimizer" in capsys.readouterr().err
 
 
 def test_the_whole_config_can_be_printed(tmp_path, capsys):
