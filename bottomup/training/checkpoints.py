@@ -197,8 +197,8 @@ def _largest(trainer: Trainer, number: int) -> int:
 
 
 def _check_restored(optimizers: Iterable[Optimizer]) -> None:
-    for optimizer in optimizers:  # torch takes the state of any class
-        if not optimizer.defaults.keys() <= optimizer.param_groups[0].keys():
+    for optimizer in optimizers:  # torch takes the state of any class, and adds one setting itself
+        if optimizer.defaults.keys() - optimizer.param_groups[0].keys() - {"differentiable"}:
             raise ValueError(OTHER_OPTIMIZER)
 
 
