@@ -69,6 +69,11 @@ class Annotations:
     records: tuple[Record, ...]
     raw: dict[str, Any]
 
+    @property
+    def has_people(self) -> bool:
+        """Whether an image has people with labelled joints."""
+        return any(len(record.keypoints) for record in self.records)
+
 
 def read_annotations(
     path: str | Path,

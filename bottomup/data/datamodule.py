@@ -130,7 +130,7 @@ class PoseData(LightningDataModule):
     def _make_evaluation_set(self, stage: str) -> EvaluationSet | None:
         photos, drawn = self._read("val"), self.drawn_evaluation
         if photos is not None:
-            if not any(len(record.keypoints) for record in photos.records):
+            if not photos.has_people:
                 raise ValueError(
                     f"the validation set {photos.path} has no images with labelled people"
                 )
@@ -146,8 +146,7 @@ class PoseData(LightningDataModule):
     def _make_training_set(self) -> Together:
         annotations = self._read("train")
         photos = self.photo_samples(annotations) if annotations and self.photo_samples else ()
-        has_people = annotations and any(len(one.keypoints) for one in annotations.records)
-        if annotations and not (photos and (has_people or self.drawn)):
+        if annotations and not (photos and (annotations.has_people or self.drawn)):
             raise ValueError(
                 f"the training set {annotations.path} has no images with labelled people: "
                 "pass another --data.train_annotations"

@@ -111,8 +111,7 @@ def _scan_paths(
             found.append((path, kind, folder, None))
         elif glob.has_magic(path):
             # the same whatever matches, so that names stay when more files come
-            fixed = itertools.takewhile(lambda part: not glob.has_magic(part), Path(path).parts)
-            folder = os.path.abspath(Path(*fixed))
+            folder = os.path.abspath(Path(*_before_pattern(Path(path).parts)))
             kinds = [(one, _kind(one)) for one in _glob(path, exclude)]
             files = [(one, "tar" if k == "tar" else "file", folder, None) for one, k in kinds]
             found += files or [(path, "file", folder, "no file matches")]
@@ -138,13 +137,13 @@ def _scan_paths(
     yield from _scan_urls(urls, exclude)
 
 
+def _before_pattern(parts: Iterable[str]) -> list[str]:
+    return list(itertools.takewhile(lambda part: not glob.has_magic(part), parts))
+
+
 def _scan_urls(urls: Sequence[str], exclude: Callable[[str], bool]) -> Iterator[Frame]:
     """Images behind URLs, named relative to the deepest folder that holds all of them."""
-    parts = [
-        list(itertools.takewhile(lambda part: not glob.has_magic(part), path_of(url).split("/")))
-        for url in urls
-        if _kind(url) != "list"
-    ]
+    parts = [_before_pattern(path_of(url).split("/")) for url in urls if _kind(url) != "list"]
     base = posixpath.commonprefix(parts)  # type: ignore[type-var]  also of lists
     for url in urls:
         if _kind(url) == "list":

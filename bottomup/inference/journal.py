@@ -229,8 +229,8 @@ def decode(line: bytes) -> Entry | None:
             session = values["session"]
             is_known = session["format"] == FORMAT and isinstance(session["settings"], dict)
             retries = session.get("retries") is True
-            start = Session(session["settings"], str(session["engine"]), retries)
-            return start if is_known else None
+            engine = str(session["engine"])
+            return Session(session["settings"], engine, retries) if is_known else None
         if "end" in values:
             return End(int(values["end"]["num_images"]))
         return _record(values)

@@ -6,7 +6,10 @@ an index of the names is held in memory. Other files in the folder are left alon
 
 import contextlib
 import dataclasses
+import functools
+import itertools
 import json
+import operator
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -51,7 +54,7 @@ def collect(
         folders: each with a journal.
         out: where to; made if it does not exist.
         annotated: gives ids by the names of images.
-        parquet: write results.parquet and images.parquet too.
+        parquet: write results.parquet and images.parquet too; otherwise, those of before go.
 
     Raises:
         OSError: a journal cannot be read, or a list cannot be written. The lists of before are then
@@ -94,20 +97,21 @@ def are_newer(out: Path, journal: Path, *, parquet: bool = False) -> bool:
 
 def _index(folders: Sequence[Path]) -> dict[bytes, tuple[int, int]]:
     """Where the last record of each image is: the number of its folder, and its byte there."""
+    return functools.reduce(operator.ior, itertools.starmap(_index_of, enumerate(folders)))
+
+
+def _index_of(number: int, folder: Path) -> dict[bytes, tuple[int, int]]:
     index: dict[bytes, tuple[int, int]] = {}
-    for number, folder in enumerate(folders):
-        own: dict[bytes, tuple[int, int]] = {}
-        failed: set[bytes] = set()
-        for offset, entry in read(folder / JOURNAL):
-            if isinstance(entry, Record):
-                key = _key(entry.name)
-                own[key] = (number, offset)
-                (failed.discard if entry.error is None else failed.add)(key)
-            elif isinstance(entry, Session) and entry.retries:
-                for key in failed:
-                    del own[key]
-                failed.clear()
-        index |= own
+    failed: set[bytes] = set()
+    for offset, entry in read(folder / JOURNAL):
+        if isinstance(entry, Record):
+            key = _key(entry.name)
+            index[key] = (number, offset)
+            (failed.discard if entry.error is None else failed.add)(key)
+        elif isinstance(entry, Session) and entry.retries:
+            for key in failed:
+                del index[key]
+            failed.clear()
     return index
 
 

@@ -520,9 +520,7 @@ def test_failures_that_the_source_has_no_longer_are_forgotten_if_asked(photos, t
     assert main(words) == 3
     assert main([*words, "--retry-failed"]) == 0
     assert load(out / "failures.json") == []
-    assert (
-        len(load(out / "images.json")["images"]) == 12
-    )  # what was done stays, so those in sub too
+    assert len(load(out / "images.json")["images"]) == 12  # those that were in sub stay
     assert main([*words, "--retry-failed"]) == main(words) == 0
     assert "nothing to do: 8 images done before" in capsys.readouterr().out
 
